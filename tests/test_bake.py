@@ -1,0 +1,154 @@
+"""Every choice makes a project of sound files: exactly those that are expected."""
+
+import ast
+import filecmp
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from conftest import BACKENDS, CONTEXT, LICENCES, ROOT, Bake, BakedProject, Cookiecutter
+from cookiecutter.utils import create_env_with_context  # type: ignore[import-untyped]
+
+EXPECTED = ROOT / "tests" / "expected_files"
+COMBINATIONS = [{"progress_backend": backend} for backend in BACKENDS]
+COMBINATIONS += [{"licence": licence} for licence in LICENCES]
+
+
+@pytest.fixture(params=COMBINATIONS, ids=lambda answers: "-".join(answers.values()))
+def project(bake: Bake, request: pytest.FixtureRequest) -> BakedProject:
+    """A project for every choice of the prompts, the other answers being the defaults."""
+    return bake(**request.param)
+
+
+def texts(project: BakedProject, *suffixes: str) -> dict[str, str]:
+    """Return the text files of a project, or those that end in one of the suffixes."""
+    found = {}
+    for name in sorted(project.files()):
+        if not suffixes or name.endswith(suffixes):
+            try:
+                found[name] = project.read(name)
+            except UnicodeDecodeError:
+                assert not suffixes, f"{name} is not UTF-8"
+    return found
+
+
+def test_the_prompts_have_no_choice_that_these_tests_leave_out() -> None:
+    choices = {name for name, value in CONTEXT.items() if isinstance(value, list)}
+    assert choices - {"_copy_without_render"} == {"progress_backend", "licence"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_project_has_exactly_the_expected_files(bake: Bake, backend: str) -> None:
+    listing = EXPECTED / f"{backend}.txt"
+    found = sorted(bake(progress_backend=backend).files())
+    if os.environ.get("UPDATE_EXPECTED"):
+        listing.write_text("".join(f"{name}\n" for name in found), "utf-8")
+    expected = listing.read_text("utf-8").splitlines() if listing.exists() else []
+    missing = [f"- {name}" for name in expected if name not in found]
+    unexpected = [f"+ {name}" for name in found if name not in expected]
+    assert found == expected, "\n".join(
+        [
+            f"The files for {backend} are not those in {listing.relative_to(ROOT)}:",
+            *missing,
+            *unexpected,
+            "Is that meant? UPDATE_EXPECTED=1 pytest tests/test_bake.py writes the list anew.",
+        ]
+    )
+
+
+def test_no_jinja_is_left(project: BakedProject) -> None:
+    """An expression of GitHub Actions, `${{ }}`, may stand in a workflow, and in no other file."""
+    for name, text in texts(project).items():
+        assert not re.search(r"cookiecutter\.[a-z_]|quote\.jinja", text), name
+        if not name.endswith(".py"):
+            allowed = text.replace("${{", "") if name.startswith(".github/workflows/") else text
+            assert not re.search(r"\{[{%#]", allowed), name
+
+
+def test_every_file_can_be_read(project: BakedProject) -> None:
+    parsed = 0
+    for suffixes, parse in (
+        ((".py",), ast.parse),
+        ((".toml",), tomllib.loads),
+        ((".yaml", ".yml"), lambda text: list(yaml.safe_load_all(text))),
+        ((".json",), json.loads),
+    ):
+        for name, text in texts(project, *suffixes).items():
+            try:
+                parse(text)
+            except Exception as error:
+                pytest.fail(f"{name} cannot be read: {error}")
+            parsed += 1
+    assert parsed > 10
+
+
+def test_every_text_file_ends_with_one_line_break(project: BakedProject) -> None:
+    for name, text in texts(project).items():
+        assert text == "" or re.search(r"[^\n]\n\Z", text), name
+        assert not text.startswith("\n"), name
+
+
+def test_the_backends_folder_is_gone(project: BakedProject) -> None:
+    assert not (project.path / "backends").exists()
+    assert project.has_file("progress/backend.py")
+
+
+@pytest.mark.parametrize("licence", LICENCES)
+def test_the_licence_is_the_chosen_one(bake: Bake, licence: str) -> None:
+    project = bake(licence=licence, author="Ada Lovelace")
+    assert project.has_file("LICENSE") == (licence != "none")
+    declared = tomllib.loads(project.read("pyproject.toml"))["project"].get("license")
+    if licence != "none":
+        text = project.read("LICENSE")
+        words = {"MIT": "MIT License", "Apache-2.0": "Apache License", "BSD-3-Clause": "BSD 3-Cl"}
+        assert words[licence] in text
+        assert text.count("Copyright (c) Ada Lovelace\n") == 1
+        assert declared in (licence, None)
+    else:
+        assert declared is None
+
+
+def test_python_is_the_same_as_in_the_template(bake: Bake, template: Path) -> None:
+    folder = template / "{{cookiecutter.__folder}}"
+    project = bake()
+    sources = [*folder.glob("*.py"), *folder.glob("progress/*.py")]
+    assert len(sources) > 3
+    for source in sources:
+        name = source.relative_to(folder).as_posix()
+        assert project.read(name) == source.read_text("utf-8"), name
+
+
+def test_the_same_answers_make_the_same_bytes(
+    bake: Bake, cookiecutter: Cookiecutter, tmp_path: Path
+) -> None:
+    first = bake(progress_backend=BACKENDS[0])
+    assert cookiecutter(tmp_path, {"progress_backend": BACKENDS[0]}).returncode == 0
+    again = BakedProject(tmp_path / first.path.name, first.answers)
+    assert again.files() == first.files()
+    names = sorted(first.files())
+    assert filecmp.cmpfiles(first.path, again.path, names, shallow=False) == (names, [], [])
+
+
+def test_the_last_hook_can_run_again_in_a_finished_project(bake: Bake, tmp_path: Path) -> None:
+    shared = bake()
+    project = shared.copy(tmp_path)
+    context = {
+        "project_slug": project.path.name,
+        "progress_backend": BACKENDS[0],
+        "licence": "MIT",
+        "poll_interval": "0.5s",
+    }
+    source = (ROOT / "hooks" / "post_gen_project.py").read_text("utf-8")
+    jinja = create_env_with_context({"cookiecutter": CONTEXT})
+    hook = tmp_path / "hook.py"
+    hook.write_text(jinja.from_string(source).render(cookiecutter=context), "utf-8")
+    subprocess.run([sys.executable, str(hook)], cwd=project.path, check=True, capture_output=True)
+    names = sorted(shared.files())
+    assert sorted(project.files()) == names
+    assert filecmp.cmpfiles(shared.path, project.path, names, shallow=False) == (names, [], [])

@@ -1,0 +1,216 @@
+"""The progress table in a SQLite file: every SQL statement of this project is here."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from progress.errors import BackendUnavailable
+from progress.operation import TERMINAL, Operation, Status
+from progress.reporter import OperationLost, Progress
+
+BUSY_TIMEOUT = 5.0
+"""Seconds that a statement waits for the writer of another process."""
+
+# Times are ISO 8601 text in UTC. utc_now() is this module's own: see _open.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS operations (
+    operation_id     TEXT PRIMARY KEY,
+    job              TEXT NOT NULL,
+    subject          TEXT NOT NULL,
+    owner            TEXT NOT NULL,
+    status           TEXT NOT NULL DEFAULT 'queued',
+    current_step     INTEGER NOT NULL DEFAULT 0,
+    total_steps      INTEGER,
+    failed_steps     INTEGER NOT NULL DEFAULT 0,
+    step_description TEXT NOT NULL DEFAULT '',
+    created_at       TEXT NOT NULL,
+    started_at       TEXT,
+    last_updated     TEXT,
+    heartbeat_at     TEXT,
+    finished_at      TEXT,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    error            TEXT,
+    result           TEXT,
+    attempt          INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS operations_by_owner ON operations (owner, created_at DESC);
+"""
+_TERMINAL = json.dumps(TERMINAL)
+
+
+class OperationStore:
+    """The operations in one SQLite file. Safe to share between threads.
+
+    The file is opened, and the table made, by the first statement; every method raises
+    BackendUnavailable when the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def insert(self, operation_id: str, job: str, subject: str, owner: str) -> bool:
+        """Add a queued operation; return False if there is one with this id."""
+        rows = self.execute(
+            "INSERT INTO operations (operation_id, job, subject, owner, created_at)"
+            " VALUES (?, ?, ?, ?, utc_now())"
+            " ON CONFLICT (operation_id) DO NOTHING RETURNING operation_id",
+            (operation_id, job, subject, owner),
+        )
+        return bool(rows)
+
+    def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
+        """Return the operations that exist, in one statement."""
+        rows = self.execute(
+            "SELECT *, utc_now() AS read_at FROM operations"
+            " WHERE operation_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(operation_ids)),),
+        )
+        return {row["operation_id"]: Operation.from_row(dict(row)) for row in rows}
+
+    def recent(self, limit: int, owner: str) -> list[Operation]:
+        """Return the operations of an owner, newest first."""
+        rows = self.execute(
+            "SELECT *, utc_now() AS read_at FROM operations"
+            " WHERE owner = ? ORDER BY created_at DESC, rowid DESC LIMIT ?",
+            (owner, limit),
+        )
+        return [Operation.from_row(dict(row)) for row in rows]
+
+    def request_cancel(self, operation_id: str) -> None:
+        """Ask the job to stop; an operation that has ended is left alone."""
+        self.execute(
+            "UPDATE operations SET cancel_requested = 1 WHERE operation_id = ?"
+            " AND status NOT IN (SELECT value FROM json_each(?))",
+            (operation_id, _TERMINAL),
+        )
+
+    def begin(self, operation_id: str) -> tuple[str, str] | None:
+        """Take a queued operation; return its job and subject, or None if it is not to be had."""
+        rows = self.execute(
+            "UPDATE operations SET status = 'in_progress', attempt = attempt + 1,"
+            " started_at = utc_now(), heartbeat_at = utc_now()"
+            " WHERE operation_id = ? AND status = 'queued' RETURNING job, subject",
+            (operation_id,),
+        )
+        return (rows[0]["job"], rows[0]["subject"]) if rows else None
+
+    def claim_start(self, operation_id: str, older_than: float) -> bool:
+        """Return True to one caller, if the operation is still queued after `older_than` seconds.
+
+        The sign that it leaves in `heartbeat_at` keeps others away for as long again.
+        """
+        rows = self.execute(
+            "UPDATE operations SET heartbeat_at = utc_now()"
+            " WHERE operation_id = ? AND status = 'queued' AND"
+            " (julianday('now') - julianday(coalesce(heartbeat_at, created_at))) * 86400 > ?"
+            " RETURNING operation_id",
+            (operation_id, older_than),
+        )
+        return bool(rows)
+
+    def fail_dead(self, operation_id: str, error: str) -> bool:
+        """Declare an operation failed whose process is known to have ended without a word."""
+        rows = self.execute(
+            "UPDATE operations SET status = 'failed', error = ?, finished_at = utc_now()"
+            " WHERE operation_id = ? AND status = 'in_progress' RETURNING operation_id",
+            (error, operation_id),
+        )
+        return bool(rows)
+
+    def writer(self, operation_id: str) -> "OperationWriter":
+        """Return the writer for the job of one operation."""
+        return OperationWriter(self, operation_id)
+
+    def close(self) -> None:
+        """Close the file. The next statement opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def execute(
+        self, statement: str, parameters: tuple[Any, ...] | dict[str, Any]
+    ) -> list[sqlite3.Row]:
+        """Run one statement as a transaction of its own and return its rows.
+
+        Raises:
+            BackendUnavailable: The file is missing, damaged, locked for too long, or not writable.
+        """
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                return self._connection.execute(statement, parameters).fetchall()
+            except (sqlite3.Error, OSError) as error:
+                if self._connection is not None:
+                    # A file that was replaced or damaged gets a fresh start with the next try.
+                    with suppress(sqlite3.Error):
+                        self._connection.close()
+                    self._connection = None
+                raise BackendUnavailable(f"{self.path}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.create_function(
+                "utc_now", 0, lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
+            )
+            # Readers and the writer do not wait for each other; a commit needs no disk flush.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+
+class OperationWriter:
+    """Stores the progress of one operation: the `ProgressWriter` of this store."""
+
+    def __init__(self, store: OperationStore, operation_id: str) -> None:
+        self._store = store
+        self._operation_id = operation_id
+
+    def progress(self, progress: Progress) -> bool:
+        """Store how far it is, and a heartbeat; return whether somebody asked to cancel."""
+        rows = self._store.execute(
+            "UPDATE operations SET heartbeat_at = utc_now(), last_updated ="
+            " CASE WHEN (current_step, step_description) = (:current_step, :step_description)"
+            " THEN last_updated ELSE utc_now() END,"
+            " current_step = :current_step, total_steps = :total_steps,"
+            " failed_steps = :failed_steps, step_description = :step_description"
+            " WHERE operation_id = :operation_id AND status = 'in_progress'"
+            " RETURNING cancel_requested",
+            asdict(progress) | {"operation_id": self._operation_id},
+        )
+        if not rows:
+            raise OperationLost
+        return bool(rows[0]["cancel_requested"])
+
+    def finish(
+        self, status: Status, progress: Progress, error: str | None, result: str | None
+    ) -> None:
+        """Store the terminal status, unless there is one."""
+        self._store.execute(
+            "UPDATE operations SET status = :status, error = :error, result = :result,"
+            " current_step = :current_step, total_steps = :total_steps,"
+            " failed_steps = :failed_steps, step_description = :step_description,"
+            " finished_at = utc_now(), last_updated = utc_now(), heartbeat_at = utc_now()"
+            " WHERE operation_id = :operation_id AND status = 'in_progress'",
+            asdict(progress)
+            | {"status": status.value, "error": error, "result": result}
+            | {"operation_id": self._operation_id},
+        )

@@ -1,0 +1,71 @@
+"""The progress backend: operations in a SQLite file, each job in a process on this machine."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from streamlit.connections import BaseConnection
+
+from local_jobs import process
+from local_jobs.store import OperationStore
+from progress.operation import Operation
+from progress.settings import ROOT
+
+
+class ProgressConnection(BaseConnection[OperationStore]):
+    """Starts operations and reads how far they are. Open it with
+    `st.connection("progress", type=ProgressConnection)`.
+
+    The file is `path` under `[connections.progress]` in .streamlit/secrets.toml, or the variable
+    PROGRESS_DATABASE, or .local/progress.db. Safe to share between threads.
+    """
+
+    def _connect(self, **kwargs: Any) -> OperationStore:
+        path = (
+            kwargs.get("path")
+            or self._secrets.get("path")
+            or os.environ.get("PROGRESS_DATABASE")
+            or ".local/progress.db"
+        )
+        return OperationStore(ROOT / Path(path))
+
+    def start(self, operation_id: str, job: str, subject: str, owner: str) -> None:
+        """Add an operation and start its job. The same id twice is one operation.
+
+        Raises:
+            BackendUnavailable: It could not be stored, or no process could be started.
+        """
+        store = self._instance
+        if store.insert(operation_id, job, subject, owner):
+            process.launch(store.path, operation_id)
+
+    def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
+        """Return the operations that exist among these, in one statement.
+
+        Raises:
+            BackendUnavailable: The file cannot be read.
+        """
+        operations = self._instance.read(operation_ids)
+        if process.recover(self._instance, operations.values()):
+            operations = self._instance.read(operation_ids)
+        return operations
+
+    def recent(self, limit: int, owner: str) -> list[Operation]:
+        """Return at most `limit` operations of an owner, newest first.
+
+        Raises:
+            BackendUnavailable: The file cannot be read.
+        """
+        operations = self._instance.recent(limit, owner)
+        if process.recover(self._instance, operations):
+            operations = self._instance.recent(limit, owner)
+        return operations
+
+    def cancel(self, operation_id: str) -> None:
+        """Ask the job to stop. An operation that has ended is left alone.
+
+        Raises:
+            BackendUnavailable: The request could not be stored.
+        """
+        self._instance.request_cancel(operation_id)

@@ -1,0 +1,49 @@
+"""Serve the app on this machine: `make dev`, or `uv run python -m dev`.
+
+Without production's `.streamlit/secrets.toml` the stand-in of the backend is started first. PORT
+(default 8501) chooses the port. Ctrl-C or SIGTERM ends all that was started; jobs under way end by
+themselves.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+
+from dev.stand_in import stand_in
+from progress.settings import ROOT
+
+
+def main() -> int:
+    """Serve until told to stop; return the exit code of the server."""
+    port = os.environ.get("PORT") or "8501"
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        print(f"PORT={port} is not a port. Choose one like PORT=8501.", file=sys.stderr)
+        return 2
+    # SIGTERM as Ctrl-C, so that the stand-in below is closed either way.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    environment: dict[str, str] = {}
+    try:
+        with ExitStack() as stack:
+            if not (ROOT / ".streamlit" / "secrets.toml").exists():
+                environment = stack.enter_context(stand_in(ROOT / ".local"))
+            return serve(port, environment)
+    except KeyboardInterrupt:
+        return 0
+
+
+def serve(port: str, environment: dict[str, str]) -> int:
+    """Run Streamlit until it ends or a signal comes."""
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
+    command += ["--server.port", port, "--server.address", "127.0.0.1", "--server.headless", "true"]
+    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
+    try:
+        return server.wait()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""What can go wrong between the app and the progress backend."""
+
+
+class BackendError(Exception):
+    """The backend did not do what was asked. The text is one line, fit to be shown."""
+
+
+class BackendUnavailable(BackendError):
+    """The backend cannot be reached now. It says nothing about the operations in it.
+
+    Args:
+        message: What was tried and what came back, in one line.
+        retry_after: Seconds after which the backend asked to be tried again, if it said so.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BackendRejected(BackendError):
+    """The backend understood and refused. Asking again without a change is of no use."""

@@ -1,0 +1,253 @@
+"""A job's side: steps, heartbeat, cancel check, outcome. No Streamlit here."""
+
+import importlib
+import json
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self, cast
+
+from progress.errors import BackendError, BackendUnavailable
+from progress.operation import Status
+
+log = logging.getLogger(__name__)
+
+# A job of 30,000 quick steps must not become 30,000 writes.
+WRITE_INTERVAL = 0.2
+"""Least seconds between two writes of progress."""
+HEARTBEAT_INTERVAL = 1.0
+"""Most seconds between two writes, whether or not anything moved."""
+FINISH_DELAYS = (0.2, 1.0, 5.0, 15.0, 30.0)
+"""Seconds between the tries to write the outcome: it is the one write that must not be lost."""
+
+
+class OperationCancelled(BaseException):
+    """Somebody asked to cancel the operation.
+
+    A BaseException, so that `except Exception` around a step of a job does not swallow it.
+    """
+
+
+class OperationLost(BaseException):
+    """The operation has ended or went to another worker: this one must stop and write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: the columns that it alone writes."""
+
+    current_step: int = 0
+    total_steps: int | None = None
+    failed_steps: int = 0
+    step_description: str = ""
+
+
+class ProgressWriter(Protocol):
+    """Where the progress of one operation goes. Each backend has one."""
+
+    def progress(self, progress: Progress) -> bool:
+        """Store how far it is, and a heartbeat; return whether somebody asked to cancel.
+
+        Raises:
+            BackendUnavailable: It could not be stored now.
+            OperationLost: The operation is no longer this worker's.
+        """
+
+    def finish(
+        self, status: Status, progress: Progress, error: str | None, result: str | None
+    ) -> None:
+        """Store the terminal status, unless there is one; `result` is a JSON object.
+
+        Raises:
+            BackendUnavailable: It could not be stored now.
+        """
+
+
+class Reporter:
+    """What a job calls to say how far it is. Safe to share between threads of the job."""
+
+    def __init__(self, writer: ProgressWriter, clock: Callable[[], float] = time.monotonic) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._current = 0
+        self._total: int | None = None
+        self._description = ""
+        self._in_step = False
+        self._failures: list[str] = []
+        self._failed: set[int] = set()
+        self._cancelled = False
+        self._lost = False
+        self._moved = False
+        self._written_at = -float("inf")
+        self._done = threading.Event()
+        self._heart = threading.Thread(target=self._beat_until_done, name="heartbeat", daemon=True)
+
+    def total(self, steps: int) -> None:
+        """Say how many steps there will be. It may be called again when it turns out otherwise.
+
+        Raises:
+            ValueError: `steps` is below 1.
+        """
+        if steps < 1:
+            raise ValueError(f"total({steps!r}): a job has at least 1 step.")
+        with self._lock:
+            self._total = int(steps)
+            self._moved = True
+        self._write_if_due()
+
+    def step(self, description: str) -> None:
+        """Begin the next step; the one before it has ended.
+
+        Raises:
+            OperationCancelled: Somebody asked to cancel.
+            OperationLost: The operation is no longer this worker's.
+        """
+        with self._lock:
+            self._end_step()
+            self._in_step = True
+            self._description = str(description)
+            if self._total is not None:
+                # More steps than announced: the bar must not pass its end.
+                self._total = max(self._total, self._current + 1)
+            self._moved = True
+        self._write_if_due()
+        if self._lost:
+            raise OperationLost
+        if self._cancelled:
+            raise OperationCancelled
+
+    def step_failed(self, reason: BaseException | str) -> None:
+        """Say that the step at hand failed, while the job goes on: it will end as partial."""
+        with self._lock:
+            text = str(reason)
+            if isinstance(reason, BaseException):
+                text = traceback.format_exception_only(reason)[-1].strip()
+            self._failures.append(f"Step {self._current + 1}, {self._description}: {text}")
+            self._failed.add(self._current)
+            self._moved = True
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked to cancel: for long loops inside one step. Up to 1 s old."""
+        return self._cancelled or self._lost
+
+    def beat(self) -> None:
+        """Write what has moved since the last write, or a sign of life if one is due."""
+        due = HEARTBEAT_INTERVAL if not self._moved else WRITE_INTERVAL
+        if self._clock() - self._written_at >= due:
+            self._write()
+
+    def finish(self, status: Status, error: str | None = None, result: str | None = None) -> None:
+        """Store the outcome, trying for a while if the backend is away."""
+        self._stop_heart()
+        if status is Status.COMPLETED:
+            self._end_step()
+            if self._failures:
+                status, error = Status.PARTIAL, "\n".join(self._failures)
+        for delay in (*FINISH_DELAYS, None):
+            try:
+                self._writer.finish(status, self._progress(), error, result)
+                return
+            except BackendUnavailable as problem:
+                if delay is None:
+                    raise
+                log.warning("The outcome could not be stored, next try in %s s: %s", delay, problem)
+                time.sleep(delay)
+
+    def __enter__(self) -> Self:
+        self._write()
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop_heart()
+
+    def _progress(self) -> Progress:
+        return Progress(self._current, self._total, len(self._failed), self._description)
+
+    def _end_step(self) -> None:
+        self._current += self._in_step
+        self._in_step = False
+
+    def _write_if_due(self) -> None:
+        if self._clock() - self._written_at >= WRITE_INTERVAL:
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            self._written_at = self._clock()
+            try:
+                self._cancelled |= self._writer.progress(self._progress())
+                self._moved = False
+            except OperationLost:
+                self._lost = True
+            except BackendError as problem:
+                # Progress is not worth failing the work: the next beat tries again.
+                log.warning("Progress could not be stored: %s", problem)
+
+    def _beat_until_done(self) -> None:
+        while not self._done.wait(WRITE_INTERVAL):
+            self.beat()
+
+    def _stop_heart(self) -> None:
+        self._done.set()
+        if self._heart.is_alive():
+            self._heart.join()
+
+
+Job = Callable[[Reporter, str], dict[str, Any] | None]
+"""The user's function that does the work for one subject, and returns what the page shows."""
+
+
+class JobsModule(Protocol):
+    """What jobs.py holds."""
+
+    JOBS: dict[str, Job]
+
+    def subjects(self) -> list[str]:
+        """Return what the page offers to work on."""
+
+
+def jobs_module() -> JobsModule:
+    """Return jobs.py, or the module that JOBS_MODULE names: the tests bring jobs of their own."""
+    return cast(JobsModule, importlib.import_module(os.environ.get("JOBS_MODULE", "jobs")))
+
+
+def run_job(name: str, subject: str, writer: ProgressWriter) -> None:
+    """Run a job to its end and store the outcome, whatever it is."""
+    with Reporter(writer) as report:
+        try:
+            jobs = jobs_module().JOBS
+            if name not in jobs:
+                raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
+            result = _as_json(name, jobs[name](report, subject))
+        except OperationCancelled:
+            report.finish(Status.CANCELLED)
+        except OperationLost:
+            log.warning("The operation is no longer this worker's: stopping.")
+        except (Exception, SystemExit):
+            report.finish(Status.FAILED, error=traceback.format_exc())
+        else:
+            report.finish(Status.COMPLETED, result=result)
+
+
+def _as_json(name: str, result: dict[str, Any] | None) -> str | None:
+    if result is None:
+        return None
+    if not isinstance(result, dict):
+        raise TypeError(f"The job {name!r} returned {type(result).__name__}; return a dict.")
+    try:
+        return json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"The job {name!r} returned what JSON cannot hold: {error}.") from None

@@ -1,0 +1,96 @@
+"""settings.toml, read and checked once."""
+
+import functools
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class SettingsError(ValueError):
+    """A value in settings.toml cannot be used. The text is one line with the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The answers given when this project was made, as they stand in settings.toml."""
+
+    title: str
+    description: str
+    operation: str
+    """What the start button says."""
+    poll_interval: float
+    """Seconds between two polls of a page, 0.2 to 60."""
+    idle_budget: float
+    """Seconds without a touch after which a page stops polling."""
+    quiet_after: float
+    """Seconds without a sign of life after which an operation is shown as quiet."""
+
+
+@functools.cache
+def load_settings(path: Path = ROOT / "settings.toml") -> Settings:
+    """Read the settings. Later calls return the same ones: a change needs a restart.
+
+    Raises:
+        SettingsError: The file is missing, is not TOML, or holds a value that cannot be used.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path.name} is missing: restore it beside streamlit_app.py."
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path.name} cannot be read as TOML: {error}.") from None
+    return Settings(
+        title=_text(tables, "app", "title"),
+        description=_text(tables, "app", "description"),
+        operation=_text(tables, "app", "operation"),
+        poll_interval=_seconds(tables, "progress", "poll_interval", 0.2, 60),
+        idle_budget=_seconds(tables, "progress", "idle_budget", 1, 7 * 24 * 3600),
+        quiet_after=_seconds(tables, "progress", "quiet_after", 2, 24 * 3600),
+    )
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds in "0.5s", "500ms", "2", "1.5 s", "30m" or "1h".
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|)", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration. Write it like 0.5s, 500ms, 30m or 1h.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _value(tables: dict[str, Any], table: str, name: str) -> Any:
+    try:
+        return tables[table][name]
+    except (KeyError, TypeError):
+        raise SettingsError(f"settings.toml has no {name} under [{table}]: add it.") from None
+
+
+def _text(tables: dict[str, Any], table: str, name: str) -> str:
+    value = _value(tables, table, name)
+    if not isinstance(value, str):
+        raise SettingsError(f"settings.toml: {name} = {value!r} is not text. Put it in quotes.")
+    return value
+
+
+def _seconds(tables: dict[str, Any], table: str, name: str, least: float, most: float) -> float:
+    value = _value(tables, table, name)
+    try:
+        seconds = parse_duration(str(value))
+    except ValueError as error:
+        raise SettingsError(f"settings.toml: {name}: {error}") from None
+    if not least <= seconds <= most:
+        raise SettingsError(
+            f"settings.toml: {name} = {value!r} is out of range."
+            f" Choose a duration from {least:g}s to {most:g}s."
+        )
+    return seconds

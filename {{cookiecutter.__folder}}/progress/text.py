@@ -1,0 +1,33 @@
+"""How values read on a page."""
+
+import re
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def plain(text: str) -> str:
+    """Return `text` escaped for Streamlit's Markdown, so that it shows as it was typed.
+
+    CommonMark lets a backslash stand before any ASCII punctuation. Use it for names and labels;
+    text that a job wrote goes to `st.text`, `st.code` or a table, which know no Markdown.
+    """
+    return _PUNCTUATION.sub(r"\\\1", text)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people write them: "0.4 s", "12 s", "3 min 05 s", "2 h 10 min"."""
+    if seconds < 1:
+        return f"{max(seconds, 0):.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def steps(current: int, total: int | None) -> str:
+    """Return how far it is: "6 of 18 steps", or "6 steps" while nobody knows the total."""
+    if total is None:
+        return f"{current} {'step' if current == 1 else 'steps'}"
+    return f"{current} of {total} {'step' if total == 1 else 'steps'}"

@@ -1,0 +1,21 @@
+"""The only script that Streamlit runs: it checks the settings and leads to the pages."""
+
+import streamlit as st
+
+from progress.settings import SettingsError, load_settings
+from progress.text import plain
+
+try:
+    settings = load_settings()
+except SettingsError as error:
+    st.error(plain(str(error)), icon=":material/settings_alert:")
+    st.stop()
+
+st.set_page_config(page_title=settings.title, page_icon=":material/progress_activity:")
+st.navigation(
+    [
+        st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True),
+        st.Page("views/board.py", title="Board", icon=":material/view_list:"),
+    ],
+    position="top",
+).run()

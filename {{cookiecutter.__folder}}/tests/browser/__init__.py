@@ -1,0 +1,1 @@
+"""The proof in a real browser: that is where the timers live."""

@@ -1,0 +1,140 @@
+"""A server of the app, and pages in a real browser that count what they send."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from dev.browser import ADVICE, find_browser
+from progress.settings import ROOT
+
+expect.set_options(timeout=20_000)
+
+
+@dataclass
+class Server:
+    """The app, served on a port of its own with the jobs of tests/jobs.py."""
+
+    environment: dict[str, str]
+    port: int
+    process: "subprocess.Popen[bytes] | None" = field(default=None)
+
+    @property
+    def url(self) -> str:
+        """The address of the page that runs operations."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
+        command += ["--server.port", str(self.port), "--server.address", "127.0.0.1"]
+        command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | self.environment)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1).close()
+                return
+            except OSError:
+                assert self.process.poll() is None, "the server ended"
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process = None
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def server(environment: dict[str, str]) -> Iterator[Server]:
+    """The app with the stand-in of the backend."""
+    app = Server(environment, free_port())
+    app.start()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless browser."""
+    path = find_browser()
+    assert path is not None, ADVICE
+    with sync_playwright() as playwright:
+        # As root, as in most containers, Chromium needs --no-sandbox.
+        yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
+@dataclass
+class Viewer:
+    """A page, and the number of websocket frames that it has sent."""
+
+    page: Page
+    sent: int = 0
+
+    def choose(self, key: str, value: str) -> None:
+        """Choose an option of a selectbox, unless it is chosen."""
+        if self.page.locator(f".st-key-{key} input").input_value() == value:
+            return
+        self.page.click(f".st-key-{key} input")
+        self.page.get_by_role("option", name=value, exact=True).click()
+        expect(self.page.locator(f".st-key-{key} input")).to_have_value(value)
+        expect(self.page.get_by_test_id("stStatusWidget")).to_have_count(0)
+
+    def start(self, job: str, subject: str = "fast") -> None:
+        """Start an operation, once the page is ready for it."""
+        self.choose("job", job)
+        self.choose("subject", subject)
+        self.page.click(".st-key-start button")
+
+    def see(self, text: str) -> None:
+        """Wait until the page shows a text."""
+        expect(self.page.get_by_text(text).first).to_be_visible()
+
+    def wait_until_startable(self) -> None:
+        """Wait until the start button can be pressed."""
+        expect(self.page.locator(".st-key-start button")).to_be_enabled()
+
+    def frames_in(self, seconds: float) -> int:
+        """Return how many frames the page sends in the coming seconds."""
+        before = self.sent
+        self.page.wait_for_timeout(seconds * 1000)
+        return self.sent - before
+
+
+@pytest.fixture(scope="module")
+def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Viewer]]:
+    """A function that opens a page of the app in a tab of its own."""
+    viewers: list[Viewer] = []
+
+    def open_page(path: str = "/", at: Server = server) -> Viewer:
+        viewer = Viewer(browser.new_page())
+
+        def count(frame: str | bytes) -> None:
+            viewer.sent += 1
+
+        viewer.page.on("websocket", lambda socket: socket.on("framesent", count))
+        viewer.page.goto(at.url + path)
+        viewers.append(viewer)
+        return viewer
+
+    yield open_page
+    for viewer in viewers:
+        viewer.page.close()

@@ -1,0 +1,167 @@
+"""Start, follow and stop in a real browser: after the end a page sends nothing more.
+
+The timers of fragments live in the browser, so only a browser shows that they ended. A page that
+polls sends a websocket frame at every tick; the pages here are watched for ten seconds.
+"""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from progress.backend import ProgressConnection
+from progress.operation import new_operation_id
+from tests.browser.conftest import Server, Viewer, free_port
+from tests.conftest import wait_for_end
+from tests.jobs import STEPS
+
+Visit = Callable[..., Viewer]
+
+QUIET_SECONDS = 10
+ENDS = {
+    "succeed": f"Completed: {STEPS} of {STEPS} steps in",
+    "partial": f"Partly completed: 2 of {STEPS} steps failed",
+    "fail": f"Failed after 2 of {STEPS} steps",
+    "die": f"Failed after 1 of {STEPS} steps",
+    "endless": "Cancelled after",
+    "unknown": "There is no operation with this id, or it is not yours",
+    "not yours": "There is no operation with this id, or it is not yours",
+}
+
+
+def operation_in(viewer: Viewer) -> str:
+    """Return the id in the URL."""
+    found = re.search(r"operation=(\w+)", viewer.page.url)
+    assert found is not None, viewer.page.url
+    return found[1]
+
+
+def steps_shown(viewer: Viewer) -> int:
+    """Return the number of steps that the page shows of a job without a total."""
+    text = viewer.page.get_by_text("steps so far").inner_text()
+    return int(text.split()[0])
+
+
+@pytest.fixture(scope="module")
+def frames_after_end(visit: Visit, environment: dict[str, str]) -> dict[str, int]:
+    """Pages that went to each end, and the frames that they sent in the time after."""
+    viewers = {job: visit() for job in ("succeed", "partial", "fail", "die", "endless")}
+    for job, viewer in viewers.items():
+        viewer.start(job, "slow" if job in ("succeed", "endless") else "fast")
+    viewers["endless"].see("steps so far")
+    viewers["endless"].page.click(".st-key-cancel button")
+    viewers["unknown"] = visit(f"/?operation={new_operation_id()}")
+    foreign = new_operation_id()
+    ProgressConnection("progress").start(foreign, "succeed", "fast", "other@example.com")
+    viewers["not yours"] = visit(f"/?operation={foreign}")
+    for name, viewer in viewers.items():
+        viewer.see(ENDS[name])
+        viewer.wait_until_startable()
+    for viewer in viewers.values():
+        # What the last run was still to send is not polling.
+        viewer.frames_in(0.5)
+    before = {name: viewer.sent for name, viewer in viewers.items()}
+    next(iter(viewers.values())).frames_in(QUIET_SECONDS)
+    return {name: viewer.sent - before[name] for name, viewer in viewers.items()}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_is_sent_after_the_end(frames_after_end: dict[str, int], end: str) -> None:
+    assert frames_after_end[end] == 0
+
+
+def test_progress_moves_and_ends(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start("succeed", "slow")
+    expect(viewer.page.locator(".st-key-start button")).to_be_disabled()
+    seen = []
+    while not viewer.page.get_by_text(ENDS["succeed"]).count():
+        bars = viewer.page.get_by_test_id("stProgress").all_inner_texts()
+        seen += [text for text in bars if text not in seen]
+        viewer.page.wait_for_timeout(50)
+    counts = [text.strip() for text in seen if "steps" in text]
+    assert len(counts) >= 3, seen
+    assert counts == sorted(counts)
+    viewer.see("All well.")
+    viewer.wait_until_startable()
+
+
+def test_text_of_a_job_is_not_markdown(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start("fail")
+    viewer.see("RuntimeError: the **third** step broke :red[badly]")
+    viewer.page.get_by_text("Traceback", exact=True).click()
+    viewer.see("Traceback (most recent call last):")
+
+
+def test_a_reload_and_a_second_tab_go_on_following(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start("endless", "slow")
+    viewer.see("steps so far")
+    operation_id = operation_in(viewer)
+    viewer.page.reload()
+    viewer.see("steps so far")
+    second = visit(f"/?operation={operation_id}")
+    second.see("steps so far")
+    second.page.click(".st-key-cancel button")
+    for page in (viewer, second):
+        page.see(ENDS["endless"])
+        page.wait_until_startable()
+    second.page.reload()
+    second.see(ENDS["endless"])
+    assert second.frames_in(2) == 0, "the end is shown after a reload, too, without polling"
+
+
+def test_leaving_the_page_stops_polling_and_coming_back_resumes(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start("endless", "slow")
+    viewer.see("steps so far")
+    operation_id = operation_in(viewer)
+    viewer.page.get_by_role("link", name="Board").click()
+    viewer.see("Select a row to follow the operation")
+    viewer.frames_in(0.5)
+    assert viewer.frames_in(QUIET_SECONDS) == 0
+    viewer.page.get_by_role("link", name="Run").click()
+    viewer.see("steps so far")
+    assert operation_in(viewer) == operation_id
+    viewer.page.click(".st-key-cancel button")
+    viewer.see(ENDS["endless"])
+    viewer.frames_in(0.5)
+    assert viewer.frames_in(QUIET_SECONDS) == 0
+
+
+def test_a_double_click_starts_one_operation(visit: Visit, environment: dict[str, str]) -> None:
+    connection = ProgressConnection("progress")
+    viewer = visit()
+    viewer.choose("job", "succeed")
+    viewer.choose("subject", "slow")
+    before = {operation.operation_id for operation in connection.recent(1000, "")}
+    viewer.page.dblclick(".st-key-start button")
+    viewer.see(ENDS["succeed"])
+    after = {operation.operation_id for operation in connection.recent(1000, "")}
+    assert after - before == {operation_in(viewer)}
+
+
+def test_a_restart_of_the_server_goes_on_following(
+    visit: Visit, environment: dict[str, str]
+) -> None:
+    other = Server(environment, free_port())
+    other.start()
+    try:
+        viewer = visit(at=other)
+        viewer.start("endless", "slow")
+        viewer.see("steps so far")
+        operation_id = operation_in(viewer)
+        other.stop()
+        other.start()
+        connection = ProgressConnection("progress")
+        running = connection.read([operation_id])[operation_id]
+        assert not running.status.is_terminal, "the job outlives the server"
+        while steps_shown(viewer) <= running.current_step:
+            viewer.page.wait_for_timeout(200)
+        viewer.page.click(".st-key-cancel button")
+        viewer.see(ENDS["endless"])
+        wait_for_end(connection, operation_id)
+    finally:
+        other.stop()

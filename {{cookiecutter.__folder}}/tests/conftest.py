@@ -1,0 +1,64 @@
+"""What the tests share: the stand-in of the backend, and a connection to it."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.stand_in import stand_in
+from progress.backend import ProgressConnection
+from progress.operation import Operation, new_operation_id
+
+OWNER = "somebody@example.com"
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables that lead an app, and its jobs, to a stand-in of this test run."""
+    folder: Path = tmp_path_factory.mktemp("backend")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JOBS_MODULE", "tests.jobs")
+        with stand_in(folder) as variables:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            yield variables | {"JOBS_MODULE": "tests.jobs"}
+
+
+@pytest.fixture
+def connection(environment: dict[str, str]) -> ProgressConnection:
+    """A connection of its own to the stand-in."""
+    return ProgressConnection("progress")
+
+
+@pytest.fixture
+def started(connection: ProgressConnection) -> Callable[[str, str], str]:
+    """A function that starts a job of tests/jobs.py and returns the operation's id."""
+
+    def start(job: str, subject: str = "fast") -> str:
+        operation_id = new_operation_id()
+        connection.start(operation_id, job, subject, OWNER)
+        return operation_id
+
+    return start
+
+
+def wait_until(
+    connection: ProgressConnection,
+    operation_id: str,
+    condition: Callable[[Operation], bool],
+    seconds: float = 30,
+) -> Operation:
+    """Read an operation until the condition holds; fail with its last state if it never does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        operation = connection.read([operation_id])[operation_id]
+        if condition(operation):
+            return operation
+        assert time.monotonic() < deadline, f"still {operation}"
+        time.sleep(0.05)
+
+
+def wait_for_end(connection: ProgressConnection, operation_id: str) -> Operation:
+    """Read an operation until its status is terminal."""
+    return wait_until(connection, operation_id, lambda operation: operation.status.is_terminal)

@@ -1,0 +1,86 @@
+"""Jobs of the tests, one for each way in which an operation can go (JOBS_MODULE=tests.jobs).
+
+The subject is how long they take: "fast", or "slow", which leaves time to look.
+"""
+
+import os
+import signal
+import time
+from typing import Any
+
+from progress.reporter import Job, Reporter
+
+STEPS = 6
+
+
+def pace(subject: str) -> None:
+    """Wait as long as the subject says."""
+    time.sleep(0.4 if subject == "slow" else 0.02)
+
+
+def succeed(report: Reporter, subject: str) -> dict[str, Any]:
+    """Go through all steps."""
+    report.total(STEPS)
+    for number in range(1, STEPS + 1):
+        report.step(f"Step number {number} of `{subject}`")
+        pace(subject)
+    return {"metrics": {"Steps": STEPS}, "table": [{"step": 1, "rows": 10}], "notes": ["All well."]}
+
+
+def fail(report: Reporter, subject: str) -> dict[str, Any]:
+    """Raise in the third step."""
+    report.total(STEPS)
+    for number in range(1, 4):
+        report.step(f"Step number {number}")
+        pace(subject)
+    raise RuntimeError("the **third** step broke :red[badly]")
+
+
+def partial(report: Reporter, subject: str) -> dict[str, Any]:
+    """Go through all steps, two of which fail."""
+    report.total(STEPS)
+    for number in range(1, STEPS + 1):
+        report.step(f"Step number {number}")
+        pace(subject)
+        if number in (2, 5):
+            report.step_failed(ValueError(f"row {number} has no *amount*"))
+    return {"metrics": {"Steps": STEPS - 2}}
+
+
+def endless(report: Reporter, subject: str) -> None:
+    """Go on until cancelled, without a known total."""
+    number = 0
+    while True:
+        number += 1
+        report.step(f"Round {number}")
+        pace(subject)
+
+
+def die(report: Reporter, subject: str) -> None:
+    """End without a word in the second step, as when memory runs out."""
+    report.total(STEPS)
+    report.step("Step number 1")
+    pace(subject)
+    report.step("Step number 2")
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def unfit(report: Reporter, subject: str) -> dict[str, Any]:
+    """Return what JSON cannot hold."""
+    return {"value": {1, 2}}
+
+
+JOBS: dict[str, Job] = {
+    "succeed": succeed,
+    "fail": fail,
+    "partial": partial,
+    "endless": endless,
+    "die": die,
+    "unfit": unfit,
+}
+
+
+def subjects() -> list[str]:
+    """Return how long a job may take."""
+    return ["fast", "slow"]

@@ -1,0 +1,287 @@
+"""A job's side, with a writer that records and a clock that the test moves."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from progress import reporter
+from progress.errors import BackendUnavailable
+from progress.operation import Status
+from progress.reporter import (
+    OperationCancelled,
+    OperationLost,
+    Progress,
+    Reporter,
+    run_job,
+)
+
+
+@dataclass
+class Recorder:
+    """A writer that keeps what it is given, and fails when told to."""
+
+    written: list[Progress] = field(default_factory=list)
+    outcomes: list[tuple[Status, Progress, str | None, str | None]] = field(default_factory=list)
+    cancel_requested: bool = False
+    error: BaseException | None = None
+
+    def progress(self, progress: Progress) -> bool:
+        if self.error is not None:
+            raise self.error
+        self.written.append(progress)
+        return self.cancel_requested
+
+    def finish(
+        self, status: Status, progress: Progress, error: str | None, result: str | None
+    ) -> None:
+        if self.error is not None:
+            raise self.error
+        self.outcomes.append((status, progress, error, result))
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def writer() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def report(writer: Recorder, clock: Clock) -> Reporter:
+    """A reporter whose heart does not beat by itself."""
+    return Reporter(writer, clock)
+
+
+def test_a_step_counts_when_it_has_ended(report: Reporter, writer: Recorder, clock: Clock) -> None:
+    report.total(3)
+    for name in ("one", "two", "three"):
+        clock.now += 1
+        report.step(name)
+    assert [(p.current_step, p.step_description) for p in writer.written] == [
+        (0, ""),
+        (0, "one"),
+        (1, "two"),
+        (2, "three"),
+    ]
+    report.finish(Status.COMPLETED)
+    assert writer.outcomes == [(Status.COMPLETED, Progress(3, 3, 0, "three"), None, None)]
+
+
+def test_quick_steps_are_few_writes_and_none_is_lost(
+    report: Reporter, writer: Recorder, clock: Clock
+) -> None:
+    report.total(30_000)
+    for number in range(30_000):
+        clock.now += 0.001
+        report.step(f"row {number}")
+    assert len(writer.written) <= 30_000 * 0.001 / reporter.WRITE_INTERVAL + 2
+    clock.now += reporter.WRITE_INTERVAL
+    report.beat()
+    assert writer.written[-1].step_description == "row 29999"
+
+
+def test_a_silent_job_still_gives_signs_of_life(
+    report: Reporter, writer: Recorder, clock: Clock
+) -> None:
+    report.step("long")
+    count = len(writer.written)
+    clock.now += reporter.HEARTBEAT_INTERVAL / 2
+    report.beat()
+    assert len(writer.written) == count
+    clock.now += reporter.HEARTBEAT_INTERVAL / 2
+    report.beat()
+    assert len(writer.written) == count + 1
+
+
+def test_the_heart_beats_by_itself(writer: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter, "WRITE_INTERVAL", 0.01)
+    monkeypatch.setattr(reporter, "HEARTBEAT_INTERVAL", 0.01)
+    with Reporter(writer):
+        deadline = time.monotonic() + 5
+        while len(writer.written) < 4:
+            assert time.monotonic() < deadline, "the heart does not beat"
+            time.sleep(0.01)
+
+
+def test_cancel_is_raised_at_the_next_step(
+    report: Reporter, writer: Recorder, clock: Clock
+) -> None:
+    report.step("one")
+    assert not report.cancelled
+    writer.cancel_requested = True
+    clock.now += 1
+    report.beat()
+    assert report.cancelled
+    with pytest.raises(OperationCancelled):
+        report.step("two")
+
+
+def test_cancel_passes_through_an_except_exception(writer: Recorder) -> None:
+    assert not issubclass(OperationCancelled, Exception)
+    assert not issubclass(OperationLost, Exception)
+
+
+def test_more_steps_than_announced_move_the_total(
+    report: Reporter, writer: Recorder, clock: Clock
+) -> None:
+    report.total(1)
+    for name in ("one", "two", "three"):
+        clock.now += 1
+        report.step(name)
+        assert writer.written[-1].total_steps is not None
+        assert writer.written[-1].current_step < writer.written[-1].total_steps
+    report.finish(Status.COMPLETED)
+    assert writer.outcomes[0][1] == Progress(3, 3, 0, "three")
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_a_total_below_one_is_refused(report: Reporter, steps: int) -> None:
+    with pytest.raises(ValueError, match="at least 1 step"):
+        report.total(steps)
+
+
+def test_failed_steps_are_counted_once_and_named(report: Reporter, writer: Recorder) -> None:
+    report.step("one")
+    report.step_failed("no such row")
+    report.step_failed("nor such column")
+    report.step("two")
+    report.step_failed(ValueError("bad\nvalue"))
+    report.finish(Status.COMPLETED, result="{}")
+    status, progress, error, result = writer.outcomes[0]
+    assert status is Status.PARTIAL
+    assert (progress.current_step, progress.failed_steps) == (2, 2)
+    assert error is not None
+    assert error.startswith("Step 1, one: no such row\nStep 1, one: nor such column\nStep 2, two: ")
+    assert result == "{}"
+
+
+def test_a_backend_that_is_away_does_not_stop_the_work(
+    report: Reporter, writer: Recorder, clock: Clock
+) -> None:
+    writer.error = BackendUnavailable("no route")
+    report.step("one")
+    clock.now += 1
+    report.step("two")
+    writer.error = None
+    clock.now += 1
+    report.beat()
+    assert writer.written == [Progress(1, None, 0, "two")]
+
+
+def test_the_outcome_is_tried_again(
+    report: Reporter, writer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def come_back(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            writer.error = None
+
+    monkeypatch.setattr(time, "sleep", come_back)
+    writer.error = BackendUnavailable("no route")
+    report.finish(Status.COMPLETED)
+    assert waits == list(reporter.FINISH_DELAYS[:2])
+    assert len(writer.outcomes) == 1
+
+
+def test_the_outcome_is_given_up_after_the_last_try(
+    report: Reporter, writer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    writer.error = BackendUnavailable("no route")
+    with pytest.raises(BackendUnavailable):
+        report.finish(Status.COMPLETED)
+
+
+def test_a_lost_operation_stops_the_job_and_writes_no_outcome(
+    writer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    writer.error = OperationLost()
+    run_job("succeed", "fast", writer)
+    assert writer.written == []
+    assert writer.outcomes == []
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "last_line"),
+    [
+        ("succeed", Status.COMPLETED, None),
+        ("partial", Status.PARTIAL, "Step 5, Step number 5: ValueError: row 5 has no *amount*"),
+        ("fail", Status.FAILED, "RuntimeError: the **third** step broke :red[badly]"),
+        (
+            "no_such_job",
+            Status.FAILED,
+            "LookupError: There is no job 'no_such_job'; the jobs are succeed, fail, partial,"
+            " endless, die, unfit.",
+        ),
+        (
+            "unfit",
+            Status.FAILED,
+            "TypeError: The job 'unfit' returned what JSON cannot hold:"
+            " Object of type set is not JSON serializable.",
+        ),
+    ],
+)
+def test_every_end_of_a_job_is_stored(
+    writer: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    job: str,
+    status: Status,
+    last_line: str | None,
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    run_job(job, "fast", writer)
+    assert len(writer.outcomes) == 1
+    stored, _, error, _ = writer.outcomes[0]
+    assert stored is status
+    assert (error.strip().splitlines()[-1] if error else None) == last_line
+
+
+def test_a_jobs_module_that_cannot_be_imported_is_a_failure(
+    writer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", "no_such_module")
+    run_job("succeed", "fast", writer)
+    status, _, error, _ = writer.outcomes[0]
+    assert status is Status.FAILED
+    assert error is not None
+    assert "ModuleNotFoundError" in error
+
+
+@pytest.mark.parametrize("result", [[1], "text", 5, {"a": float("nan")}, {"a": object()}])
+def test_only_json_objects_are_results(
+    writer: Recorder, monkeypatch: pytest.MonkeyPatch, result: Any
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    monkeypatch.setattr("tests.jobs.JOBS", {"odd": lambda report, subject: result})
+    run_job("odd", "fast", writer)
+    status, _, error, _ = writer.outcomes[0]
+    assert status is Status.FAILED
+    assert error is not None
+    assert "The job 'odd' returned" in error
+
+
+def test_a_job_that_exits_is_a_failure(writer: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(report: Reporter, subject: str) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    monkeypatch.setattr("tests.jobs.JOBS", {"leave": leave})
+    run_job("leave", "fast", writer)
+    assert writer.outcomes[0][0] is Status.FAILED
