@@ -1,7 +1,7 @@
 """Hostile answers, through the real command: refused with our lines, or arriving as typed."""
 
-import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -62,7 +62,7 @@ def our_lines(result: Completed) -> list[str]:
         ({"project_slug": "import"}, ["project_slug: 'import' is a word of Python."]),
         ({"project_name": "Streamlit"}, ["project_slug: 'streamlit' is a package that"]),
         ({"project_name": "🚀"}, ["project_slug: it is empty, and the name has no letters"]),
-        ({"project_name": "{{ 7 * 7 }}x"}, ["project_name: '{{ 7 * 7 }}x' has {{, which"]),
+        ({"project_name": "x{{ 7 * 7 }}"}, ["project_name: 'x{{ 7 * 7 }}' has {{, which"]),
         ({"description": "a {# hidden #} b"}, ["description: 'a {# hidden #} b' has {#, which"]),
         ({"operation": "{% raw %}{{{% endraw %}"}, ["operation: '{{' has {{, which cookiecutter"]),
         ({"author": "Ada\x1b[31m"}, ["author: 'Ada\\x1b[31m' has U+001B, which cannot be seen."]),
@@ -117,13 +117,14 @@ def test_what_stands_beside_the_output_is_left_alone(
     assert left(output) == [output.parent / "evil", output.parent / "evil" / "work"]
 
 
-@pytest.mark.parametrize("name", [name for name in CONTEXT if isinstance(CONTEXT[name], list)][:2])
+@pytest.mark.parametrize(
+    ("name", "choices"), [("progress_backend", BACKENDS), ("licence", LICENCES)]
+)
 def test_an_unknown_choice_ends_with_a_line_that_names_the_choices(
-    cookiecutter: Cookiecutter, output: Path, name: str
+    cookiecutter: Cookiecutter, output: Path, name: str, choices: list[str]
 ) -> None:
     result = cookiecutter(output, {name: "fax"})
     assert result.returncode != 0
-    choices = {"progress_backend": BACKENDS, "licence": LICENCES}[name]
     assert result.stderr.splitlines()[-1] == (
         f"ValueError: fax provided for choice variable {name}, but the choices are {choices}."
     )
@@ -165,9 +166,11 @@ def test_text_arrives_as_typed(bake: Bake, text: str) -> None:
 
     assert f"Copyright (c) {text}\n" in project.read("LICENSE")
 
-    opening, heading, *_ = MarkdownIt().parse(project.read("README.md"))
-    assert opening.tag == "h1"
-    assert "".join(child.content for child in heading.children or []) == text
+    blocks = MarkdownIt().parse(project.read("README.md"))
+    heading, description = [block for block in blocks if block.children is not None][:2]
+    assert [block.tag for block in blocks if block.nesting == 1][:2] == ["h1", "p"]
+    for block in (heading, description):
+        assert "".join(child.content for child in block.children or []) == text
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_the_folder_is_named_after_the_project(bake: Bake, typed: str, slug: str
     assert tomllib.loads(project.read("pyproject.toml"))["project"]["name"] == slug
 
 
-@pytest.mark.parametrize("interval", ["0.5s", "500ms", "2", "1.5 s", "60s"])
+@pytest.mark.parametrize("interval", ["500ms", "1.5 s", "60"])
 def test_the_poll_interval_arrives_as_typed(bake: Bake, interval: str) -> None:
     settings = tomllib.loads(bake(poll_interval=interval).read("settings.toml"))
     assert settings["progress"]["poll_interval"] == interval
@@ -230,14 +233,6 @@ def test_every_prompt_is_shown_as_written(cookiecutter: Cookiecutter, output: Pa
             assert text in shown
 
 
-def test_the_users_own_answers_are_neither_read_nor_kept(
-    cookiecutter: Cookiecutter, output: Path
-) -> None:
-    cookiecutter(output, {})
-    assert [path.name for path in (cookiecutter.home / "replay").iterdir()]
-    assert not (cookiecutter.home / ".cookiecutter_replay").exists()
-
-
 # cruft saves the answers, and renders them again for every update
 
 
@@ -255,14 +250,11 @@ def test_answers_arrive_as_typed_through_cruft(
         assert result.returncode == 0, result.stdout + result.stderr
 
     def commit(folder: Path) -> None:
-        with contextlib.suppress(AssertionError):
-            run("git", "init", "-q", cwd=folder)
-        run("git", "add", "-A", cwd=folder)
-        run("git", "commit", "-qm", "as it is", cwd=folder)
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "as it is"]):
+            run("git", *command, cwd=folder)
 
     cruft = [sys.executable, "-m", "cruft"]
-    template = tmp_path / "template"
-    subprocess.run(["cp", "-r", str(cookiecutter.template), str(template)], check=True)
+    template = shutil.copytree(cookiecutter.template, tmp_path / "template")
     commit(template)
     answers = {"project_name": TYPED[0], "author": TYPED[2], "description": TYPED[1]}
     context = ["--extra-context", json.dumps(answers | {"project_slug": "mine"})]

@@ -70,6 +70,10 @@ def test_text_is_taken_as_typed(name: str, text: str) -> None:
         ("a\nb", "'a\\nb' has U+000A, which cannot be seen. Use one line of plain text"),
         ("a\u2028b", "'a\\u2028b' has U+2028, which cannot be seen. Use one line of plain text"),
         ("a\u202eb", "'a\\u202eb' has U+202E, which cannot be seen. Use one line of plain text"),
+        ("a\u2066b", "'a\\u2066b' has U+2066, which cannot be seen. Use one line of plain text"),
+        ("a\ufeffb", "'a\\ufeffb' has U+FEFF, which cannot be seen. Use one line of plain text"),
+        ("a\ufffeb", "'a\\ufffeb' has U+FFFE, which cannot be seen. Use one line of plain text"),
+        ("a\uffffb", "'a\\uffffb' has U+FFFF, which cannot be seen. Use one line of plain text"),
         ("a\udc80", "'a\\udc80' has U+DC80, which cannot be seen. Use one line of plain text"),
         ("a\x00\x01\x1b\x7f", "'a\\x00\\x01\\x1b\\x7f' has U+0000, U+0001, U+001B, ..., which"),
     ],
@@ -173,9 +177,9 @@ def test_the_folder_is_harmless_whatever_the_slug(slug: str) -> None:
     )
 
 
-@pytest.mark.parametrize("device", sorted(pre_gen.DEVICES))
-def test_no_folder_is_made_for_a_device(device: str) -> None:
-    assert folder(device) == "_refused"
+@pytest.mark.parametrize("slug", [*sorted(pre_gen.DEVICES), "x" * 51, "x" * 5000, "..", "a/b", ""])
+def test_no_folder_is_made_for_what_no_system_could_hold(slug: str) -> None:
+    assert folder(slug) == "_refused"
 
 
 # The packages that the project must not be named like

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 import yaml  # type: ignore[import-untyped]
 from conftest import CONTEXT, ROOT, load
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
@@ -59,15 +59,28 @@ def test_a_quoted_string_needs_no_more_than_its_quotes() -> None:
     assert toml("Live Progress 🚀") == '"Live Progress 🚀"'
 
 
-@given(text=texts.filter(str.strip))
-@example("1. first")
-@example("- item")
-@example("=== #")
-@example("> quoted ![image](x) &amp; \\")
-@example("| a | b |")
-def test_escaped_markdown_shows_the_text(text: str) -> None:
+def assert_shown_as_typed(text: str) -> None:
+    """Check what Markdown makes of the text, as a heading and as a paragraph."""
     assert shown(github.parse(f"# {markdown(text)}\n"), "heading_open") == text.strip()
     assert shown(github.parse(f"{markdown(text)}\n"), "paragraph_open") == text.strip()
+
+
+@given(text=texts.filter(str.strip))
+def test_escaped_markdown_shows_any_text(text: str) -> None:
+    assert_shown_as_typed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["_a_", "*a*", "`a`", "~~a~~", "[a](b)", "![a](b)", "<a>", "&amp;", "a #", "\\*", "a\\"]
+    + ["# a", "- a", "+ a", "> a", "1. a", "12) a", "===", "---", "| a | b |"],
+)
+def test_escaped_markdown_shows_its_own_marks(text: str) -> None:
+    assert_shown_as_typed(text)
+
+
+def test_escaped_markdown_is_no_formula_and_no_table_cell() -> None:
+    assert markdown("$a$ | b") == r"\$a\$ \| b"
 
 
 def test_escaped_markdown_leaves_plain_text_alone() -> None:

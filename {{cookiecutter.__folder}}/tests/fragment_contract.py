@@ -41,14 +41,14 @@ import argparse
 import ast
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 RERUN = 'clear the session state that renders it, then st.rerun(scope="app")'
 RULES = {  # id: (short name, what to do)
     "FC01": ("fragment-defined-in-block", "define it at module level, call it where it is needed"),
-    "FC02": ("fragment-called-under-button", "set session state in the button, call it under that"),
+    "FC02": ("fragment-called-under-button", "call it under session state that the button sets"),
     "FC03": ("widget-in-fragment", "move the widget out of the fragment, into the page"),
     "FC04": ("no-termination", f"when the work has ended, {RERUN}"),
     "FC05": ("stop-is-no-end", f"{RERUN} (plain st.rerun() is the same)"),
@@ -143,8 +143,12 @@ class Module:
             and not isinstance(self.parents[node], ast.ClassDef)
         }
         self.bindings: dict[tuple[ast.AST, str], list[ast.AST]] = {}
+        self.unbound: list[ast.AST] = []
+        self.answers: dict[tuple[str, int], bool] = {}
         self._read_bindings()
-        self.imports: dict[str, str] = {}
+        # In a snippet without imports, `st` is what it always is.
+        is_bound = any(name == "st" for _, name in self.bindings)
+        self.imports = {} if is_bound else {"st": "streamlit"}
         self._read_imports()
         self.fragments = list(self._fragments())
 
@@ -183,7 +187,19 @@ class Module:
     def values(self, name: ast.AST) -> list[ast.AST]:
         """Return what a name is bound to in the nearest scope that binds it."""
         keys = ((scope, getattr(name, "id", "")) for scope in self.scopes(name))
-        return next((self.bindings[key] for key in keys if key in self.bindings), [])
+        return next((self.bindings[key] for key in keys if key in self.bindings), self.unbound)
+
+    def ask(
+        self, question: str, name: ast.Name, judge: Callable[[ast.AST], bool], every: bool = False
+    ) -> bool:
+        """Judge what a name is bound to, one value of it or `every`; names may go in circles."""
+        values = self.values(name)
+        key = (question, id(values))
+        if key not in self.answers:
+            self.answers[key] = every  # what counts until the circle is closed
+            judged = map(judge, values)
+            self.answers[key] = bool(values) and (all(judged) if every else any(judged))
+        return self.answers[key]
 
     def _read_imports(self) -> None:
         for node in self.nodes:
@@ -314,41 +330,39 @@ class Module:
         known = [item for item in self.way(node, self.tree) if isinstance(item, tuple)]
         return any(test and self.needs_click(test, holds) for test, holds in known)
 
-    def needs_click(self, test: ast.AST, holds: bool = True, seen: tuple[str, ...] = ()) -> bool:
+    def needs_click(self, test: ast.AST, holds: bool = True) -> bool:
         """Tell whether `test` is true (false, if not `holds`) only in the run of a click."""
         match test:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return self.needs_click(operand, not holds, seen)
+                return self.needs_click(operand, not holds)
             case ast.BoolOp(op=op, values=values):
                 # `clicked or state` also holds in later runs; `clicked and state` does not.
-                answers = [self.needs_click(value, holds, seen) for value in values]
+                answers = [self.needs_click(value, holds) for value in values]
                 return any(answers) if isinstance(op, ast.And) == holds else all(answers)
-            case ast.Name(id=name):
-                bound = [] if name in seen else self.values(test)
-                return any(self.needs_click(value, holds, (*seen, name)) for value in bound)
+            case ast.Name():
+                return self.ask(f"click {holds}", test, lambda item: self.needs_click(item, holds))
             case ast.Call(func=func) if called_name(test) in BUTTONS:
                 if isinstance(func, ast.Attribute) or self.qualified(func):
                     return holds
         parts = ast.iter_child_nodes(test)
-        return holds and any(self.needs_click(part, True, seen) for part in parts)
+        return holds and any(self.needs_click(part, True) for part in parts)
 
     # Widgets and session state.
 
-    def is_container(self, node: ast.AST, seen: tuple[str, ...] = ()) -> bool:
+    def is_container(self, node: ast.AST) -> bool:
         """Tell whether `node` is Streamlit, or was made by it: `st.sidebar`, `columns[0]`."""
         if origin := self.qualified(node):
             top, _, rest = origin.partition(".")
             return top == "streamlit" and rest.partition(".")[0] not in NO_CONTAINERS
         match node:
             case ast.Attribute(value=owner) | ast.Subscript(value=owner):
-                return self.is_container(owner, seen)
+                return self.is_container(owner)
             case ast.Call(func=ast.Name() as func, args=args):  # `enumerate(columns)`
-                return any(self.is_container(part, seen) for part in (func, *args))
+                return any(self.is_container(part) for part in (func, *args))
             case ast.Call(func=func):
-                return self.is_container(func, seen)
-            case ast.Name(id=name):
-                bound = [] if name in seen else self.values(node)
-                return any(self.is_container(value, (*seen, name)) for value in bound)
+                return self.is_container(func)
+            case ast.Name():
+                return self.ask("container", node, self.is_container)
             case ast.arg(arg=name):  # a helper is handed something that has a `.button`
                 return name not in ("self", "cls")
         return False
@@ -394,20 +408,18 @@ class Module:
 
     # SQL texts.
 
-    def is_literal(self, node: ast.AST, seen: tuple[str, ...] = ()) -> bool:
+    def is_literal(self, node: ast.AST) -> bool:
         """Tell whether `node` is put together from literals of this file alone."""
         match node:
-            case ast.Name(id=name):
-                parts = self.values(node)
-                known = [name in seen or self.is_literal(part, (*seen, name)) for part in parts]
-                return bool(known) and all(known)
+            case ast.Name():
+                return self.ask("literal", node, self.is_literal, every=True)
             case ast.BinOp(left=left, op=ast.Mult()):  # "?" * len(ids)
-                return self.is_literal(left, seen)
+                return self.is_literal(left)
             case ast.Call(func=ast.Attribute(value=owner, attr="join"), args=args):
-                return all(self.is_literal(part, seen) for part in (owner, *args))
+                return all(self.is_literal(part) for part in (owner, *args))
         inner = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
         is_kind = isinstance(node, LITERALS | SEQUENCES)
-        return is_kind and all(self.is_literal(part, seen) for part in inner)
+        return is_kind and all(self.is_literal(part) for part in inner)
 
     def how_built(self, node: ast.AST) -> str:
         """Return how `node` puts values into a text; an empty string if it does not."""
@@ -545,6 +557,8 @@ def check_reruns(module: Module, name: str, function: Function) -> None:
     for current, is_guarded, is_changed in todo:  # it grows while helpers turn up
         for call in (node for node in body_nodes(current) if isinstance(node, ast.Call)):
             helper, message = module.helper(call), ""
+            if not helper and module.qualified(call.func) != "streamlit.rerun":
+                continue
             guarded, changed = is_guarded, is_changed
             for event in module.way(call, current):
                 if isinstance(event, ast.stmt):
@@ -552,11 +566,10 @@ def check_reruns(module: Module, name: str, function: Function) -> None:
                 else:
                     guarded = True
                     changed |= event[0] is not None and module.changes_state(event[0], trust=False)
-            if helper and (helper, guarded, changed) not in todo:
-                todo.append((helper, guarded, changed))
-            if helper or module.qualified(call.func) != "streamlit.rerun":
-                continue
-            if scope := wrong_scope(call):
+            if helper:
+                if (helper, guarded, changed) not in todo:
+                    todo.append((helper, guarded, changed))
+            elif scope := wrong_scope(call):
                 message = f"st.rerun(scope={scope}) raises in a full run, and is no end"
             elif not guarded:
                 message = f"every tick of {name} reruns the app, which renders it again: a loop"

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -185,7 +186,7 @@ def test_a_dead_backend_is_asked_less_and_less(
         if len(backend.reads) > before:
             asked_at.append(clock.now)
         clock.now += 0.1
-    waits = [later - former for former, later in zip(asked_at, asked_at[1:], strict=False)]
+    waits = [later - former for former, later in pairwise(asked_at)]
     assert waits[:4] == pytest.approx([1.0, 2.0, 4.0, 8.0], abs=0.11)
     assert max(waits) == pytest.approx(BACK_OFF_CAP, abs=0.11)
     assert len(backend.reads) == len(asked_at)

@@ -1,0 +1,33 @@
+# make demo: bake a project and serve it. make test: everything that CI runs. No target needs another first.
+UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
+BACKEND ?= sqlite
+DEMO := demo-$(BACKEND)
+.DEFAULT_GOAL := help
+.PHONY: help demo bake test lint screenshots
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: bake ## bake the default project to build/ and serve it (BACKEND=sqlite, PORT=8501)
+	@$(MAKE) --no-print-directory -C build/$(DEMO) dev UV=$(UV)
+
+bake: $(UV)
+	@$(UV) run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \
+		--output-dir build project_slug=$(DEMO) progress_backend=$(BACKEND)
+
+test: $(UV) lint ## run every test, those of the baked projects and of the browser included
+	PYTHONDONTWRITEBYTECODE=1 $(UV) run python "{{cookiecutter.__folder}}/dev/browser.py"
+	$(UV) run pytest
+
+lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
+	$(UV) run ruff check hooks tests docs
+	$(UV) run ruff format --check hooks tests docs
+	$(UV) run mypy hooks tests docs
+
+screenshots: bake ## make the pictures of the docs
+	$(UV) run python docs/screenshots.py build/$(DEMO)
+
+# Only where uv is not installed: one for this folder alone.
+$(CURDIR)/.tools/bin/uv:
+	@python3 -m venv .tools || { echo "make: install python3-venv, or uv itself"; exit 1; }
+	@.tools/bin/python -m pip install --quiet "uv>=0.6,<1"

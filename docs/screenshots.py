@@ -1,0 +1,110 @@
+"""Make the pictures of the docs from a baked project: `make screenshots`.
+
+Usage: python docs/screenshots.py PROJECT
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+PICTURES = Path(__file__).parent / "pictures"
+STATES = {
+    "succeed": "Completed",
+    "partial": "Partly completed",
+    "fail": "Failed after",
+    "endless": "Cancelled after",
+}
+
+
+@contextmanager
+def served(project: Path, **variables: str) -> Iterator[str]:
+    """Serve a copy of the project, and yield its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "project"
+        shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".local", ".venv"))
+        environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | variables
+        command = [os.environ.get("UV", "uv"), "run", "--quiet", "python", "-m", "dev"]
+        environment["PORT"] = url.rsplit(":", 1)[1]
+        server = subprocess.Popen(command, cwd=copy, env=environment)
+        try:
+            for _ in range(600):
+                try:
+                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
+            yield url
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def shoot(page: Page, name: str) -> None:
+    """Take a picture of what the page shows now."""
+    page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def start(page: Page, url: str, job: str | None = None, subject: str | None = None) -> None:
+    """Open the page anew and press the button."""
+    page.goto(url)
+    page.wait_for_selector(".st-key-start button:not([disabled])")
+    for key, value in {"job": job, "subject": subject}.items():
+        if value is not None:
+            page.click(f".st-key-{key} input")
+            page.get_by_role("option", name=value, exact=True).click()
+            page.wait_for_timeout(500)
+    page.click(".st-key-start button")
+
+
+def main(project: Path) -> None:
+    """Make all pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 900, "height": 520})
+        with served(project) as url:
+            start(page, url)
+            page.get_by_text("7 of 18 steps").wait_for()
+            shoot(page, "running")
+            page.get_by_text("Completed").wait_for()
+            page.set_viewport_size({"width": 900, "height": 1050})
+            page.wait_for_timeout(3000)
+            shoot(page, "completed")
+            page.set_viewport_size({"width": 900, "height": 520})
+        with served(project, JOBS_MODULE="tests.jobs") as url:
+            for job, words in STATES.items():
+                start(page, url, job, "slow" if job == "endless" else "fast")
+                if job == "endless":
+                    page.get_by_text("3 steps so far").wait_for()
+                    shoot(page, "unknown-total")
+                    page.click(".st-key-cancel button")
+                page.get_by_text(words).wait_for()
+                page.wait_for_timeout(1000)
+                if job != "succeed":
+                    shoot(page, {"fail": "failed", "endless": "cancelled"}.get(job, job))
+            page.goto(f"{url}/?operation=0")
+            page.get_by_text("There is no operation").wait_for()
+            shoot(page, "unknown")
+            page.goto(f"{url}/board")
+            page.get_by_text("Select a row").wait_for()
+            page.wait_for_timeout(1500)
+            shoot(page, "board")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,98 @@
+"""Each baked project does what its README says: its own commands, in an environment of its own.
+
+These are the slow tests. They install a project's dependencies and run its tests, those in the
+browser among them.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import BACKENDS, Bake, BakedProject
+
+MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={os.environ.get('UV', 'uv')}"]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def project(
+    request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
+) -> BakedProject:
+    """A project of each backend, to be run in."""
+    baked = bake(progress_backend=request.param)
+    return baked.copy(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.mark.parametrize("target", ["lint", "test", "test-browser"])
+def test_make(project: BakedProject, target: str) -> None:
+    result = project.run(*MAKE, target)
+    print(result.stdout[-6000:], result.stderr[-3000:])
+    assert result.returncode == 0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def answers(port: int) -> bool:
+    """Tell whether an app answers on a port."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_demo_serves_and_ends_with_all_that_it_started(
+    template: Path, backend: str, ending: signal.Signals
+) -> None:
+    port = free_port()
+    demo = subprocess.Popen(
+        [*MAKE, "demo", f"BACKEND={backend}"],
+        cwd=template,
+        env=os.environ | {"PORT": str(port)},
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while not answers(port):
+            assert demo.poll() is None, "make demo ended"
+            assert time.monotonic() < deadline, "make demo does not serve"
+            time.sleep(0.2)
+        # Ctrl-C in a terminal goes to every process there; SIGTERM to the first one alone.
+        os.killpg(demo.pid, ending) if ending is signal.SIGINT else demo.terminate()
+        demo.wait(30)
+        deadline = time.monotonic() + 10
+        while group_lives(demo.pid):
+            assert time.monotonic() < deadline, "something goes on running"
+            time.sleep(0.2)
+        assert not answers(port)
+    finally:
+        if group_lives(demo.pid):
+            os.killpg(demo.pid, signal.SIGKILL)
+
+
+def group_lives(group: int) -> bool:
+    """Tell whether a process of this group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_port_that_is_none_is_refused_in_one_line(project: BakedProject) -> None:
+    result = project.run(*MAKE, "dev", PORT="80.5")
+    assert result.returncode != 0
+    assert "PORT=80.5 is not a port. Choose one like PORT=8501." in result.stderr
+    assert "Traceback" not in result.stderr
