@@ -12,6 +12,8 @@ demo: bake ## bake the default project to build/ and serve it (BACKEND=sqlite, P
 	@$(MAKE) --no-print-directory -C build/$(DEMO) dev UV=$(UV)
 
 bake: $(UV)
+	@# What tools left in the template's folder would be baked, too.
+	@git clean -fdXq -- '{{cookiecutter.__folder}}' 2>/dev/null || true
 	@$(UV) run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \
 		--output-dir build project_slug=$(DEMO) progress_backend=$(BACKEND)
 

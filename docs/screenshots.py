@@ -75,7 +75,7 @@ def main(project: Path) -> None:
     with sync_playwright() as playwright:
         found = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 900, "height": 520})
+        page = browser.new_page(viewport={"width": 900, "height": 600})
         with served(project) as url:
             start(page, url)
             page.get_by_text("7 of 18 steps").wait_for()
@@ -84,7 +84,7 @@ def main(project: Path) -> None:
             page.set_viewport_size({"width": 900, "height": 1050})
             page.wait_for_timeout(3000)
             shoot(page, "completed")
-            page.set_viewport_size({"width": 900, "height": 520})
+            page.set_viewport_size({"width": 900, "height": 640})
         with served(project, JOBS_MODULE="tests.jobs") as url:
             for job, words in STATES.items():
                 start(page, url, job, "slow" if job == "endless" else "fast")

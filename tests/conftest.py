@@ -1,7 +1,6 @@
 """What the tests share: the template as a user clones it, and the projects that are made of it."""
 
 import functools
-import importlib.util
 import json
 import os
 import shutil
@@ -14,12 +13,17 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "{{cookiecutter.__folder}}"
 CONTEXT: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
 BACKENDS: list[str] = CONTEXT["progress_backend"]
 LICENCES: list[str] = CONTEXT["licence"]
+
+# A busy machine is no reason to fail.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 Completed: TypeAlias = subprocess.CompletedProcess[str]
 
@@ -137,10 +141,8 @@ def bake(cookiecutter: Cookiecutter, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def load(path: Path) -> ModuleType:
-    """Import a Python file of the template by its path."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Import a Python file of the template by its path, leaving no compiled one beside it."""
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(path.read_text("utf-8"), path, "exec"), module.__dict__)
     return module

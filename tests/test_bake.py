@@ -5,13 +5,14 @@ import filecmp
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from conftest import BACKENDS, CONTEXT, LICENCES, ROOT, Bake, BakedProject, Cookiecutter
 from cookiecutter.utils import create_env_with_context  # type: ignore[import-untyped]
 
@@ -114,14 +115,18 @@ def test_the_licence_is_the_chosen_one(bake: Bake, licence: str) -> None:
         assert declared is None
 
 
-def test_python_is_the_same_as_in_the_template(bake: Bake, template: Path) -> None:
-    folder = template / "{{cookiecutter.__folder}}"
-    project = bake()
-    sources = [*folder.glob("*.py"), *folder.glob("progress/*.py")]
-    assert len(sources) > 3
-    for source in sources:
-        name = source.relative_to(folder).as_posix()
-        assert project.read(name) == source.read_text("utf-8"), name
+def test_python_is_copied_as_it_is(cookiecutter: Cookiecutter, tmp_path: Path) -> None:
+    template = shutil.copytree(cookiecutter.template, tmp_path / "template")
+    python = 'print(f"{{literal}} {% no block %} {# no comment #}")\n'
+    for name in ("probe.py", "progress/probe.py", f"backends/{BACKENDS[0]}/dev/probe.py"):
+        probe = template / "{{cookiecutter.__folder}}" / name
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_text(python, "utf-8")
+    assert (
+        Cookiecutter(template, cookiecutter.home)(tmp_path, {"project_slug": "mine"}).stderr == ""
+    )
+    for name in ("probe.py", "progress/probe.py", "dev/probe.py"):
+        assert (tmp_path / "mine" / name).read_text("utf-8") == python
 
 
 def test_the_same_answers_make_the_same_bytes(
