@@ -8,7 +8,7 @@ DEMO := demo-$(BACKEND)
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: bake ## bake the default project to build/ and serve it (BACKEND=sqlite, PORT=8501)
+demo: bake ## bake the default project to build/ and serve it (BACKEND=postgres, PORT=8600 ...)
 	@$(MAKE) --no-print-directory -C build/$(DEMO) dev UV=$(UV)
 
 bake: $(UV)

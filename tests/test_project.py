@@ -5,6 +5,7 @@ browser among them.
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,18 +14,21 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import BACKENDS, Bake, BakedProject
+from conftest import BACKENDS, ROOT, Bake, BakedProject
 
 MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={os.environ.get('UV', 'uv')}"]
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def project(
-    request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
-) -> BakedProject:
-    """A project of each backend, to be run in."""
-    baked = bake(progress_backend=request.param)
-    return baked.copy(tmp_path_factory.mktemp(request.param))
+def project(request: pytest.FixtureRequest, bake: Bake) -> BakedProject:
+    """A project of each backend, to be run in.
+
+    Not in a folder of pytest's: the servers of some backends run as other users, who must get in.
+    """
+    parent = ROOT / "build" / f"test-{request.param}"
+    shutil.rmtree(parent, ignore_errors=True)
+    parent.mkdir(parents=True)
+    return bake(progress_backend=request.param).copy(parent)
 
 
 @pytest.mark.parametrize("target", ["lint", "test", "test-browser"])

@@ -1,15 +1,14 @@
 """Serve the app on this machine: `make dev`, or `uv run python -m dev`.
 
-Without production's `.streamlit/secrets.toml` the stand-in of the backend is started first. PORT
-(default 8501) chooses the port. Ctrl-C or SIGTERM ends all that was started; jobs under way end by
-themselves.
+Where the secrets configure no backend, its stand-in is started first. PORT (default 8501) chooses
+the port. Ctrl-C or SIGTERM ends all that was started; jobs in processes of their own run on to
+their end.
 """
 
 import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 
 from dev.stand_in import stand_in
 from progress.settings import ROOT
@@ -23,11 +22,8 @@ def main() -> int:
         return 2
     # SIGTERM as Ctrl-C, so that the stand-in below is closed either way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    environment: dict[str, str] = {}
     try:
-        with ExitStack() as stack:
-            if not (ROOT / ".streamlit" / "secrets.toml").exists():
-                environment = stack.enter_context(stand_in(ROOT / ".local"))
+        with stand_in(ROOT / ".local") as environment:
             return serve(port, environment)
     except KeyboardInterrupt:
         return 0

@@ -143,8 +143,12 @@ class Reporter:
         if self._clock() - self._written_at >= due:
             self._write()
 
-    def finish(self, status: Status, error: str | None = None, result: str | None = None) -> None:
-        """Store the outcome, trying for a while if the backend is away."""
+    def finish(self, status: Status, error: str | None = None, result: str | None = None) -> Status:
+        """Store the outcome, trying for a while if the backend is away, and return it.
+
+        Raises:
+            BackendUnavailable: It was away all the time.
+        """
         self._stop_heart()
         if status is Status.COMPLETED:
             self._end_step()
@@ -153,12 +157,13 @@ class Reporter:
         for delay in (*FINISH_DELAYS, None):
             try:
                 self._writer.finish(status, self._progress(), error, result)
-                return
+                break
             except BackendUnavailable as problem:
                 if delay is None:
                     raise
                 log.warning("The outcome could not be stored, next try in %s s: %s", delay, problem)
                 time.sleep(delay)
+        return status
 
     def __enter__(self) -> Self:
         self._write()
@@ -224,8 +229,12 @@ def jobs_module() -> JobsModule:
     return cast(JobsModule, importlib.import_module(os.environ.get("JOBS_MODULE", "jobs")))
 
 
-def run_job(name: str, subject: str, writer: ProgressWriter) -> None:
-    """Run a job to its end and store the outcome, whatever it is."""
+def run_job(name: str, subject: str, writer: ProgressWriter) -> Status | None:
+    """Run a job to its end and store the outcome, whatever it is.
+
+    Returns:
+        The terminal status, or None if the operation is no longer this worker's.
+    """
     with Reporter(writer) as report:
         try:
             jobs = jobs_module().JOBS
@@ -233,13 +242,13 @@ def run_job(name: str, subject: str, writer: ProgressWriter) -> None:
                 raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
             result = _as_json(name, jobs[name](report, subject))
         except OperationCancelled:
-            report.finish(Status.CANCELLED)
+            return report.finish(Status.CANCELLED)
         except OperationLost:
             log.warning("The operation is no longer this worker's: stopping.")
+            return None
         except (Exception, SystemExit):
-            report.finish(Status.FAILED, error=traceback.format_exc())
-        else:
-            report.finish(Status.COMPLETED, result=result)
+            return report.finish(Status.FAILED, error=traceback.format_exc())
+        return report.finish(Status.COMPLETED, result=result)
 
 
 def _as_json(name: str, result: dict[str, Any] | None) -> str | None:

@@ -1,5 +1,6 @@
 """What the tests share: the stand-in of the backend, and a connection to it."""
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,26 +10,39 @@ import pytest
 from dev.stand_in import stand_in
 from progress.backend import ProgressConnection
 from progress.operation import Operation, new_operation_id
+from progress.settings import ROOT
 
 OWNER = "somebody@example.com"
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def data_folder() -> Iterator[Path]:
+    """A folder for the data of servers, of which some run as users of their own.
+
+    Not one of pytest's: these are closed to other users again whenever pytest starts.
+    """
+    (ROOT / ".local").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / ".local", prefix="tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def environment(data_folder: Path) -> Iterator[dict[str, str]]:
     """The variables that lead an app, and its jobs, to a stand-in of this test run."""
-    folder: Path = tmp_path_factory.mktemp("backend")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOBS_MODULE", "tests.jobs")
-        with stand_in(folder) as variables:
+        with stand_in(data_folder) as variables:
             for name, value in variables.items():
                 patch.setenv(name, value)
             yield variables | {"JOBS_MODULE": "tests.jobs"}
 
 
-@pytest.fixture
-def connection(environment: dict[str, str]) -> ProgressConnection:
+@pytest.fixture(scope="module")
+def connection(environment: dict[str, str]) -> Iterator[ProgressConnection]:
     """A connection of its own to the stand-in."""
-    return ProgressConnection("progress")
+    opened = ProgressConnection("progress")
+    yield opened
+    opened.reset()
 
 
 @pytest.fixture

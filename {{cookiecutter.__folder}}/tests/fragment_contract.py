@@ -227,10 +227,7 @@ class Module:
         """Return the file of this project that an imported name is from, and its name there."""
         name = dotted.lstrip(".")
         level = len(dotted) - len(name)
-        elsewhere = sys.stdlib_module_names | {"", "streamlit"}
-        if not level and name.partition(".")[0] in elsewhere:
-            return None
-        folders, parts = Path(self.filename).resolve().parents, name.split(".")
+        folders, parts = Path(self.filename).resolve().parents, name.split(".") if name else []
         for folder in folders[level - 1 : level] if level else folders:
             for length in range(len(parts), 0, -1):
                 base = folder.joinpath(*parts[:length])
@@ -246,15 +243,15 @@ class Module:
         is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         return self.functions.get(called_name(node)) if is_call else None
 
-    def reached(self, function: Function) -> Iterator[ast.AST]:
-        """Yield the nodes that run with `function`, those of its helpers included."""
-        functions = [function]
-        for current in functions:  # it grows while helpers turn up
+    def reached(self, *functions: Function) -> Iterator[ast.AST]:
+        """Yield the nodes that run with `functions`, those of their helpers included."""
+        todo = list(dict.fromkeys(functions))
+        for current in todo:  # it grows while helpers turn up
             for node in body_nodes(current):
                 yield node
                 helper = self.helper(node)
-                if helper and helper not in functions:
-                    functions.append(helper)
+                if helper and helper not in todo:
+                    todo.append(helper)
 
     def is_fragment(self, node: ast.expr) -> bool:
         """Tell whether `node` is `st.fragment` or a call of it that waits for its function."""
@@ -357,10 +354,8 @@ class Module:
         match node:
             case ast.Attribute(value=owner) | ast.Subscript(value=owner):
                 return self.is_container(owner)
-            case ast.Call(func=ast.Name() as func, args=args):  # `enumerate(columns)`
+            case ast.Call(func=func, args=args):  # `st.columns(2)`, and `enumerate(columns)`
                 return any(self.is_container(part) for part in (func, *args))
-            case ast.Call(func=func):
-                return self.is_container(func)
             case ast.Name():
                 return self.ask("container", node, self.is_container)
             case ast.arg(arg=name):  # a helper is handed something that has a `.button`
@@ -395,10 +390,13 @@ class Module:
 
     def changes_state(self, root: ast.AST, trust: bool = True) -> bool:
         """Tell whether running `root` changes session state; `trust` calls of other modules."""
-        nodes = list(own_nodes(root))
-        helpers = [helper for node in nodes if (helper := self.helper(node))]
-        nodes += [node for helper in helpers for node in self.reached(helper)]
-        return any(self.sets_state(node) or (trust and self.is_foreign(node)) for node in nodes)
+        key = (f"changes state, trust {trust}", id(root))
+        if key not in self.answers:
+            nodes = list(own_nodes(root))
+            nodes += self.reached(*[helper for node in nodes if (helper := self.helper(node))])
+            changes = map(self.sets_state, nodes)
+            self.answers[key] = any(changes) or (trust and any(map(self.is_foreign, nodes)))
+        return self.answers[key]
 
     def is_foreign(self, node: ast.AST) -> bool:
         """Tell whether `node` calls a function of another module of this project."""

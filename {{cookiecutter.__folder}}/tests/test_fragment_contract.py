@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from streamlit.delta_generator import DeltaGenerator
 
@@ -302,7 +302,7 @@ BAD = {
             if done():
                 end()
         live = st.fragment(draw, run_every=1)
-        show = st.fragment(run_every=0.5)(lambda: done() and end() or st.button("Go"))  #> FC03 FC06
+        show = st.fragment(run_every=0.5)(lambda: end() if done() else st.button("Go"))  #> FC03
         """,
     "FC04 for ever": """
         @st.fragment(run_every="1s")
@@ -384,6 +384,16 @@ BAD = {
         def live():
             if True:
                 del st.session_state.active
+                st.rerun()  #> FC06
+        """,
+    "FC06 a guard that is none": """
+        @st.fragment(run_every=1)
+        def live():
+            if False:
+                return
+            try:
+                st.session_state.clear()
+            finally:
                 st.rerun()  #> FC06
         """,
     "FC06 no condition through a helper": """
@@ -523,6 +533,14 @@ BAD = {
             if done():
                 end()
         """,
+    "FC07 a method": """
+        class Page:
+            @st.fragment(run_every=1)
+            def live(self):  #> FC01 FC07
+                self.form("the page's own")
+                if done():
+                    end()
+        """,
     "FC07 by calls": """
         def draw(operation):
             if operation.done:
@@ -552,10 +570,7 @@ BAD = {
         """,
     "FC08 by a name": """
         def read(connection, name):
-            statement = f'''#> FC08
-                SELECT * FROM jobs
-                WHERE name = '{name}'
-            '''
+            statement = f"SELECT * FROM jobs WHERE name = '{name}'"  #> FC08
             return connection.execute(statement)
         def write(connection, name):
             statement = "UPDATE jobs SET done = 1"
@@ -655,6 +670,8 @@ GOOD = {
                 live()
             if button():
                 live()
+            if not any([st.button("A"), st.button("B")]):
+                live()
         """,
     "FC02 a helper that renders none": """
         @st.fragment
@@ -712,9 +729,12 @@ GOOD = {
             store.form("x")
             machine = Machine()
             machine.button("x")
-            self.radio("x")
+            draw("x")
             if done():
                 end()
+        class Form:
+            def draw(self):
+                st.text_input("Name")
         """,
     "FC03 callbacks are not called": """
         def ask():
@@ -800,11 +820,31 @@ GOOD = {
             with st.container():
                 if not one():
                     return
+            st.session_state.clear()
+            st.rerun()
+        @st.fragment(run_every=1)
+        def loop():
             for job in jobs():
                 if not job.done:
                     continue
                 st.session_state.clear()
                 st.rerun()
+        """,
+    "FC06 other branches": """
+        @st.fragment(run_every=1)
+        def live():
+            if one():
+                st.write("...")
+            else:
+                st.session_state.clear()
+                st.rerun()
+        @st.fragment(run_every=1)
+        def other():
+            if one():
+                return
+            else:
+                st.session_state.clear()
+            st.rerun()
         """,
     "FC06 helpers": """
         def forget():
@@ -1094,6 +1134,19 @@ def test_a_finding_says_what_is_wrong_and_what_to_do() -> None:
     assert str(finding) == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ("    ", "every tick of live reruns the app"),
+        ("    if done():\n        ", "no change of session state before it"),
+    ],
+)
+def test_a_rerun_that_loops_is_told_why(before: str, reason: str) -> None:
+    source = f"@st.fragment(run_every=1)\ndef live():\n{before}st.rerun()\n"
+    (finding,) = check_source(source, "app.py")
+    assert finding.message.startswith(reason)
+
+
 def test_the_lists_know_every_widget_of_the_installed_streamlit() -> None:
     # Whatever reports back to the script takes a callback. New ones belong in the lists.
     reports = {"on_change", "on_click", "on_select", "on_submit"}
@@ -1198,6 +1251,17 @@ def test_a_fragment_of_another_file_is_known(
     assert found(other, str(page)) == []
 
 
+def test_a_relative_import_is_looked_up_in_its_folder_only(
+    project: Callable[[str, str], Path],
+) -> None:
+    project("live.py", "@st.fragment\ndef live():\n    st.write('...')\n")
+    page = project("views/run.py", "from streamlit import button\n")
+    source = "from {}live import live\nif st.button('Start'):\n    live()\n"
+    assert found(source.format(""), str(page)) == [(3, "FC02")]
+    assert found(source.format(".."), str(page)) == [(3, "FC02")]
+    assert found(source.format("."), str(page)) == []
+
+
 def test_a_call_of_another_file_may_change_the_state(project: Callable[[str, str], Path]) -> None:
     project("progress/state.py", "def unwatch(): ...\n")
     page = project(
@@ -1286,8 +1350,9 @@ def test_command_names_files_once_and_skips_what_is_not_the_projects(tmp_path: P
         (b"x = '\x00'\n", "gone.py:1: cannot be parsed: source code"),
         (b"x = '\xff'\n", "gone.py: cannot be read: not UTF-8"),
         (b"x = " + b"-" * 100_000 + b"1\n", "gone.py:1: cannot be parsed: "),
+        (b"x = 1" + b" + 1" * 5_000 + b"\n", "gone.py:1: cannot be parsed: "),
     ],
-    ids=["missing", "syntax", "null", "encoding", "nesting"],
+    ids=["missing", "syntax", "null", "encoding", "brackets", "terms"],
 )
 def test_command_with_a_bad_path(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "gone.py"
@@ -1300,6 +1365,15 @@ def test_command_with_a_bad_path(tmp_path: Path, content: bytes | None, reason: 
     assert len(done.stderr.splitlines()) == 1
     with pytest.raises(UnreadableError):
         check_paths([path])
+
+
+def test_source_that_is_no_text_is_refused() -> None:
+    with pytest.raises(UnreadableError, match=r"app\.py:1: cannot be parsed"):
+        check_source("x = '\ud800'", "app.py")
+
+
+def test_the_warnings_of_python_are_not_ours() -> None:
+    assert found(r"x = '\d'") == []
 
 
 def test_a_byte_order_mark_and_other_line_ends_are_fine(tmp_path: Path) -> None:
@@ -1373,9 +1447,9 @@ def programs() -> some.SearchStrategy[str]:
     return some.lists(statement, max_size=8).map("\n".join)
 
 
+@settings(deadline=None)
 @given(programs())
 def test_no_code_breaks_the_checker(source: str) -> None:
-    source = source.replace("async def", "def") if "await" in source else source
     findings = check_source(source, "sample.py")
     assert findings == sorted(set(findings))
     assert {item.rule.split()[0] for item in findings} <= RULES.keys()

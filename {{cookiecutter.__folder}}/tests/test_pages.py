@@ -1,11 +1,12 @@
 """The pages without a browser. Fragments run inline here and have no timer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from progress import live
@@ -20,11 +21,11 @@ TESTER = "test@example.com"
 
 
 @pytest.fixture(autouse=True)
-def shared_objects(environment: dict[str, str]) -> None:
-    """Every test begins with a poller and a connection of its own."""
-    import streamlit
-
-    streamlit.cache_resource.clear()
+def shared_objects(environment: dict[str, str]) -> Iterator[None]:
+    """Every test has a poller and a connection of its own."""
+    yield
+    live.backend().reset()
+    st.cache_resource.clear()
 
 
 def open_page(name: str, **query: str) -> AppTest:

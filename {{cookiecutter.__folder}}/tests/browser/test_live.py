@@ -44,7 +44,7 @@ def steps_shown(viewer: Viewer) -> int:
 
 
 @pytest.fixture(scope="module")
-def frames_after_end(visit: Visit, environment: dict[str, str]) -> dict[str, int]:
+def frames_after_end(visit: Visit, connection: ProgressConnection) -> dict[str, int]:
     """Pages that went to each end, and the frames that they sent in the time after."""
     viewers = {job: visit() for job in ("succeed", "partial", "fail", "die", "endless")}
     for job, viewer in viewers.items():
@@ -53,7 +53,7 @@ def frames_after_end(visit: Visit, environment: dict[str, str]) -> dict[str, int
     viewers["endless"].page.click(".st-key-cancel button")
     viewers["unknown"] = visit(f"/?operation={new_operation_id()}")
     foreign = new_operation_id()
-    ProgressConnection("progress").start(foreign, "succeed", "fast", "other@example.com")
+    connection.start(foreign, "succeed", "fast", "other@example.com")
     viewers["not yours"] = visit(f"/?operation={foreign}")
     for name, viewer in viewers.items():
         viewer.see(ENDS[name])
@@ -131,8 +131,7 @@ def test_leaving_the_page_stops_polling_and_coming_back_resumes(visit: Visit) ->
     assert viewer.frames_in(QUIET_SECONDS) == 0
 
 
-def test_a_double_click_starts_one_operation(visit: Visit, environment: dict[str, str]) -> None:
-    connection = ProgressConnection("progress")
+def test_a_double_click_starts_one_operation(visit: Visit, connection: ProgressConnection) -> None:
     viewer = visit()
     viewer.choose("job", "succeed")
     viewer.choose("subject", "slow")
@@ -144,7 +143,7 @@ def test_a_double_click_starts_one_operation(visit: Visit, environment: dict[str
 
 
 def test_a_restart_of_the_server_goes_on_following(
-    visit: Visit, environment: dict[str, str]
+    visit: Visit, connection: ProgressConnection, environment: dict[str, str]
 ) -> None:
     other = Server(environment, free_port())
     other.start()
@@ -155,7 +154,6 @@ def test_a_restart_of_the_server_goes_on_following(
         operation_id = operation_in(viewer)
         other.stop()
         other.start()
-        connection = ProgressConnection("progress")
         running = connection.read([operation_id])[operation_id]
         assert not running.status.is_terminal, "the job outlives the server"
         while steps_shown(viewer) <= running.current_step:

