@@ -3,7 +3,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 BACKEND ?= sqlite
 DEMO := demo-$(BACKEND)
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test lint screenshots
+.PHONY: help demo bake test lint bench screenshots
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,9 +22,12 @@ test: $(UV) lint ## run every test, those of the baked projects and of the brows
 	$(UV) run pytest
 
 lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
-	$(UV) run ruff check hooks tests docs
-	$(UV) run ruff format --check hooks tests docs
+	$(UV) run ruff check hooks tests docs benchmarks
+	$(UV) run ruff format --check hooks tests docs benchmarks
 	$(UV) run mypy hooks tests docs
+
+bench: bake ## measure what a poll costs, against a bare lookup (BACKEND=postgres ...)
+	@$(UV) run --quiet --directory build/$(DEMO) python $(CURDIR)/benchmarks/poll.py
 
 screenshots: bake ## make the pictures of the docs
 	$(UV) run python docs/screenshots.py build/$(DEMO)

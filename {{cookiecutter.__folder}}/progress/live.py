@@ -28,6 +28,11 @@ _CANCELLING = "cancelling"
 _PROBLEM = "problem"
 _UNSURE = "unsure_start"
 
+_INDETERMINATE_BAR = (
+    '<progress aria-label="In progress"'
+    ' style="width: 100%; accent-color: var(--st-primary-color)"></progress>'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -205,7 +210,7 @@ def _draw_running(operation: Operation) -> None:
     elif operation.progress is None:
         # An HTML progress element without a value is an indeterminate bar; st.progress has none.
         st.caption(f"{done} so far")
-        st.html('<progress style="width: 100%" aria-label="In progress"></progress>')
+        st.html(_INDETERMINATE_BAR)
     else:
         st.progress(operation.progress, text=done)
     # Text of a job is data: st.text knows no Markdown.

@@ -81,7 +81,7 @@ STATE_METHODS = {"clear", "discard", "pop", "popitem", "remove", "update"}
 STATIC_TESTS = ("TYPE_CHECKING", "__name__", "sys.platform", "sys.version_info")
 
 SQL_CALLS = {"execute", "executemany", "executescript", "query", "read_sql", "sql", "text"}
-SQL_WORDS = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "CALL", "WITH", "CREATE")
+SQL_WORDS = {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "CALL", "WITH", "CREATE"}
 TEXT_WRAPPERS = {"SQL", "cleandoc", "dedent"}  # they pass their text through
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -486,7 +486,7 @@ def starts_as_sql(node: ast.AST) -> bool:
     """Tell whether the text that `node` makes starts with a word of SQL."""
     texts = (getattr(part, "value", None) for part in own_nodes(node))
     first = next((text for text in texts if isinstance(text, str)), "")
-    return first.lstrip(" \t\r\n(").upper().startswith(SQL_WORDS)
+    return not SQL_WORDS.isdisjoint(first.replace("(", " ").upper().split()[:1])
 
 
 def fragment_names(path: Path) -> set[str]:

@@ -919,6 +919,8 @@ GOOD = {
             st.text(message)
             page.text(f"Hello {name}")
             runner.execute(message)
+            created = f"Created {name}"
+            runner.execute(created)
             log(f"SELECT {name}")
             print("SELECT " + name)
         """,

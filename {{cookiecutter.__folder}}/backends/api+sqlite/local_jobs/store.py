@@ -155,7 +155,7 @@ class OperationStore:
                     with suppress(sqlite3.Error):
                         self._connection.close()
                     self._connection = None
-                raise BackendUnavailable(f"{self.path}: {error}") from error
+                raise BackendUnavailable(f"{self.path.name}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
