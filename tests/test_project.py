@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -67,32 +68,35 @@ def test_demo_serves_and_ends_with_all_that_it_started(
         env=os.environ | {"PORT": str(port)},
         start_new_session=True,
     )
+    folder = template / "build" / f"demo-{backend}"
     try:
         deadline = time.monotonic() + 240
         while not answers(port):
             assert demo.poll() is None, "make demo ended"
             assert time.monotonic() < deadline, "make demo does not serve"
             time.sleep(0.2)
+        assert processes_in(folder)
         # Ctrl-C in a terminal goes to every process there; SIGTERM to the first one alone.
         os.killpg(demo.pid, ending) if ending is signal.SIGINT else demo.terminate()
         demo.wait(30)
         deadline = time.monotonic() + 10
-        while group_lives(demo.pid):
-            assert time.monotonic() < deadline, "something goes on running"
+        while left := processes_in(folder):
+            assert time.monotonic() < deadline, f"something goes on running: {left}"
             time.sleep(0.2)
         assert not answers(port)
     finally:
-        if group_lives(demo.pid):
-            os.killpg(demo.pid, signal.SIGKILL)
+        for pid in processes_in(folder):
+            os.kill(pid, signal.SIGKILL)
 
 
-def group_lives(group: int) -> bool:
-    """Tell whether a process of this group is left."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def processes_in(folder: Path) -> dict[int, str]:
+    """Return the processes that work in a folder: servers, workers and databases change none."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
+    return found
 
 
 def test_a_port_that_is_none_is_refused_in_one_line(project: BakedProject) -> None:

@@ -12,6 +12,10 @@ except SettingsError as error:
     st.stop()
 
 st.set_page_config(page_title=settings.title, page_icon=":material/progress_activity:")
+if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth] section
+    st.title(plain(settings.title))
+    st.button("Log in", icon=":material/login:", on_click=st.login)
+    st.stop()
 st.navigation(
     [
         st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True),

@@ -49,11 +49,11 @@ def poller() -> Poller:
 
 
 def owner() -> str:
-    """Return who is looking: the e-mail address of the login, or "" in an app without one.
+    """Return who is looking: the e-mail address or id of the login, "" in an app without one.
 
     An operation of another owner reads as unknown: an id in a URL is no permission.
     """
-    return str(st.user.get("email") or "")
+    return str(st.user.get("email") or st.user.get("sub") or "")
 
 
 def watching() -> str | None:
@@ -176,6 +176,8 @@ def live_progress() -> None:
     operation = snapshot.operation
     if operation is not None and operation.owner != owner():
         operation = None
+    if operation is not None:
+        st.session_state.pop(_UNSURE, None)
     if snapshot.known and (operation is None or operation.status.is_terminal):
         unwatch()
         st.session_state[_OUTCOME] = Outcome(operation_id, operation)

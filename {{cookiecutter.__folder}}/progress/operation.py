@@ -112,6 +112,14 @@ class Operation:
         return max(left - _seconds(self.last_updated, self.read_at), 0.0)
 
     @property
+    def reason(self) -> str | None:
+        """The line of `error` that says most: of a traceback, the one that names the exception."""
+        lines = (self.error or "").strip().splitlines()
+        frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+        after_frames = lines[frames[-1] :] if frames else lines[-1:]
+        return next((line for line in after_frames if not line.startswith(" ")), None)
+
+    @property
     def silence(self) -> float:
         """Seconds since the worker's last sign of life; 0 unless a worker is at it."""
         if self.status is not Status.IN_PROGRESS:
@@ -154,7 +162,7 @@ class Operation:
             heartbeat_at=_time(row, "heartbeat_at", problems),
             finished_at=_time(row, "finished_at", problems),
             cancel_requested=bool(row.get("cancel_requested")),
-            error=_text(row, "error", _MAX_ERROR) or None,
+            error=_tail(row, "error", _MAX_ERROR) or None,
             result=_result(row, problems),
             attempt=_count(row, "attempt", problems) or 0,
             problem="; ".join(problems) or None,
@@ -209,6 +217,13 @@ def _text(row: Mapping[str, Any], name: str, limit: int) -> str:
     value = row.get(name)
     text = "" if value is None else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _tail(row: Mapping[str, Any], name: str, limit: int) -> str:
+    # A traceback names the exception at its end.
+    value = row.get(name)
+    text = "" if value is None else str(value)
+    return text if len(text) <= limit else "…" + text[1 - limit :]
 
 
 def _result(row: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | None:

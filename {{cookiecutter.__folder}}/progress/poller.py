@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 BACK_OFF_CAP = 30.0
 """Most seconds between two tries to reach a backend that is away."""
+HUNG_AFTER = 10.0
+"""Seconds after which a read that has not come back counts as an error."""
 FORGET_AFTER = 60.0
 """Seconds after which an id that nobody asked for is no longer read."""
 
@@ -66,7 +68,7 @@ class Poller:
         self._watched: dict[str, _Watched] = {}
         self._due = -float("inf")
         self._failures = 0
-        self._reading = False
+        self._reading_since: float | None = None
 
     def read(self, operation_id: str) -> Snapshot:
         """Return what is known, after a read of the backend if one is due.
@@ -78,17 +80,26 @@ class Poller:
         with self._lock:
             watched = self._watched.setdefault(operation_id, _Watched(now))
             watched.asked_at = now
-            if watched.is_final or self._reading or not self._is_due(now):
+            if self._reading_since is not None and not watched.is_final:
+                return self._meanwhile(watched.snapshot, now - self._reading_since)
+            if watched.is_final or not self._is_due(now):
                 return watched.snapshot
-            self._reading = True
+            self._reading_since = now
             ids = self._ids_to_read(now)
         try:
             self._refresh(ids)
         finally:
             with self._lock:
-                self._reading = False
+                self._reading_since = None
         with self._lock:
             return watched.snapshot
+
+    @staticmethod
+    def _meanwhile(snapshot: Snapshot, seconds: float) -> Snapshot:
+        if seconds < HUNG_AFTER:
+            return snapshot
+        error = BackendUnavailable(f"The backend has not answered for {seconds:.0f} s.")
+        return replace(snapshot, error=error)
 
     def _is_due(self, now: float) -> bool:
         # Ticks of a browser come a little early or late. Without the slack a tick that is 5 ms

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
-from progress.errors import BackendError, BackendUnavailable
+from progress.errors import BackendRejected, BackendUnavailable
 from progress.operation import Status
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,8 @@ class Reporter:
     def __init__(self, writer: ProgressWriter, clock: Callable[[], float] = time.monotonic) -> None:
         self._writer = writer
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # around what the job says, never held while storing it
+        self._write_lock = threading.Lock()
         self._current = 0
         self._total: int | None = None
         self._description = ""
@@ -83,6 +84,8 @@ class Reporter:
         self._failed: set[int] = set()
         self._cancelled = False
         self._lost = False
+        self._told_to_stop = False
+        self._away = False
         self._moved = False
         self._written_at = -float("inf")
         self._done = threading.Event()
@@ -111,7 +114,7 @@ class Reporter:
         with self._lock:
             self._end_step()
             self._in_step = True
-            self._description = str(description)
+            self._description = _storable(str(description))
             if self._total is not None:
                 # More steps than announced: the bar must not pass its end.
                 self._total = max(self._total, self._current + 1)
@@ -128,14 +131,29 @@ class Reporter:
             text = str(reason)
             if isinstance(reason, BaseException):
                 text = traceback.format_exception_only(reason)[-1].strip()
-            self._failures.append(f"Step {self._current + 1}, {self._description}: {text}")
+            line = f"Step {self._current + 1}, {self._description}: {text}"
+            self._failures.append(_storable(line))
             self._failed.add(self._current)
             self._moved = True
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody asked to cancel: for long loops inside one step. Up to 1 s old."""
-        return self._cancelled or self._lost
+        """Whether the job is to stop: for long loops inside one step. Up to 1 s old.
+
+        A job that returns after this was True has not completed, whatever it returns.
+        """
+        self._told_to_stop |= self._cancelled or self._lost
+        return self._told_to_stop
+
+    def settle(self) -> None:
+        """Raise, if the job returned only because `cancelled` told it to stop.
+
+        Raises:
+            OperationCancelled: Somebody asked to cancel.
+            OperationLost: The operation is no longer this worker's.
+        """
+        if self._told_to_stop:
+            raise OperationLost if self._lost else OperationCancelled
 
     def beat(self) -> None:
         """Write what has moved since the last write, or a sign of life if one is due."""
@@ -148,6 +166,7 @@ class Reporter:
 
         Raises:
             BackendUnavailable: It was away all the time.
+            BackendRejected: It refused this outcome, and even the bare fact that it did.
         """
         self._stop_heart()
         if status is Status.COMPLETED:
@@ -157,6 +176,11 @@ class Reporter:
         for delay in (*FINISH_DELAYS, None):
             try:
                 self._writer.finish(status, self._progress(), error, result)
+                break
+            except BackendRejected as problem:
+                # Better a failure that says why than an operation without an end.
+                status, error = Status.FAILED, f"The outcome could not be stored: {problem}"
+                self._writer.finish(status, Progress(), error, None)
                 break
             except BackendUnavailable as problem:
                 if delay is None:
@@ -186,20 +210,25 @@ class Reporter:
         self._in_step = False
 
     def _write_if_due(self) -> None:
-        if self._clock() - self._written_at >= WRITE_INTERVAL:
+        # While the backend is away, only the heartbeat waits for it: the work goes on.
+        if not self._away and self._clock() - self._written_at >= WRITE_INTERVAL:
             self._write()
 
     def _write(self) -> None:
-        with self._lock:
-            self._written_at = self._clock()
-            try:
-                self._cancelled |= self._writer.progress(self._progress())
+        with self._write_lock:
+            with self._lock:
+                progress = self._progress()
                 self._moved = False
+            try:
+                self._cancelled |= self._writer.progress(progress)
+                self._away = False
             except OperationLost:
                 self._lost = True
-            except BackendError as problem:
-                # Progress is not worth failing the work: the next beat tries again.
+            except Exception as problem:
+                # Progress is not worth failing the work: the next heartbeat tries again.
                 log.warning("Progress could not be stored: %s", problem)
+                self._moved = self._away = True
+            self._written_at = self._clock()
 
     def _beat_until_done(self) -> None:
         while not self._done.wait(WRITE_INTERVAL):
@@ -240,14 +269,17 @@ def run_job(name: str, subject: str, writer: ProgressWriter) -> Status | None:
             jobs = jobs_module().JOBS
             if name not in jobs:
                 raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
-            result = _as_json(name, jobs[name](report, subject))
+            value = jobs[name](report, subject)
+            report.settle()
+            result = _as_json(name, value)
         except OperationCancelled:
             return report.finish(Status.CANCELLED)
         except OperationLost:
             log.warning("The operation is no longer this worker's: stopping.")
             return None
-        except (Exception, SystemExit):
-            return report.finish(Status.FAILED, error=traceback.format_exc())
+        except BaseException:
+            # SystemExit and the panics of native libraries, too: an operation needs an end.
+            return report.finish(Status.FAILED, error=_storable(traceback.format_exc()))
         return report.finish(Status.COMPLETED, result=result)
 
 
@@ -257,6 +289,12 @@ def _as_json(name: str, result: dict[str, Any] | None) -> str | None:
     if not isinstance(result, dict):
         raise TypeError(f"The job {name!r} returned {type(result).__name__}; return a dict.")
     try:
-        return json.dumps(result, allow_nan=False)
+        return _storable(json.dumps(result, allow_nan=False, ensure_ascii=False))
     except (TypeError, ValueError) as error:
         raise TypeError(f"The job {name!r} returned what JSON cannot hold: {error}.") from None
+
+
+def _storable(text: str) -> str:
+    # What some stores refuse: the NUL character, and halves of a character that came from file
+    # names in another encoding.
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()

@@ -48,9 +48,9 @@ def partial(report: Reporter, subject: str) -> dict[str, Any]:
 
 
 def endless(report: Reporter, subject: str) -> None:
-    """Go on until cancelled, without a known total."""
-    number = 0
-    while True:
+    """Go on until cancelled (or for five minutes), without a known total."""
+    number, began = 0, time.monotonic()
+    while time.monotonic() - began < 300:
         number += 1
         report.step(f"Round {number}")
         pace(subject)
@@ -66,6 +66,18 @@ def die(report: Reporter, subject: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def chatter(report: Reporter, subject: str) -> None:
+    """Print a megabyte."""
+    for _ in range(10_000):
+        print("x" * 100)
+
+
+def odd_text(report: Reporter, subject: str) -> dict[str, Any]:
+    """Say what comes from files in other encodings: a NUL, and half a character."""
+    report.step("a\0b \udce4")
+    return {"notes": ["c\0d \udce4"]}
+
+
 def unfit(report: Reporter, subject: str) -> dict[str, Any]:
     """Return what JSON cannot hold."""
     return {"value": {1, 2}}
@@ -77,7 +89,9 @@ JOBS: dict[str, Job] = {
     "partial": partial,
     "endless": endless,
     "die": die,
+    "odd_text": odd_text,
     "unfit": unfit,
+    "chatter": chatter,
 }
 
 

@@ -154,6 +154,16 @@ def test_a_result_that_is_not_json_fails_with_the_reason(
     assert "The job 'unfit' returned what JSON cannot hold" in operation.error
 
 
+def test_text_that_stores_refuse_is_stored_all_the_same(
+    connection: ProgressConnection, started: Started
+) -> None:
+    operation = wait_for_end(connection, started("odd_text"))
+    assert operation.status is Status.COMPLETED
+    assert operation.step_description == "a�b ?"
+    assert operation.result is not None
+    assert str(operation.result["notes"][0]).startswith("c")
+
+
 def test_many_are_read_at_once_and_unknown_ids_are_left_out(
     connection: ProgressConnection, started: Started
 ) -> None:

@@ -126,6 +126,32 @@ def test_very_long_text_is_cut() -> None:
     assert operation.step_description.endswith("…")
     assert operation.error is not None
     assert len(operation.error) == 50_000
+    assert operation.error.startswith("…y"), "the end of a traceback says most"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (None, None),
+        ("The worker ended unexpectedly.", "The worker ended unexpectedly."),
+        (
+            'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+            "ValueError: bad\nFor further information visit a page",
+            "ValueError: bad",
+        ),
+        (
+            'Traceback (most recent call last):\n  File "a.py", line 1, in f\nKeyError: 1\n\n'
+            "During handling of the above exception, another exception occurred:\n\n"
+            'Traceback (most recent call last):\n  File "b.py", line 2, in h\n    i()\n    ^^^\n'
+            "TypeError: no",
+            "TypeError: no",
+        ),
+    ],
+)
+def test_the_reason_is_the_line_that_names_the_exception(
+    error: str | None, reason: str | None
+) -> None:
+    assert Operation.from_row(row(error=error)).reason == reason
 
 
 def test_times_without_a_zone_are_utc() -> None:

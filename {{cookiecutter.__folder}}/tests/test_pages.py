@@ -111,9 +111,12 @@ def test_an_operation_of_another_owner_cannot_be_cancelled(
     operation_id = new_operation_id()
     connection.start(operation_id, "succeed", "slow", "other@example.com")
     page = start(open_page("run"), "endless", "slow")
+    own = page.session_state[live._WATCHED]
     page.session_state[live._WATCHED] = operation_id
     page.button(key="cancel").click().run()
     assert wait_for_end(connection, operation_id).status == "completed"
+    connection.cancel(own)
+    wait_for_end(connection, own)
 
 
 def test_a_page_that_nobody_touches_stops_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +170,51 @@ def test_a_backend_that_is_away_is_shown_as_itself(monkeypatch: pytest.MonkeyPat
     run_until(page, lambda page: not page.warning)
     page.button(key="cancel").click().run()
     run_until(page, lambda page: live._WATCHED not in page.session_state)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"metrics": {"*a*": "$5 to $7"}, "notes": "All well."},
+        {"metrics": 5, "notes": 5, "table": 5, "chart": 5},
+        {"chart": [{}], "table": [{}]},
+        {"chart": [{"": 1, "a:b": 2}], "table": [{"c.d": 2**70}]},
+        {"chart": [{"x": 2**70, "y": None}], "notes": [None, {"a": 1}]},
+    ],
+)
+def test_whatever_a_job_returns_can_be_drawn(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch, result: dict[str, Any]
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "succeed", "fast", TESTER)
+    ended = wait_for_end(connection, operation_id)
+    odd = replace(ended, result=result)
+    monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: {operation_id: odd})
+    page = open_page("run", operation=operation_id)
+    assert page.success[0].value.startswith("Completed")
+
+
+def test_a_start_whose_answer_was_lost_is_not_in_the_way_of_the_next_one(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ProgressConnection.start
+
+    def lose_the_answer(self: ProgressConnection, *arguments: str) -> None:
+        real(self, *arguments)
+        raise BackendUnavailable("no route")
+
+    page = open_page("run")
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressConnection, "start", lose_the_answer)
+        start(page, "succeed")
+    arrived = connection.recent(1, TESTER)[0].operation_id
+    page.query_params["operation"] = arrived
+    page.run()
+    run_until(page, lambda page: bool(page.success))
+    start(page, "succeed")
+    assert page.query_params["operation"] != [arrived]
+    run_until(page, lambda page: bool(page.success))
+    assert connection.recent(1, TESTER)[0].operation_id != arrived
 
 
 def test_the_board_lists_operations(connection: ProgressConnection) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from progress.errors import BackendError, BackendRejected, BackendUnavailable
 from progress.operation import Operation, Status
-from progress.poller import BACK_OFF_CAP, FORGET_AFTER, Poller
+from progress.poller import BACK_OFF_CAP, FORGET_AFTER, HUNG_AFTER, Poller
 
 INTERVAL = 0.5
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -139,6 +139,27 @@ def test_while_one_reads_the_others_do_not_wait(backend: Backend, clock: Clock) 
     new = poller.read("a").operation
     assert new is not None
     assert new.current_step == 1
+
+
+def test_a_read_that_hangs_is_shown_as_an_error(backend: Backend, clock: Clock) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def hang(ids: Sequence[str]) -> Mapping[str, Operation]:
+        reading.set()
+        assert go_on.wait(10)
+        return backend.read(ids)
+
+    poller = Poller(hang, INTERVAL, clock)
+    first = threading.Thread(target=poller.read, args=("a",))
+    first.start()
+    assert reading.wait(10)
+    clock.now += HUNG_AFTER - 1
+    assert poller.read("a").error is None
+    clock.now += 2
+    assert str(poller.read("a").error) == "The backend has not answered for 11 s."
+    go_on.set()
+    first.join()
+    assert poller.read("a").error is None
 
 
 def test_an_operation_that_ended_is_not_read_again(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from progress import reporter
-from progress.errors import BackendUnavailable
+from progress.errors import BackendRejected, BackendUnavailable
 from progress.operation import Status
 from progress.reporter import (
     OperationCancelled,
@@ -169,19 +169,6 @@ def test_failed_steps_are_counted_once_and_named(report: Reporter, writer: Recor
     assert result == "{}"
 
 
-def test_a_backend_that_is_away_does_not_stop_the_work(
-    report: Reporter, writer: Recorder, clock: Clock
-) -> None:
-    writer.error = BackendUnavailable("no route")
-    report.step("one")
-    clock.now += 1
-    report.step("two")
-    writer.error = None
-    clock.now += 1
-    report.beat()
-    assert writer.written == [Progress(1, None, 0, "two")]
-
-
 def test_the_outcome_is_tried_again(
     report: Reporter, writer: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +215,7 @@ def test_a_lost_operation_stops_the_job_and_writes_no_outcome(
             "no_such_job",
             Status.FAILED,
             "LookupError: There is no job 'no_such_job'; the jobs are succeed, fail, partial,"
-            " endless, die, unfit.",
+            " endless, die, odd_text, unfit, chatter.",
         ),
         (
             "unfit",
@@ -275,6 +262,80 @@ def test_only_json_objects_are_results(
     assert status is Status.FAILED
     assert error is not None
     assert "The job 'odd' returned" in error
+
+
+class Panic(BaseException):
+    """As the ones of native libraries: no Exception."""
+
+
+@pytest.mark.parametrize("error", [Panic("native"), KeyboardInterrupt(), GeneratorExit()])
+def test_whatever_a_job_raises_it_has_an_end(
+    writer: Recorder, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def panic(report: Reporter, subject: str) -> None:
+        raise error
+
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    monkeypatch.setattr("tests.jobs.JOBS", {"panic": panic})
+    assert run_job("panic", "fast", writer) is Status.FAILED
+
+
+def test_a_job_that_returns_because_it_was_told_to_stop_has_not_completed(
+    writer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def polite(report: Reporter, subject: str) -> dict[str, Any]:
+        return {"stopped": report.cancelled}
+
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    monkeypatch.setattr("tests.jobs.JOBS", {"polite": polite})
+    writer.cancel_requested = True
+    assert run_job("polite", "fast", writer) is Status.CANCELLED
+    writer.error = OperationLost()
+    assert run_job("polite", "fast", writer) is None
+    writer.cancel_requested, writer.error = False, None
+    assert run_job("polite", "fast", writer) is Status.COMPLETED
+
+
+def test_an_outcome_that_is_refused_becomes_a_failure_with_the_reason(writer: Recorder) -> None:
+    class Picky(Recorder):
+        def finish(
+            self, status: Status, progress: Progress, error: str | None, result: str | None
+        ) -> None:
+            if status is Status.COMPLETED:
+                raise BackendRejected("value out of range")
+            super().finish(status, progress, error, result)
+
+    picky = Picky()
+    assert Reporter(picky).finish(Status.COMPLETED, result="{}") is Status.FAILED
+    assert picky.outcomes[0][2] == "The outcome could not be stored: value out of range"
+
+
+def test_text_that_stores_refuse_is_mended(
+    report: Reporter, writer: Recorder, clock: Clock
+) -> None:
+    clock.now += 1
+    report.step("a\0b \udce4")
+    assert writer.written[-1].step_description == "a�b ?"
+    report.step_failed("c\0d \udce4")
+    report.finish(Status.COMPLETED)
+    assert writer.outcomes[0][2] == "Step 1, a�b ?: c�d ?"
+
+
+def test_while_the_backend_is_away_only_the_heartbeat_waits_for_it(
+    report: Reporter, writer: Recorder, clock: Clock
+) -> None:
+    writer.error = BackendUnavailable("no route")
+    report.step("one")
+    writer.error = None
+    for number in range(10):
+        clock.now += 1
+        report.step(f"step {number}")
+    assert writer.written == []
+    report.beat()
+    assert len(writer.written) == 1
+    clock.now += 1
+    report.step("and so on")
+    assert len(writer.written) == 2
 
 
 def test_a_job_that_exits_is_a_failure(writer: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,15 @@ def row(operation: Operation) -> dict[str, object]:
     }
 
 
+def open_chosen() -> None:
+    """Remember the row that was clicked, in the table as it was drawn then."""
+    for number in st.session_state["board"].selection.rows:
+        st.session_state["picked"] = st.session_state["drawn"][number]
+
+
+if picked := st.session_state.pop("picked", None):
+    st.switch_page("views/run.py", query_params={"operation": picked})
+
 st.title("Board")
 try:
     operations = live.backend().recent(LIMIT, live.owner())
@@ -34,10 +43,12 @@ if not operations:
     st.info("There is no operation yet. Start one on the other page.", icon=":material/inbox:")
     st.stop()
 st.button("Refresh", icon=":material/refresh:")
-chosen = st.dataframe(
+st.session_state["drawn"] = [operation.operation_id for operation in operations]
+st.dataframe(
     [row(operation) for operation in operations],
     hide_index=True,
-    on_select="rerun",
+    key="board",  # without one, a table with newer figures would be another table
+    on_select=open_chosen,
     selection_mode="single-row",
     column_config={
         "Progress": st.column_config.ProgressColumn(format="%d %%", min_value=0, max_value=100),
@@ -46,7 +57,4 @@ chosen = st.dataframe(
         ),
     },
 )
-if chosen.selection.rows:
-    picked = operations[chosen.selection.rows[0]]
-    st.switch_page("views/run.py", query_params={"operation": picked.operation_id})
 st.caption("Select a row to follow the operation or to see its result.")

@@ -1,5 +1,7 @@
 """The page that starts, follows and cancels one operation, and shows its result."""
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -10,6 +12,7 @@ from progress.reporter import jobs_module
 from progress.settings import load_settings
 from progress.text import duration, plain, steps
 
+log = logging.getLogger(__name__)
 settings = load_settings()
 jobs = jobs_module()
 
@@ -51,40 +54,59 @@ def draw_failure(operation: Operation, headline: str) -> None:
     st.error(headline, icon=":material/error:")
     if operation.step_description:
         st.text(f"In step {operation.current_step + 1}: {operation.step_description}")
-    error = (operation.error or "No reason was given.").strip()
-    st.code(error.splitlines()[-1], language=None, wrap_lines=True)
-    if "\n" in error:
+    st.code(operation.reason or "No reason was given.", language=None, wrap_lines=True)
+    if operation.error and "\n" in operation.error.strip():
         # Without a key it would close whenever the page is drawn again.
         with st.expander("Traceback", key="traceback"):
-            st.code(error, language=None)
+            st.code(operation.error, language=None)
 
 
 def draw_result(result: dict[str, Any]) -> None:
     """Draw what the job returned: the keys that jobs.py names, and the rest as JSON."""
+    draw: dict[str, Callable[[Any], None]] = {
+        "metrics": draw_metrics,
+        "chart": draw_chart,
+        "table": draw_table,
+        "notes": draw_notes,
+    }
     rest = dict(result)
-    metrics = rest.pop("metrics", None)
-    if isinstance(metrics, dict):
-        with st.container(horizontal=True):
-            for name, value in metrics.items():
-                st.metric(plain(str(name)), str(value), width="content")
-    elif metrics is not None:
-        rest["metrics"] = metrics
-    for key in ("chart", "table"):
-        rows = rest.pop(key, None)
-        if not rows:
-            continue
-        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-            if key == "chart":
-                x, *lines = rows[0]
-                st.line_chart(rows, x=x, y=lines)
+    for key, draw_part in draw.items():
+        if part := rest.get(key):
+            try:
+                draw_part(part)
+            except Exception:
+                # Any job may return anything; what cannot be drawn is shown as it came.
+                log.exception("The %s of a result cannot be drawn", key)
             else:
-                st.dataframe(rows, hide_index=True)
-        else:
-            rest[key] = rows
-    for note in rest.pop("notes", None) or []:
-        st.text(str(note))
+                del rest[key]
     if rest:
         st.json(rest, expanded=False)
+
+
+def draw_metrics(metrics: dict[str, Any]) -> None:
+    """Draw named figures side by side."""
+    with st.container(horizontal=True, gap="medium"):
+        for name, value in metrics.items():
+            st.metric(plain(str(name)), plain(str(value)), width="content")
+
+
+def draw_chart(rows: list[dict[str, Any]]) -> None:
+    """Draw the first column as x, and a line for each of the others."""
+    x, *lines = rows[0]
+    st.line_chart(rows, x=x, y=lines)
+
+
+def draw_table(rows: list[dict[str, Any]]) -> None:
+    """Draw one line for each row."""
+    st.dataframe(rows, hide_index=True)
+
+
+def draw_notes(notes: list[Any]) -> None:
+    """Draw plain text, one line each."""
+    if isinstance(notes, str):
+        notes = [notes]
+    for note in notes:
+        st.text(str(note))
 
 
 live.follow_url()

@@ -20,7 +20,8 @@ def apply_schema(dsn: str) -> None:
         psycopg.Error: The server cannot be reached, or the login lacks a right.
     """
     with psycopg.connect(with_limits(dsn)) as connection:
-        # Two deployments at a time take turns.
+        # Two deployments at a time take turns, however long one takes.
+        connection.execute("SET statement_timeout = 0")
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('progress schema'))")
         if connection.execute("SELECT to_regclass('procrastinate_jobs')").fetchone() == (None,):
             # SchemaManager only reads the file here; it needs no connector for that.

@@ -1,8 +1,14 @@
 -- The progress table and the functions around it. `make schema` applies this file, after Procrastinate's own schema,
--- as the owner of the database; applying it again changes nothing. A DBA who applies it by hand does, in this order,
---     psql -f <(uv run procrastinate --app worker.app schema --read)      -- once: it is not repeatable
+-- to the first schema of the search path; applying it again changes nothing. A DBA who applies it by hand does
+--     uv run procrastinate schema --read | psql      -- once: it is not repeatable
 --     psql -f schema.sql
--- and then gives each login one of the two roles at the end.
+-- as a login that may create tables, and roles (or creates the two roles below beforehand), and then gives each
+-- login of the app and of the workers one of them. A new version of Procrastinate may bring migrations of its own
+-- tables: `uv run procrastinate schema --migrations-path` names the folder that has them.
+
+-- Temporary tables come last in what the functions below see. Otherwise a login could put one of its own in the
+-- place of a table, and its triggers would run with the rights of the owner.
+SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', false);
 
 CREATE TABLE IF NOT EXISTS operations (
     operation_id     text PRIMARY KEY,
@@ -10,9 +16,9 @@ CREATE TABLE IF NOT EXISTS operations (
     subject          text NOT NULL,
     owner            text NOT NULL,
     status           text NOT NULL DEFAULT 'queued',
-    current_step     integer NOT NULL DEFAULT 0,
-    total_steps      integer,
-    failed_steps     integer NOT NULL DEFAULT 0,
+    current_step     bigint NOT NULL DEFAULT 0,
+    total_steps      bigint,
+    failed_steps     bigint NOT NULL DEFAULT 0,
     step_description text NOT NULL DEFAULT '',
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_at       timestamptz,
@@ -28,6 +34,7 @@ CREATE TABLE IF NOT EXISTS operations (
 );
 CREATE INDEX IF NOT EXISTS operations_by_owner ON operations (owner, created_at DESC);
 CREATE INDEX IF NOT EXISTS operations_by_queue_job ON operations (queue_job);
+CREATE INDEX IF NOT EXISTS operations_active ON operations (queue_job) WHERE status IN ('queued', 'in_progress');
 
 -- The functions run with the rights of their owner, so that the web role needs no rights on Procrastinate's tables.
 
@@ -82,6 +89,7 @@ RETURNS bigint LANGUAGE sql SET search_path FROM CURRENT AS $$
 $$;
 
 -- What the app and the workers may do. Give a login one of these: GRANT progress_web TO my_app_login;
+REVOKE EXECUTE ON FUNCTION start_operation, cancel_operation, recover_operation, defer_operation FROM PUBLIC;
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'progress_web') THEN
@@ -90,13 +98,15 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'progress_worker') THEN
         CREATE ROLE progress_worker NOLOGIN;
     END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO progress_web, progress_worker', current_schema());
+    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO progress_worker', current_schema());
+    GRANT SELECT ON operations TO progress_web;
+    GRANT EXECUTE ON FUNCTION start_operation, cancel_operation TO progress_web;
+    GRANT SELECT, UPDATE ON operations TO progress_worker;
+    GRANT EXECUTE ON FUNCTION recover_operation, defer_operation TO progress_worker;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers,
+        procrastinate_periodic_defers TO progress_worker;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'The roles progress_web and progress_worker were not made: this login may not create roles.';
 END;
 $$;
-REVOKE EXECUTE ON FUNCTION start_operation, cancel_operation, recover_operation, defer_operation FROM PUBLIC;
-GRANT SELECT ON operations TO progress_web;
-GRANT EXECUTE ON FUNCTION start_operation, cancel_operation TO progress_web;
-GRANT SELECT, UPDATE ON operations TO progress_worker;
-GRANT EXECUTE ON FUNCTION recover_operation, defer_operation TO progress_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers,
-    procrastinate_periodic_defers TO progress_worker;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO progress_worker;

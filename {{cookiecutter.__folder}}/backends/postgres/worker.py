@@ -17,7 +17,9 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 
+import psycopg
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
 from procrastinate.exceptions import ConnectorException, JobAborted
 from procrastinate.jobs import Job
@@ -63,7 +65,8 @@ class RunAgain(BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """Return when to run the job again, or None to let it end."""
-        if isinstance(exception, GivenBack | BackendUnavailable):
+        unstored = isinstance(exception, BackendUnavailable) and job.attempts < MAX_ATTEMPTS
+        if unstored or isinstance(exception, GivenBack):
             return RetryDecision(retry_in={"seconds": 0})
         return None
 
@@ -114,9 +117,27 @@ async def recover_forever(pool: Pool, lost_after: float) -> None:
                 await app.job_manager.finish_job_by_id_async(
                     job_id=job.id, status=JobStatus.FAILED, delete_job=False
                 )
+            for queue_job in await asyncio.to_thread(ended_jobs, pool):
+                log.warning("Job %s ended without a word about its operation", queue_job)
+                await asyncio.to_thread(recover, pool, queue_job)
         except (BackendError, ConnectorException) as error:
             log.warning("No look for lost workers for %s s: %s", lost_after, error)
             wait = lost_after
+
+
+def ended_jobs(pool: Pool) -> list[int]:
+    """Return the jobs that are no longer in the queue while their operations have not ended.
+
+    That is certain: the end of an operation is stored before the end of its job.
+    """
+    rows = execute(
+        pool,
+        "SELECT queue_job FROM operations LEFT JOIN procrastinate_jobs ON id = queue_job"
+        " WHERE operations.status IN ('queued', 'in_progress')"
+        " AND coalesce(procrastinate_jobs.status NOT IN ('todo', 'doing'), true)",
+        {},
+    )
+    return [row["queue_job"] for row in rows]
 
 
 def recover(pool: Pool, queue_job: int) -> None:
@@ -129,26 +150,35 @@ def recover(pool: Pool, queue_job: int) -> None:
 
 
 async def work(dsn: str, concurrency: int, lost_after: float) -> None:
-    """Take jobs until a signal comes."""
+    """Take jobs until a signal comes, however often the database goes away."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(concurrency + 2))
-    pool = open_pool(dsn, concurrency + 1)
-    while not stopping.is_set():
-        connector = PsycopgConnector(conninfo=with_limits(dsn), timeout=OUTAGE)
-        try:
-            with app.replace_connector(connector):
-                async with app.open_async():
-                    await work_until_stopped(pool, concurrency, lost_after)
-        except ConnectorException as error:
-            log.warning("The database is away, next try in 2 s: %s", error.__cause__ or error)
-            await asyncio.sleep(2)
-    pool.close()
+    this = asyncio.current_task()
+    assert this is not None
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop, this)
+    with closing(open_pool(dsn, concurrency + 1)) as pool:
+        while not stopping.is_set():
+            try:
+                await asyncio.to_thread(execute, pool, "SELECT 1", {})
+                connector = PsycopgConnector(conninfo=with_limits(dsn), timeout=OUTAGE)
+                with app.replace_connector(connector):
+                    async with app.open_async():
+                        await take_jobs(pool, concurrency, lost_after)
+            except (BackendError, ConnectorException, psycopg.OperationalError) as error:
+                log.warning("The database is away, next try in 2 s: %s", error.__cause__ or error)
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(2)
+            except asyncio.CancelledError:
+                return  # `stop` asked for it.
 
 
-async def work_until_stopped(pool: Pool, concurrency: int, lost_after: float) -> None:
-    """Take jobs until a signal comes, or until the database is away for too long."""
-    worker = asyncio.create_task(
-        app.run_worker_async(
+async def take_jobs(pool: Pool, concurrency: int, lost_after: float) -> None:
+    """Take jobs until cancelled, or until the database is away for too long."""
+    recovery = asyncio.create_task(recover_forever(pool, lost_after))
+    print("worker: ready", flush=True)
+    try:
+        await app.run_worker_async(
             queues=[QUEUE],
             concurrency=concurrency,
             additional_context={"pool": pool},
@@ -159,23 +189,15 @@ async def work_until_stopped(pool: Pool, concurrency: int, lost_after: float) ->
             delete_jobs="successful",
             install_signal_handlers=False,
         )
-    )
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, stop, worker)
-    recovery = asyncio.create_task(recover_forever(pool, lost_after))
-    print("worker: ready", flush=True)
-    try:
-        await worker
-    except asyncio.CancelledError:
-        pass  # `stop` asked for it.
     finally:
         recovery.cancel()
 
 
-def stop(worker: "asyncio.Task[None]") -> None:
+def stop(task: "asyncio.Task[None]") -> None:
     """End the worker once its jobs have given themselves back."""
-    stopping.set()
-    worker.cancel()
+    if not stopping.is_set():
+        stopping.set()
+        task.cancel()
 
 
 def main() -> str | None:

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -24,6 +25,7 @@ class Server:
 
     environment: dict[str, str]
     port: int
+    folder: Path = ROOT
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     @property
@@ -36,7 +38,7 @@ class Server:
         command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
         command += ["--server.port", str(self.port), "--server.address", "127.0.0.1"]
         command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | self.environment)
+        self.process = subprocess.Popen(command, cwd=self.folder, env=os.environ | self.environment)
         deadline = time.monotonic() + 60
         while True:
             try:

@@ -5,13 +5,16 @@ polls sends a websocket frame at every tick; the pages here are watched for ten 
 """
 
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from progress.backend import ProgressConnection
 from progress.operation import new_operation_id
+from progress.settings import ROOT
 from tests.browser.conftest import Server, Viewer, free_port
 from tests.conftest import wait_for_end
 from tests.jobs import STEPS
@@ -129,6 +132,49 @@ def test_leaving_the_page_stops_polling_and_coming_back_resumes(visit: Visit) ->
     viewer.see(ENDS["endless"])
     viewer.frames_in(0.5)
     assert viewer.frames_in(QUIET_SECONDS) == 0
+
+
+def test_the_board_opens_an_operation_that_runs(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start("endless", "slow")
+    viewer.see("steps so far")
+    operation_id = operation_in(viewer)
+    board = visit("/board")
+    board.see("Select a row to follow the operation")
+    board.frames_in(2)  # long enough for the figures of the table to be other ones
+    table = board.page.get_by_test_id("stDataFrame").bounding_box()
+    assert table is not None
+    board.page.mouse.click(table["x"] + 15, table["y"] + 52)
+    board.see("steps so far")
+    assert operation_in(board) == operation_id
+    board.page.click(".st-key-cancel button")
+    board.see(ENDS["endless"])
+    viewer.see(ENDS["endless"])
+
+
+def test_a_page_that_nobody_touches_stops_polling(
+    visit: Visit, environment: dict[str, str], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    hidden = shutil.ignore_patterns(".local", ".venv", ".tools", ".*_cache")
+    shutil.copytree(ROOT, project, ignore=hidden)
+    settings = (project / "settings.toml").read_text("utf-8")
+    budget = re.sub(r'idle_budget = "\w+"', 'idle_budget = "3s"', settings)
+    (project / "settings.toml").write_text(budget, "utf-8")
+    other = Server(environment, free_port(), project)
+    other.start()
+    try:
+        viewer = visit(at=other)
+        viewer.start("endless", "slow")
+        viewer.see("Nobody touched this page for 3 s")
+        viewer.frames_in(0.5)
+        assert viewer.frames_in(QUIET_SECONDS) == 0
+        viewer.page.click(".st-key-resume button")
+        viewer.see("steps so far")
+        viewer.page.click(".st-key-cancel button")
+        viewer.see(ENDS["endless"])
+    finally:
+        other.stop()
 
 
 def test_a_double_click_starts_one_operation(visit: Visit, connection: ProgressConnection) -> None:

@@ -76,9 +76,11 @@ class OperationStore:
         return {row["operation_id"]: Operation.from_row(dict(row)) for row in rows}
 
     def recent(self, limit: int, owner: str) -> list[Operation]:
-        """Return the operations of an owner, newest first."""
+        """Return the operations of an owner, newest first, without their results."""
         rows = self.execute(
-            "SELECT *, utc_now() AS read_at FROM operations"
+            "SELECT operation_id, job, subject, owner, status, current_step, total_steps,"
+            " failed_steps, step_description, created_at, started_at, last_updated,"
+            " heartbeat_at, finished_at, cancel_requested, attempt, utc_now() AS read_at FROM operations"
             " WHERE owner = ? ORDER BY created_at DESC, rowid DESC LIMIT ?",
             (owner, limit),
         )

@@ -49,7 +49,7 @@ def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worke
     """Keep workers running, from when they are ready to the end of the context."""
     # On one machine a worker that died is noticed sooner than production would want to.
     variables = {"WORKER_LOST_AFTER": "3"} | os.environ | environment
-    started = [Worker(variables) for _ in range(count)]
+    started = [Worker(f"worker {number}", variables) for number in range(1, count + 1)]
     try:
         for worker in started:
             worker.start()
@@ -66,35 +66,44 @@ def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worke
 class Worker(threading.Thread):
     """A worker that is started again when it ends, as a service manager would do it."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        super().__init__(name="worker")
+    def __init__(self, name: str, environment: dict[str, str]) -> None:
+        super().__init__(name=name)
         self.ready = threading.Event()
         self.process: subprocess.Popen[str] | None = None
         self._environment = environment
         self._closing = threading.Event()
 
     def run(self) -> None:
-        """Start it, wait for its end, and so on."""
+        """Start it, pass on what it says until it ends, and so on."""
         while not self._closing.is_set():
             with subprocess.Popen(
-                [sys.executable, "-m", "worker"],
+                [sys.executable, "-u", "-m", "worker"],
                 cwd=ROOT,
                 env=self._environment,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 text=True,
+                # Ctrl-C comes to it through `close`, once.
+                start_new_session=True,
             ) as self.process:
+                if self._closing.is_set():
+                    self.process.terminate()
                 assert self.process.stdout is not None
-                self.process.stdout.readline()  # "worker: ready", or it has ended
-                self.ready.set()
-                while not self._closing.wait(0.1) and self.process.poll() is None:
-                    pass
-                self.process.terminate()
-                try:
-                    self.process.wait(10)
-                except subprocess.TimeoutExpired:
-                    self.process.kill()
+                for line in self.process.stdout:
+                    print(f"{self.name} | {line}", end="", flush=True)
+                    if line.startswith("worker: ready"):
+                        self.ready.set()
             self._closing.wait(0.5)
 
     def close(self) -> None:
-        """End the worker; `join` waits until it has."""
+        """Tell the worker to end."""
         self._closing.set()
+        if self.process is not None:
+            self.process.terminate()
+
+    def join(self, timeout: float | None = 10) -> None:
+        """Wait until it has ended, or end it the hard way."""
+        super().join(timeout)
+        if self.is_alive() and self.process is not None:
+            self.process.kill()
+            super().join()

@@ -53,7 +53,7 @@ class ProgressConnection(BaseConnection[Pool]):
         return {row["operation_id"]: Operation.from_row(row) for row in rows}
 
     def recent(self, limit: int, owner: str) -> list[Operation]:
-        """Return at most `limit` operations of an owner, newest first.
+        """Return at most `limit` operations of an owner, newest first, without their results.
 
         Raises:
             BackendUnavailable: Postgres cannot be reached.
@@ -61,8 +61,12 @@ class ProgressConnection(BaseConnection[Pool]):
         """
         rows = execute(
             self._instance,
-            "SELECT *, clock_timestamp() AS read_at FROM operations WHERE owner = %(owner)s"
-            " ORDER BY created_at DESC LIMIT %(limit)s",
+            # Without results and errors, which may be large.
+            "SELECT operation_id, job, subject, owner, status, current_step, total_steps,"
+            " failed_steps, step_description, created_at, started_at, last_updated,"
+            " heartbeat_at, finished_at, cancel_requested, attempt,"
+            " clock_timestamp() AS read_at FROM operations"
+            " WHERE owner = %(owner)s ORDER BY created_at DESC LIMIT %(limit)s",
             {"owner": owner, "limit": limit},
         )
         return [Operation.from_row(row) for row in rows]

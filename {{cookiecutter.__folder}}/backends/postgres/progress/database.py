@@ -1,6 +1,5 @@
 """How to reach Postgres, and the job's side of the progress table. No Streamlit: workers use it."""
 
-import logging
 import os
 import tomllib
 from collections.abc import Callable
@@ -23,15 +22,12 @@ CONNECT_TIMEOUT = 3
 STATEMENT_TIMEOUT = 5
 """Seconds after which Postgres ends a statement of ours."""
 
-# The pool warns at every try to reconnect; what the page or the worker says is enough.
-logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-
 
 def configured_dsn() -> str | None:
     """Return the connection string of .streamlit/secrets.toml, or else of DATABASE_URL.
 
     Raises:
-        BackendRejected: secrets.toml is not TOML.
+        BackendRejected: secrets.toml cannot be read, or is not TOML.
     """
     dsn = None
     try:
@@ -39,8 +35,8 @@ def configured_dsn() -> str | None:
         dsn = secrets.get("connections", {}).get("progress", {}).get("dsn")
     except FileNotFoundError:
         pass
-    except ValueError as error:
-        raise BackendRejected(f".streamlit/secrets.toml is not TOML: {error}.") from None
+    except (ValueError, OSError) as error:
+        raise BackendRejected(f".streamlit/secrets.toml cannot be read: {error}.") from None
     dsn = dsn or os.environ.get("DATABASE_URL")
     return str(dsn) if dsn else None
 
@@ -69,9 +65,12 @@ def with_limits(dsn: str) -> str:
     """
     try:
         given = conninfo_to_dict(dsn)
-        timeout = given.get("connect_timeout") or CONNECT_TIMEOUT
         options = f"-c statement_timeout={STATEMENT_TIMEOUT}s {given.get('options') or ''}"
-        return make_conninfo(dsn, connect_timeout=timeout, options=options)
+        # The last one is for a server or a network that goes silent: TCP alone waits a quarter of
+        # an hour.
+        limits = {"connect_timeout": CONNECT_TIMEOUT, "tcp_user_timeout": STATEMENT_TIMEOUT * 2000}
+        missing = {name: str(value) for name, value in limits.items() if name not in given}
+        return make_conninfo(dsn, options=options, **missing)
     except psycopg.ProgrammingError:
         # What psycopg says would quote it, the password included.
         raise BackendRejected(
@@ -106,13 +105,15 @@ def execute(pool: Pool, statement: str, parameters: dict[str, Any]) -> list[dict
         with pool.connection() as connection:
             cursor = connection.execute(statement.encode(), parameters, prepare=True)
             return cursor.fetchall() if cursor.description else []
-    except (psycopg.Error, PoolTimeout) as error:
+    except psycopg.Error as error:
         raise _named(error) from error
 
 
-def _named(error: psycopg.Error | PoolTimeout) -> BackendError:
+def _named(error: psycopg.Error) -> BackendError:
     if isinstance(error, PoolTimeout):
-        return BackendUnavailable(f"Postgres gave no connection within {CONNECT_TIMEOUT} s.")
+        return BackendUnavailable(
+            f"Postgres gave no connection within {CONNECT_TIMEOUT} s; the log says why."
+        )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
         return BackendRejected(f"{lines[0]}. Apply the schema: make schema.")
@@ -155,7 +156,7 @@ class OperationWriter:
             " failed_steps = %(failed_steps)s, step_description = %(step_description)s"
             " WHERE operation_id = %(operation_id)s AND attempt = %(attempt)s"
             " AND status = 'in_progress' RETURNING cancel_requested",
-            _columns(progress) | self._key,
+            asdict(progress) | self._key,
         )
         if not rows:
             raise OperationLost
@@ -174,16 +175,22 @@ class OperationWriter:
             " heartbeat_at = clock_timestamp()"
             " WHERE operation_id = %(operation_id)s AND attempt = %(attempt)s"
             " AND status = 'in_progress'",
-            _columns(progress)
-            | {"status": status.value, "error": error and _storable(error), "result": result}
+            asdict(progress)
+            | {"status": status.value, "error": error, "result": result}
             | self._key,
         )
 
     def give_back(self) -> None:
-        """Put the operation back into the queue: this worker ends before the job does."""
+        """Put the operation back into the queue: this worker ends before the job does.
+
+        One that is to be cancelled ends here: Procrastinate does not run an aborted job again.
+        """
         execute(
             self._pool,
-            "UPDATE operations SET status = 'queued' WHERE operation_id = %(operation_id)s"
+            "UPDATE operations SET"
+            " status = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END,"
+            " finished_at = CASE WHEN cancel_requested THEN clock_timestamp() END"
+            " WHERE operation_id = %(operation_id)s"
             " AND attempt = %(attempt)s AND status = 'in_progress'",
             self._key,
         )
@@ -206,12 +213,3 @@ def begin(pool: Pool, operation_id: str, queue_job: int) -> tuple[str, str, int]
     if not rows:
         return None
     return rows[0]["job"], rows[0]["subject"], rows[0]["attempt"]
-
-
-def _columns(progress: Progress) -> dict[str, Any]:
-    return asdict(progress) | {"step_description": _storable(progress.step_description)}
-
-
-def _storable(text: str) -> str:
-    # Text in Postgres holds no NUL character.
-    return text.replace("\0", "�")

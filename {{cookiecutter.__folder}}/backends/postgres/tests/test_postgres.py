@@ -1,6 +1,5 @@
 """What only Postgres and its workers can get wrong, on a real server that the tests start."""
 
-import json
 import os
 import signal
 import subprocess
@@ -33,6 +32,7 @@ from progress.settings import ROOT
 from schema import apply_schema
 from tests.conftest import wait_for_end, wait_until
 from tests.jobs import STEPS
+from worker import ended_jobs, recover
 
 OWNER = "somebody@example.com"
 
@@ -155,6 +155,37 @@ def test_a_worker_that_comes_back_from_the_dead_changes_nothing(
     assert (operation.status, operation.current_step) == (Status.IN_PROGRESS, 0)
 
 
+def test_a_job_that_is_to_be_cancelled_is_not_given_back(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, writer, _ = begun(operations, database)
+    operations.cancel(operation_id)
+    writer.give_back()
+    operation = operations.read([operation_id])[operation_id]
+    assert operation.status is Status.CANCELLED
+    assert operation.finished_at is not None
+
+
+@pytest.mark.parametrize("end", ["UPDATE procrastinate_jobs SET status = 'failed'", "DELETE"])
+def test_an_operation_whose_job_ended_without_a_word_is_found(
+    operations: ProgressConnection, database: Pool, end: str
+) -> None:
+    operation_id, _, job = begun(operations, database)
+    assert ended_jobs(database) == []
+    execute(database, "DELETE FROM procrastinate_jobs" if end == "DELETE" else end, {})
+    assert ended_jobs(database) == [job]
+    recover(database, job)
+    assert ended_jobs(database) == []
+    operation = operations.read([operation_id])[operation_id]
+    assert operation.status is Status.QUEUED
+
+
+def test_counts_may_be_large(operations: ProgressConnection, database: Pool) -> None:
+    operation_id, writer, _ = begun(operations, database)
+    writer.progress(Progress(2_999_999_999, 3_000_000_000))
+    assert operations.read([operation_id])[operation_id].total_steps == 3_000_000_000
+
+
 def test_a_terminal_status_is_never_overwritten(
     operations: ProgressConnection, database: Pool
 ) -> None:
@@ -254,6 +285,13 @@ def test_a_worker_that_is_told_to_end_gives_its_job_back(
     assert not operation.cancel_requested
 
 
+def test_a_job_may_print_a_lot(
+    operations: ProgressConnection, database: Pool, two_workers: list[Worker]
+) -> None:
+    operation_id = start(operations, "chatter", "fast")
+    assert wait_for_end(operations, operation_id).status is Status.COMPLETED
+
+
 def test_a_frozen_worker_loses_its_job_and_does_no_harm_when_it_thaws(
     operations: ProgressConnection, database: Pool, two_workers: list[Worker]
 ) -> None:
@@ -308,7 +346,7 @@ def test_jobs_and_pages_outlast_a_restart_of_the_server(
     server.stop()
     with pytest.raises(BackendUnavailable):
         operations.read([operation_id])
-    time.sleep(2)
+    time.sleep(5)  # longer than a worker that is gone needs to count as lost
     server.start()
     deadline = time.monotonic() + 30
     while True:
@@ -380,18 +418,6 @@ def test_a_row_written_by_hand_with_nonsense_in_it_is_read(
     assert found["y"].progress is None
 
 
-def test_text_that_postgres_cannot_hold_is_stored_all_the_same(
-    operations: ProgressConnection, database: Pool
-) -> None:
-    operation_id, writer, _ = begun(operations, database)
-    writer.progress(Progress(1, 6, 0, "a\0b"))
-    writer.finish(Status.FAILED, Progress(1, 6, 0, "a\0b"), "c\0d", json.dumps({"e": "f\0g"}))
-    operation = operations.read([operation_id])[operation_id]
-    assert operation.step_description == "a�b"
-    assert operation.error == "c�d"
-    assert operation.result == {"e": "f\0g"}
-
-
 def test_the_schema_can_be_applied_again(dsn: str, database: Pool) -> None:
     execute(
         database,
@@ -418,6 +444,22 @@ def test_the_web_role_can_do_no_more_than_it_needs(dsn: str, database: Pool) -> 
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
+
+
+def test_the_web_role_cannot_borrow_the_rights_of_the_owner(dsn: str, database: Pool) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET ROLE progress_web")
+        connection.execute(
+            "CREATE FUNCTION pg_temp.grab() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$"
+        )
+        connection.execute("CREATE TEMP TABLE operations (LIKE public.operations)")
+        connection.execute(
+            "CREATE TRIGGER grab BEFORE INSERT ON operations"
+            " FOR EACH ROW EXECUTE FUNCTION pg_temp.grab()"
+        )
+        connection.execute("SELECT start_operation('w', 'succeed', 'slow', '')")
+    assert len(execute(database, "SELECT * FROM operations", {})) == 1
 
 
 def test_the_worker_role_can_work(dsn: str, operations: ProgressConnection, database: Pool) -> None:
@@ -481,5 +523,30 @@ def test_a_bad_configuration_of_a_command_is_one_line(
     assert "geheim" not in ended.stderr
 
 
-def test_schema_sql_explains_itself_to_a_dba() -> None:
-    assert "GRANT progress_web TO" in (Path(ROOT) / "schema.sql").read_text("utf-8")
+def test_the_command_for_a_dba_reads_the_schema_of_the_queue() -> None:
+    assert "uv run procrastinate schema --read" in (ROOT / "schema.sql").read_text("utf-8")
+    read = subprocess.run(
+        [sys.executable, "-m", "procrastinate", "schema", "--read"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "CREATE TABLE procrastinate_jobs" in read.stdout
+
+
+def test_a_worker_waits_for_a_database_that_is_away() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "worker"],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": "postgresql://127.0.0.1:1/x"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            assert "Traceback" not in line
+            if "The database is away, next try in 2 s" in line:
+                process.terminate()
+        assert process.wait(10) == 0

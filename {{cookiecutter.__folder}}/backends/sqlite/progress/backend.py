@@ -52,7 +52,7 @@ class ProgressConnection(BaseConnection[OperationStore]):
         return operations
 
     def recent(self, limit: int, owner: str) -> list[Operation]:
-        """Return at most `limit` operations of an owner, newest first.
+        """Return at most `limit` operations of an owner, newest first, without their results.
 
         Raises:
             BackendUnavailable: The file cannot be read.
