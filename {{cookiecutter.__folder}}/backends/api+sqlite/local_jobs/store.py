@@ -80,7 +80,8 @@ class OperationStore:
         rows = self.execute(
             "SELECT operation_id, job, subject, owner, status, current_step, total_steps,"
             " failed_steps, step_description, created_at, started_at, last_updated,"
-            " heartbeat_at, finished_at, cancel_requested, attempt, utc_now() AS read_at FROM operations"
+            " heartbeat_at, finished_at, cancel_requested, attempt,"
+            " utc_now() AS read_at FROM operations"
             " WHERE owner = ? ORDER BY created_at DESC, rowid DESC LIMIT ?",
             (owner, limit),
         )
