@@ -17,12 +17,10 @@ from pathlib import Path
 import pytest
 from conftest import BACKENDS, ROOT, Bake, BakedProject
 
-# The backends side by side, where pytest runs on several processors; one by one within each.
-EACH_BACKEND = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in BACKENDS]
 MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={os.environ.get('UV', 'uv')}"]
 
 
-@pytest.fixture(scope="module", params=EACH_BACKEND)
+@pytest.fixture(scope="module", params=BACKENDS)
 def project(request: pytest.FixtureRequest, bake: Bake) -> BakedProject:
     """A project of each backend, to be run in.
 
@@ -58,7 +56,7 @@ def answers(port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("backend", EACH_BACKEND)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_demo_serves_and_ends_with_all_that_it_started(
     template: Path, backend: str, ending: signal.Signals
