@@ -98,6 +98,12 @@ def make_app(
         bodies = [_body(operation) | {"error": None, "result": None} for operation in operations]
         return JSONResponse({"operations": bodies})
 
+    async def operations(request: Request) -> Response:
+        # One route, so that a 405 names both methods.
+        if request.method == "POST":
+            return await start(request)
+        return await run_in_threadpool(recent, request)
+
     def describe(request: Request) -> Response:
         return Response(DESCRIPTION.read_bytes(), media_type="application/json")
 
@@ -118,8 +124,7 @@ def make_app(
 
     return Starlette(
         routes=[
-            Route("/operations", start, methods=["POST"]),
-            Route("/operations", recent, methods=["GET"]),
+            Route("/operations", operations, methods=["GET", "POST"]),
             Route("/operations/{operation_id}", show, methods=["GET"]),
             Route("/operations/{operation_id}/cancel", cancel, methods=["POST"]),
             Route("/openapi.json", describe, methods=["GET"]),

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,7 +43,7 @@ class _Known:
     """When this process started it, by its monotonic clock."""
     place: httpx2.URL | None = None
     """Where the service said that it is found."""
-    run_id: str | None = None
+    run_id: str | int | None = None
     """The service's own id."""
     etag: str | None = None
     operation: Operation | None = None
@@ -81,7 +82,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             # A start whose answer was lost: a service without keys would begin it again.
             self._remember(operation_id, known)
             return
-        values = {"operation_id": operation_id, "job": job, "subject": subject, "owner": owner}
+        values = _values(operation_id, known) | {"job": job, "subject": subject, "owner": owner}
         try:
             answer = self._send(client, service.start, values)
         except Refused as refusal:
@@ -216,7 +217,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         service = self._service
         if service.find is None:
             return None
-        values = {"operation_id": operation_id, "owner": known.owner, "limit": 100}
+        values = _values(operation_id, known) | {"owner": known.owner, "limit": 100}
         answer = self._send(client, service.find, values)
         for item in self._items(answer):
             if pick(item, service.fields["operation_id"]) == operation_id:
@@ -280,7 +281,8 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         if not isinstance(body, dict):
             raise Unreadable(f"The service answered about {operation_id} with no JSON object.")
         row = self._service.row(body)
-        if row.get("operation_id") not in (None, operation_id):
+        # At the place that the service named, the operation may go by another name.
+        if known.place is None and row.get("operation_id") not in (None, operation_id):
             raise Unreadable(f"The service answered about {operation_id} with another operation.")
         row["operation_id"] = operation_id
         # What the service does not repeat is known from the start, in the process that started it.
@@ -324,12 +326,16 @@ def _may_be_asked(operation_id: str) -> bool:
 
 
 def _values(operation_id: str, known: _Known) -> dict[str, Any]:
-    return {"operation_id": operation_id, "id": known.run_id or operation_id}
+    try:
+        hyphens = str(uuid.UUID(operation_id))
+    except ValueError:
+        hyphens = operation_id
+    return {"operation_id": operation_id, "uuid": hyphens, "id": known.run_id or operation_id}
 
 
-def _identity(service: Service, body: Any) -> str | None:
+def _identity(service: Service, body: Any) -> str | int | None:
     found = pick(body, service.id) if service.id is not None else None
-    return str(found) if isinstance(found, str | int) and str(found) else None
+    return found if found and isinstance(found, str | int) else None
 
 
 def _place(client: httpx2.Client, answer: Answer) -> httpx2.URL | None:

@@ -17,8 +17,9 @@ Field = str | Callable[[Any], Any]
 class Call:
     """One request to the service. `{name}` in its texts stands for a value.
 
-    The values are operation_id (ours), job, subject, owner and limit where they are known, and id,
-    the service's own. In a path they are percent-encoded; `{+id}` keeps the slashes of an id.
+    The values are operation_id (ours, 32 hexadecimal digits), uuid (the same with hyphens), id (the
+    service's own), and at a start job, subject and owner, in lists limit and owner. In a path they
+    are percent-encoded; `{+id}` keeps the slashes of an id.
     """
 
     method: str
