@@ -199,7 +199,9 @@ def main() -> int:
         print("Set PROGRESS_API_TOKEN, and SERVICE_PORT to a port.", file=sys.stderr)
         return 2
     folder = Path(os.environ.get("SERVICE_FOLDER") or ROOT / ".local")
-    with closing(OperationStore(folder / "service.db")) as store, socket.socket() as listener:
+    # A socket that says TCP, or asyncio leaves out TCP_NODELAY, and each answer takes 40 ms more.
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    with closing(OperationStore(folder / "service.db")) as store, tcp as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", int(port)))
         listener.listen(128)

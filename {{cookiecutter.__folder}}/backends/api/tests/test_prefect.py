@@ -4,7 +4,6 @@ Prefect is large, so it is no dependency of the project, and without it this is 
 """
 
 import importlib.util
-import json
 import os
 import socket
 import subprocess
@@ -45,7 +44,9 @@ if __name__ == "__main__":
 
 
 @contextmanager
-def process(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[None]:
+def process(
+    command: list[str], environment: dict[str, str], folder: Path
+) -> "Iterator[subprocess.Popen[bytes]]":
     with (
         (folder / "prefect.log").open("ab") as log,
         subprocess.Popen(
@@ -57,7 +58,7 @@ def process(command: list[str], environment: dict[str, str], folder: Path) -> It
         ) as running,
     ):
         try:
-            yield
+            yield running
         finally:
             running.terminate()
             try:
@@ -66,7 +67,9 @@ def process(command: list[str], environment: dict[str, str], folder: Path) -> It
                 running.kill()
 
 
-def eventually(attempt: Callable[[], httpx2.Response], folder: Path) -> httpx2.Response:
+def eventually(
+    attempt: Callable[[], httpx2.Response], running: "subprocess.Popen[bytes]", folder: Path
+) -> httpx2.Response:
     deadline = time.monotonic() + 90
     while True:
         try:
@@ -76,6 +79,7 @@ def eventually(attempt: Callable[[], httpx2.Response], folder: Path) -> httpx2.R
         except httpx2.HTTPError:
             pass
         log = (folder / "prefect.log").read_text(errors="replace")
+        assert running.poll() is None, log[-3000:]
         assert time.monotonic() < deadline, log[-3000:]
         time.sleep(0.2)
 
@@ -104,12 +108,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     serve = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (
         httpx2.Client(auth=(user, password), trust_env=False) as client,
-        process(serve, environment, folder),
+        process(serve, environment, folder) as server,
     ):
-        eventually(lambda: client.get(f"{url}/health"), folder)
-        with process(["work.py"], environment, folder):
+        eventually(lambda: client.get(f"{url}/health"), server, folder)
+        with process(["work.py"], environment, folder) as worker:
             name = f"{url}/deployments/name/work/work"
-            deployment = eventually(lambda: client.get(name), folder).json()["id"]
+            deployment = eventually(lambda: client.get(name), worker, folder).json()["id"]
             yield {"url": url, "username": user, "password": password, "deployment": deployment}
 
 
@@ -158,7 +162,6 @@ def test_a_run_is_started_and_followed_to_its_end(
     recent = second.recent(10, OWNER)
     assert [run.operation_id for run in recent] == [operation_id], "it ran once"
     assert second.recent(10, "nobody@example.com") == []
-    print(json.dumps({"elapsed": operation.elapsed}))
 
 
 def test_a_failure_is_told(connect: Callable[..., ProgressConnection]) -> None:
