@@ -4,13 +4,13 @@ import logging
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 from streamlit.connections import BaseConnection
@@ -25,10 +25,11 @@ from progress.service import SERVICE
 log = logging.getLogger(__name__)
 
 PATIENCE = http.DEADLINE + 2.0
-"""Seconds after which a read ends, even if a service sends its headers one byte at a time."""
+"""Seconds after which a caller gets an answer, even if a service sends its headers byte by byte."""
 REMEMBERED = 10_000
 """Operations of which the last answer is kept, for ETags and places."""
 LONGEST_ID = 200
+Result = TypeVar("Result")
 _PLACES = ("Operation-Location", "Azure-AsyncOperation", "Location")
 
 
@@ -75,30 +76,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             BackendUnavailable: It is unknown whether it began: try again with the same id.
             BackendRejected: The service refused.
         """
-        client = self._instance
-        service = self._service
-        known = _Known(job=job, subject=subject, owner=owner, started_at=time.monotonic())
-        if not service.start.repeatable and self._find(client, operation_id, known) is not None:
-            # A start whose answer was lost: a service without keys would begin it again.
-            self._remember(operation_id, known)
-            return
-        values = _values(operation_id, known) | {"job": job, "subject": subject, "owner": owner}
-        try:
-            answer = self._send(client, service.start, values)
-        except Refused as refusal:
-            if refusal.status != service.exists:
-                raise
-            return
-        known.place = _place(client, answer)
-        known.run_id = _identity(service, answer.body)
-        if known.place is None and known.run_id is None and service.id and not service.find:
-            raise BackendRejected("The service began, but said neither a Location nor an id.")
-        if pick(answer.body, service.fields["status"]) is not None:
-            self._keep(operation_id, known, answer)
-        else:
-            known.operation = self._queued(operation_id, known, answer.date)
-        known.not_before = time.monotonic() + (answer.retry_after or 0.0)
-        self._remember(operation_id, known)
+        self._in_time(self._start_one, self._instance, operation_id, job, subject, owner)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         """Return the operations that exist among these, with at most 8 GETs at the same time.
@@ -141,21 +119,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             BackendUnavailable: The service cannot be reached, or asks for a break.
             BackendRejected: The service refused.
         """
-        client = self._instance
-        service = self._service
-        answer = self._send(client, service.recent, {"limit": limit, "owner": owner})
-        operations = []
-        for item in self._items(answer):
-            operation_id = pick(item, service.fields["operation_id"])
-            if not isinstance(operation_id, str) or not _may_be_asked(operation_id):
-                continue  # Started by somebody else.
-            known = self._recall(operation_id)
-            known.run_id = known.run_id or _identity(service, item)
-            operation = self._operation(operation_id, known, item, answer.date)
-            if operation.owner == owner:
-                operations.append(operation)
-        operations.sort(key=lambda operation: operation.created_at, reverse=True)
-        return operations[:limit]
+        return self._in_time(self._recent_now, self._instance, limit, owner)
 
     def cancel(self, operation_id: str) -> None:
         """Ask the job to stop. An operation that has ended, or does not exist, is left alone.
@@ -164,23 +128,8 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             BackendUnavailable: The request may not have arrived.
             BackendRejected: The service refused.
         """
-        if not _may_be_asked(operation_id):
-            return
-        client = self._instance
-        known = self._recall(operation_id)
-        if self._service.id is not None and known.run_id is None:
-            self._find(client, operation_id, known)
-            if known.run_id is None:
-                return
-        try:
-            self._send(client, self._service.cancel, _values(operation_id, known))
-        except Refused as refusal:
-            if refusal.status not in (404, 409, 410):
-                raise
-            return
-        known.cancelling = True
-        known.not_before = -float("inf")
-        known.etag = None
+        if _may_be_asked(operation_id):
+            self._in_time(self._cancel_one, self._instance, operation_id)
 
     def reset(self) -> None:
         """Close the connections; the next use opens them anew."""
@@ -188,6 +137,36 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._raw_instance.close()
         super().reset()
+
+    def _in_time(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        return _outcome(self._threads.submit(work, *arguments), time.monotonic() + PATIENCE)
+
+    def _start_one(
+        self, client: httpx2.Client, operation_id: str, job: str, subject: str, owner: str
+    ) -> None:
+        service = self._service
+        known = _Known(job=job, subject=subject, owner=owner, started_at=time.monotonic())
+        if not service.start.repeatable and self._find(client, operation_id, known) is not None:
+            # A start whose answer was lost: a service without keys would begin it again.
+            self._remember(operation_id, known)
+            return
+        values = _values(operation_id, known) | {"job": job, "subject": subject, "owner": owner}
+        try:
+            answer = self._send(client, service.start, values)
+        except Refused as refusal:
+            if refusal.status != service.exists:
+                raise
+            return
+        known.place = _place(client, answer)
+        known.run_id = _identity(service, answer.body)
+        if known.place is None and known.run_id is None and service.id and not service.find:
+            raise BackendRejected("The service began, but said neither a Location nor an id.")
+        if pick(answer.body, service.fields["status"]) is not None:
+            self._keep(operation_id, known, answer)
+        else:
+            known.operation = self._queued(operation_id, known, answer.date)
+        known.not_before = time.monotonic() + (answer.retry_after or 0.0)
+        self._remember(operation_id, known)
 
     def _read_one(self, client: httpx2.Client, operation_id: str) -> Operation | None:
         known = self._recall(operation_id)
@@ -211,6 +190,38 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         elif time.monotonic() < known.started_at + service.appears_within:
             return self._queued(operation_id, known, None)
         return operation
+
+    def _recent_now(self, client: httpx2.Client, limit: int, owner: str) -> list[Operation]:
+        service = self._service
+        answer = self._send(client, service.recent, {"limit": limit, "owner": owner})
+        operations = []
+        for item in self._items(answer):
+            operation_id = pick(item, service.fields["operation_id"])
+            if not isinstance(operation_id, str) or not _may_be_asked(operation_id):
+                continue  # Started by somebody else.
+            known = self._recall(operation_id)
+            known.run_id = known.run_id or _identity(service, item)
+            operation = self._operation(operation_id, known, item, answer.date)
+            if operation.owner == owner:
+                operations.append(operation)
+        operations.sort(key=lambda operation: operation.created_at, reverse=True)
+        return operations[:limit]
+
+    def _cancel_one(self, client: httpx2.Client, operation_id: str) -> None:
+        known = self._recall(operation_id)
+        if self._service.id is not None and known.run_id is None:
+            self._find(client, operation_id, known)
+            if known.run_id is None:
+                return
+        try:
+            self._send(client, self._service.cancel, _values(operation_id, known))
+        except Refused as refusal:
+            if refusal.status not in (404, 409, 410):
+                raise
+            return
+        known.cancelling = True
+        known.not_before = -float("inf")
+        known.etag = None
 
     def _find(self, client: httpx2.Client, operation_id: str, known: _Known) -> Operation | None:
         """Look for the run that has our id, where the service made one of its own."""
@@ -353,7 +364,7 @@ def _place(client: httpx2.Client, answer: Answer) -> httpx2.URL | None:
     return None
 
 
-def _outcome(answer: "Future[Operation | None]", until: float) -> Operation | None:
+def _outcome(answer: "Future[Result]", until: float) -> Result:
     try:
         return answer.result(max(until - time.monotonic(), 0.0))
     except FutureTimeout:

@@ -267,7 +267,7 @@ def _ask(client: httpx2.Client, request: httpx2.Request, until: float) -> Answer
 
 def _bounded(response: httpx2.Response, request: httpx2.Request, until: float) -> Iterator[bytes]:
     size = 0
-    for chunk in response.iter_bytes(65_536):
+    for chunk in response.iter_bytes():
         size += len(chunk)
         if size > MAX_BODY:
             raise Unreadable(f"{_named(request)} answered with more than {MAX_BODY:,} bytes.")

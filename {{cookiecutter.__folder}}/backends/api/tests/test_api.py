@@ -250,15 +250,27 @@ def drip(request: Request, opening: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "opening", [b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Drip: "]
+    ("opening", "message"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", "took more than 1 s"),
+        (b"HTTP/1.1 200 OK\r\nX-Drip: ", "did not answer within"),
+    ],
+    ids=["body", "headers"],
 )
 def test_an_answer_byte_by_byte_ends(
-    service: FaultServer, api: ProgressConnection, opening: bytes
+    service: FaultServer, api: ProgressConnection, opening: bytes, message: str
 ) -> None:
     service.behaviour = lambda request: drip(request, opening)
     began = time.monotonic()
-    assert isinstance(failure(api, "a"), BackendUnavailable)
-    assert time.monotonic() - began < 4
+    assert message in str(failure(api, "a"))
+    for attempt in (
+        lambda: api.start(new_operation_id(), "j", "s", ""),
+        lambda: api.cancel("a"),
+        lambda: api.recent(1, ""),
+    ):
+        with pytest.raises(BackendUnavailable, match=message):
+            attempt()
+    assert time.monotonic() - began < 8
 
 
 def test_nobody_listens() -> None:
