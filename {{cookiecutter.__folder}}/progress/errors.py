@@ -1,5 +1,9 @@
 """What can go wrong between the app and the progress backend."""
 
+from collections.abc import Mapping
+
+from progress.operation import Operation
+
 
 class BackendError(Exception):
     """The backend did not do what was asked. The text is one line, fit to be shown."""
@@ -20,3 +24,21 @@ class BackendUnavailable(BackendError):
 
 class BackendRejected(BackendError):
     """The backend understood and refused. Asking again without a change is of no use."""
+
+
+class PartlyUnavailable(BackendUnavailable):
+    """Some of the operations asked for could be read, others not.
+
+    Args:
+        found: Those that could be read and exist.
+        failed: Why the others could not.
+    """
+
+    def __init__(self, found: Mapping[str, Operation], failed: Mapping[str, BackendError]) -> None:
+        waits = [getattr(error, "retry_after", None) for error in failed.values()]
+        super().__init__(
+            f"{len(failed)} of {len(found) + len(failed)} operations could not be read.",
+            max((wait for wait in waits if wait is not None), default=None),
+        )
+        self.found = found
+        self.failed = failed

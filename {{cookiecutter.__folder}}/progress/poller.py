@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from progress.errors import BackendError, BackendUnavailable
+from progress.errors import BackendError, BackendUnavailable, PartlyUnavailable
 from progress.operation import Operation
 
 log = logging.getLogger(__name__)
@@ -117,20 +117,27 @@ class Poller:
     def _refresh(self, ids: list[str]) -> None:
         error: BackendError | None = None
         found: Mapping[str, Operation] = {}
+        failed: Mapping[str, BackendError] = {}
         try:
             found = self._read(ids)
+        except PartlyUnavailable as problem:
+            # It answers: only a wait that it asked for moves the next read.
+            found, failed = problem.found, problem.failed
+            error = problem if problem.retry_after is not None else None
         except BackendError as problem:
             error = problem
         except Exception as problem:
             # A driver's own error must not reach the page as a traceback at every tick.
             log.exception("The backend's read failed in a way that it should have named")
             error = BackendUnavailable(f"{type(problem).__name__}: {problem}")
+        if error is not None and not failed:
+            failed = dict.fromkeys(ids, error)
         now = self._clock()
         with self._lock:
             for operation_id in ids:
                 watched = self._watched[operation_id]
-                if error is not None:
-                    watched.snapshot = replace(watched.snapshot, error=error)
+                if operation_id in failed:
+                    watched.snapshot = replace(watched.snapshot, error=failed[operation_id])
                 else:
                     watched.snapshot = Snapshot(found.get(operation_id), known=True)
             self._failures = 0 if error is None else self._failures + 1

@@ -7,7 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from progress.errors import BackendError, BackendRejected, BackendUnavailable
+from progress.errors import (
+    BackendError,
+    BackendRejected,
+    BackendUnavailable,
+    PartlyUnavailable,
+)
 from progress.operation import Operation, Status
 from progress.poller import BACK_OFF_CAP, FORGET_AFTER, HUNG_AFTER, Poller
 
@@ -241,6 +246,32 @@ def test_the_backend_may_say_when_to_come_again(
     clock.now += 0.2
     poller.read("a")
     assert len(backend.reads) == 2
+
+
+@pytest.mark.parametrize("retry_after", [None, 7])
+def test_one_that_cannot_be_read_does_not_hide_the_others(
+    poller: Poller, backend: Backend, clock: Clock, retry_after: float | None
+) -> None:
+    backend.put("b", step=1)
+    for name in ("a", "b", "gone"):
+        clock.now += INTERVAL
+        poller.read(name)
+    backend.put("b", step=2)
+    failure = BackendUnavailable("not JSON", retry_after)
+    backend.error = PartlyUnavailable({"b": backend.operations["b"]}, {"a": failure})
+    clock.now += INTERVAL
+    a, b, gone = (poller.read(name) for name in ("a", "b", "gone"))
+    assert a.error is failure
+    assert a.operation == backend.operations["a"], "what was known stays"
+    assert b.error is None
+    assert b.operation == backend.operations["b"]
+    assert gone.known
+    assert gone.operation is None
+    count = len(backend.reads)
+    for wait, expected in ((INTERVAL, retry_after is None), (7, True)):
+        clock.now += wait
+        poller.read("b")
+        assert (len(backend.reads) > count) is expected
 
 
 @pytest.mark.parametrize("error", [BackendRejected("no such table"), ZeroDivisionError("oops")])

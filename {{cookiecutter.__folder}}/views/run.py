@@ -46,6 +46,9 @@ def draw_outcome(ended: live.Outcome) -> None:
             st.info(f"Cancelled after {done}, in {took}.", icon=":material/cancel:")
         case _:
             draw_failure(operation, f"Failed after {done}, in {took}.")
+    if operation.problem:
+        st.warning("The stored progress makes no sense in part:", icon=":material/rule:")
+        st.text(operation.problem)
     draw_result(operation.result or {})
 
 

@@ -1,0 +1,140 @@
+"""What a mapping between a job service and this app is made of. Yours is in progress/service.py."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from progress.operation import Status
+
+Field = str | Callable[[Any], Any]
+"""Where a value stands in a body: "metadata.progressPercent", or a function of the body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request to the service. `{name}` in its texts stands for a value.
+
+    The values are operation_id (ours, 32 hexadecimal digits), uuid (the same with hyphens), id (the
+    service's own), and at a start job, subject and owner, in lists limit and owner. In a path they
+    are percent-encoded; `{+id}` keeps the slashes of an id.
+    """
+
+    method: str
+    path: str
+    """Below the url of the secrets, with a slash in front."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    """Sent as JSON. A text that is just `"{name}"` becomes the value as it is, numbers too."""
+    repeatable: bool = False
+    """Whether the service does it once however often it is asked, as with an Idempotency-Key. Only
+    then is a lost answer tried again. A GET always may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """How a job service speaks: its requests, its words, and where values stand in its bodies."""
+
+    start: Call
+    """Begins a run. Its answer has a Location, or the service's id in the body, or neither where
+    `read` asks with our id."""
+    read: Call
+    """Asks for one run."""
+    cancel: Call
+    """Asks a run to stop."""
+    recent: Call
+    """Asks for the latest runs."""
+    items: str
+    """Where the runs stand in the answer of `recent` and `find`; "" if it is the answer."""
+    fields: Mapping[str, Field]
+    """The columns of an operation, and where they stand in the body of a run: status,
+    operation_id, job, subject, owner, current_step, total_steps, percent (0 to 100, in the place
+    of both), failed_steps, step_description, created_at, started_at, last_updated, heartbeat_at,
+    finished_at, cancel_requested, error, result, attempt. Leave out what the service does not
+    say."""
+    statuses: Mapping[str, Status]
+    """What its words for a status mean here. Other words are shown as a problem."""
+    id: Field | None = None
+    """Where the service's own id stands in a body. None: it takes ours."""
+    find: Call | None = None
+    """Asks for the runs among which one has our id, by `fields["operation_id"]`. It is needed
+    where the service makes ids of its own: after a reload or on another replica only our id is
+    known."""
+    exists: int | None = None
+    """The HTTP status with which it refuses to start the same operation twice."""
+    appears_within: float = 0.0
+    """Seconds that a new run may take to be seen by `read` or `find`. Until then it is queued."""
+
+    def row(self, body: Any) -> dict[str, Any]:
+        """Return what a body says, by the names of an operation's columns. It never raises."""
+        row = {name: pick(body, where) for name, where in self.fields.items()}
+        word = row.get("status")
+        row["status"] = self.statuses.get(word, word) if isinstance(word, str) else word
+        if "percent" in row:
+            row["current_step"], row["total_steps"] = row.pop("percent"), 100
+            if row["current_step"] is None:
+                row["total_steps"] = None
+        return row
+
+
+def pick(body: Any, where: Field) -> Any:
+    """Return the value at a path like "state.name" or "runs.0.id", or what a function finds."""
+    try:
+        if callable(where):
+            return where(body)
+        for part in where.split(".") if where else []:
+            body = body[int(part)] if isinstance(body, list) else body[part]
+        return body
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return None
+
+
+def first(*places: Field) -> Field:
+    """Return a field that is the first of these places that says something."""
+
+    def find(body: Any) -> Any:
+        return next((value for place in places if (value := pick(body, place)) is not None), None)
+
+    return find
+
+
+def milliseconds(where: Field) -> Field:
+    """Return a field for a time that the service says as milliseconds since 1970; 0 is no time."""
+
+    def time(body: Any) -> datetime | None:
+        value = pick(body, where)
+        return datetime.fromtimestamp(value / 1000, UTC) if value else None
+
+    return time
+
+
+def fill_path(template: str, values: Mapping[str, Any]) -> str:
+    """Return a path with its values percent-encoded.
+
+    Raises:
+        ValueError: A value would lead out of its place in the path.
+    """
+
+    def encoded(match: re.Match[str]) -> str:
+        value = str(values[match[2]])
+        if not value or {".", ".."} & set(value.split("/")):
+            raise ValueError(f"{value!r} cannot stand in a path")
+        return quote(value, safe="/" if match[1] else "")
+
+    return re.sub(r"\{(\+?)(\w+)\}", encoded, template)
+
+
+def fill(template: Any, values: Mapping[str, Any]) -> Any:
+    """Return a body, or a part of one, with `{name}` replaced by the value."""
+    if isinstance(template, Mapping):
+        return {name: fill(part, values) for name, part in template.items()}
+    if isinstance(template, list):
+        return [fill(part, values) for part in template]
+    if not isinstance(template, str):
+        return template
+    if whole := re.fullmatch(r"\{(\w+)\}", template):
+        return values[whole[1]]
+    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), template)

@@ -1,0 +1,124 @@
+"""A server of the tests that answers as badly as it is told, and keeps what it was asked."""
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Behaviour = Callable[["Request"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was asked."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    content: bytes
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request, and the ways to answer it."""
+
+    protocol_version = "HTTP/1.1"
+    server: "FaultServer"
+
+    def handle_any(self) -> None:
+        """Keep it and answer it."""
+        length = int(self.headers.get("Content-Length") or 0)
+        self.content = self.rfile.read(length)
+        with self.server.lock:
+            self.server.seen.append(
+                Seen(self.command, self.path, dict(self.headers.items()), self.content)
+            )
+            self.server.active += 1
+            self.server.most_active = max(self.server.most_active, self.server.active)
+        try:
+            self.server.behaviour(self)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+        finally:
+            with self.server.lock:
+                self.server.active -= 1
+
+    do_GET = do_POST = do_PATCH = handle_any
+
+    def answer(
+        self,
+        body: Any = None,
+        status: int = 200,
+        kind: str = "application/json",
+        **headers: str,
+    ) -> None:
+        """Answer with JSON, or with bytes as they are."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(0 if status == 304 else len(content)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if status != 304:
+            self.wfile.write(content)
+
+    def reset(self) -> None:
+        """Cut the connection without an answer."""
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.connection.close()
+        self.close_connection = True
+
+    def finish(self) -> None:
+        """Close, however broken the connection is."""
+        try:
+            super().finish()
+        except (OSError, ValueError):
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+class FaultServer(ThreadingHTTPServer):
+    """Listens on this machine; `behaviour` may be changed at any time."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        super().__init__(("127.0.0.1", 0), Request)
+        self.behaviour = behaviour
+        self.lock = threading.Lock()
+        self.seen: list[Seen] = []
+        self.active = 0
+        self.most_active = 0
+        self.ended = threading.Event()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of connections that were cut."""
+
+
+@contextmanager
+def fault_server(behaviour: Behaviour) -> Iterator[FaultServer]:
+    """Run a server until the end of the context."""
+    server = FaultServer(behaviour)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.ended.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

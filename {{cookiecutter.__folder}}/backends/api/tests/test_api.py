@@ -1,0 +1,640 @@
+"""Services that answer late, wrongly, too much, or lead astray: each is a clear state."""
+
+import base64
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx2
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from progress import backend, http, live
+from progress.backend import ProgressConnection
+from progress.errors import (
+    BackendError,
+    BackendRejected,
+    BackendUnavailable,
+    PartlyUnavailable,
+)
+from progress.operation import Operation, Status, new_operation_id
+from progress.poller import Poller
+from progress.settings import ROOT
+from tests.fault_server import Behaviour, FaultServer, Request, fault_server
+
+TOKEN = "the-secret-token"
+NOW = "2026-01-01T00:00:00+00:00"
+
+
+def body(operation_id: str, **changes: Any) -> dict[str, Any]:
+    running = {
+        "operation_id": operation_id,
+        "job": "j",
+        "subject": "s",
+        "owner": "",
+        "status": "in_progress",
+        "read_at": NOW,
+        "created_at": NOW,
+        "current_step": 1,
+        "total_steps": 4,
+        "cancel_requested": False,
+        "attempt": 1,
+    }
+    return running | changes
+
+
+def asked_id(request: Request) -> str:
+    return request.path.split("/")[2]
+
+
+def well(request: Request) -> None:
+    request.answer(body(asked_id(request)))
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Behaviour], FaultServer]]:
+    """A function that starts a server with a behaviour."""
+    with ExitStack() as stack:
+        yield lambda behaviour: stack.enter_context(fault_server(behaviour))
+
+
+@pytest.fixture
+def service(serve: Callable[[Behaviour], FaultServer]) -> FaultServer:
+    """The service that the connection is configured for."""
+    return serve(well)
+
+
+@pytest.fixture
+def api(service: FaultServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProgressConnection]:
+    """A connection to the service of the test, which is short of patience."""
+    monkeypatch.setattr(http, "SILENCE_TIMEOUT", 0.5)
+    monkeypatch.setattr(http, "DEADLINE", 1.0)
+    monkeypatch.setattr(backend, "PATIENCE", 1.5)
+    opened = ProgressConnection("progress", url=service.url, token=TOKEN)
+    yield opened
+    opened.reset()
+
+
+def read(api: ProgressConnection, operation_id: str) -> Operation:
+    return api.read([operation_id])[operation_id]
+
+
+def failure(api: ProgressConnection, operation_id: str) -> BackendError:
+    with pytest.raises(BackendError) as caught:
+        api.read([operation_id])
+    assert "\n" not in str(caught.value)
+    assert TOKEN not in str(caught.value)
+    return caught.value
+
+
+# Where credentials go.
+
+
+def test_a_token_is_sent_as_a_bearer(service: FaultServer, api: ProgressConnection) -> None:
+    read(api, "a")
+    assert service.seen[0].headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_token_can_have_a_header_of_its_own(service: FaultServer) -> None:
+    api = ProgressConnection("progress", url=service.url, token=TOKEN, header="X-API-Key")
+    read(api, "a")
+    api.reset()
+    assert service.seen[0].headers["X-API-Key"] == TOKEN
+    assert "Authorization" not in service.seen[0].headers
+
+
+def test_basic_auth(service: FaultServer) -> None:
+    api = ProgressConnection("progress", url=service.url, username="me", password="pw")
+    read(api, "a")
+    api.reset()
+    sent = service.seen[0].headers["Authorization"].removeprefix("Basic ")
+    assert base64.b64decode(sent) == b"me:pw"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_origin_is_not_followed(
+    serve: Callable[[Behaviour], FaultServer],
+    service: FaultServer,
+    api: ProgressConnection,
+    status: int,
+) -> None:
+    other = serve(well)
+    place = f"{other.url}/operations/a"
+    service.behaviour = lambda request: request.answer(status=status, Location=place)
+    error = failure(api, "a")
+    assert isinstance(error, BackendRejected)
+    assert "credentials must not go" in str(error)
+    with pytest.raises(BackendError):
+        api.start("a" * 32, "j", "s", "")
+    assert other.seen == [], "nothing arrived there, so no token did"
+
+
+@pytest.mark.parametrize("header", ["Location", "Operation-Location", "Azure-AsyncOperation"])
+def test_a_location_on_another_origin_is_not_followed(
+    serve: Callable[[Behaviour], FaultServer],
+    service: FaultServer,
+    api: ProgressConnection,
+    header: str,
+) -> None:
+    other = serve(well)
+    operation_id = new_operation_id()
+
+    def lead_astray(request: Request) -> None:
+        headers = {header: f"{other.url}/operations/{operation_id}"}
+        request.answer(body(operation_id), 202, **headers)
+
+    service.behaviour = lead_astray
+    api.start(operation_id, "j", "s", "")
+    read(api, operation_id)
+    assert other.seen == []
+    assert service.seen[-1].path == f"/operations/{operation_id}"
+
+
+def test_a_location_and_a_redirect_on_the_origin_are_followed(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    operation_id = new_operation_id()
+
+    def answer(request: Request) -> None:
+        if request.command == "POST":
+            request.answer(status=202, Location="/somewhere/else")
+        elif request.path == "/somewhere/else":
+            request.answer(status=307, Location="/here")
+        else:
+            request.answer(body(operation_id))
+
+    service.behaviour = answer
+    api.start(operation_id, "j", "s", "")
+    assert read(api, operation_id).current_step == 1
+    assert [seen.path for seen in service.seen] == ["/operations", "/somewhere/else", "/here"]
+    assert {seen.headers["Authorization"] for seen in service.seen} == {f"Bearer {TOKEN}"}
+
+
+def test_redirects_in_a_circle_end(service: FaultServer, api: ProgressConnection) -> None:
+    service.behaviour = lambda request: request.answer(status=302, Location=request.path)
+    assert "redirected more than 3 times" in str(failure(api, "a"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://a.example/", "http://a.example/"),
+        ("https://a.example/", "https://a.example:444/"),
+        ("https://a.example/", "https://a.example.evil/"),
+        ("https://a.example/", "https://b.example/"),
+    ],
+)
+def test_what_is_another_origin(one: str, other: str) -> None:
+    assert not http.same_origin(httpx2.URL(one), httpx2.URL(other))
+    assert http.same_origin(httpx2.URL(one), httpx2.URL(one.replace(".example/", ".example:443/")))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../../admin", "?x=1", "a#b", "%2e%2e"])
+def test_an_id_does_not_lead_to_another_path(
+    service: FaultServer, api: ProgressConnection, name: str
+) -> None:
+    service.behaviour = lambda request: request.answer({"title": "No"}, 404)
+    assert api.read([name]) == {}
+    for seen in service.seen:
+        assert seen.path.startswith("/operations/")
+        assert seen.path.count("/") == 2
+        assert "?" not in seen.path
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "No service is configured"),
+        ({"url": "jobs.example.com"}, "not like https://"),
+        ({"url": "ftp://jobs.example.com"}, "not like https://"),
+        ({"url": "https://me:hush@jobs.example.com"}, "holds credentials"),
+        ({"url": "https://jobs.example.com", "token": "hush\nX: y"}, "copy it anew"),
+        ({"url": "https://jobs.example.com", "token": "hush", "header": "a b"}, "header"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(
+    settings: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in http.ENVIRONMENT.values():
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(BackendRejected, match=message) as caught:
+        ProgressConnection("progress", **settings).read(["a"])
+    assert "hush" not in str(caught.value)
+
+
+# When it is slow, away or asks for a break.
+
+
+def silent(request: Request) -> None:
+    request.server.ended.wait(5)
+
+
+def test_silence_ends(service: FaultServer, api: ProgressConnection) -> None:
+    service.behaviour = silent
+    began = time.monotonic()
+    assert "no answer in time" in str(failure(api, "a"))
+    assert time.monotonic() - began < 3
+
+
+def drip(request: Request, opening: bytes) -> None:
+    request.close_connection = True
+    request.wfile.write(opening)
+    while not request.server.ended.wait(0.1):
+        request.wfile.write(b"x")
+
+
+@pytest.mark.parametrize(
+    ("opening", "message"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", "took more than 1 s"),
+        (b"HTTP/1.1 200 OK\r\nX-Drip: ", "did not answer within"),
+    ],
+    ids=["body", "headers"],
+)
+def test_an_answer_byte_by_byte_ends(
+    service: FaultServer, api: ProgressConnection, opening: bytes, message: str
+) -> None:
+    service.behaviour = lambda request: drip(request, opening)
+    began = time.monotonic()
+    assert message in str(failure(api, "a"))
+    for attempt in (
+        lambda: api.start(new_operation_id(), "j", "s", ""),
+        lambda: api.cancel("a"),
+        lambda: api.recent(1, ""),
+    ):
+        with pytest.raises(BackendUnavailable, match=message):
+            attempt()
+    assert time.monotonic() - began < 8
+
+
+def test_nobody_listens() -> None:
+    with fault_server(well) as gone:
+        url = gone.url
+    api = ProgressConnection("progress", url=url)
+    assert isinstance(failure(api, "a"), BackendUnavailable)
+    api.reset()
+
+
+@pytest.mark.parametrize("fault", [Request.reset, lambda request: request.answer(status=500)])
+def test_a_get_is_tried_again(
+    service: FaultServer, api: ProgressConnection, fault: Behaviour
+) -> None:
+    service.behaviour = lambda request: (
+        fault(request) if len(service.seen) < http.TRIES else well(request)
+    )
+    assert read(api, "a").current_step == 1
+    assert len(service.seen) == http.TRIES
+    service.behaviour = fault
+    service.seen.clear()
+    assert isinstance(failure(api, "a"), BackendUnavailable)
+    assert len(service.seen) == http.TRIES
+
+
+def test_a_post_with_a_key_is_tried_again_with_the_same_key(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    operation_id = new_operation_id()
+    service.behaviour = lambda request: (
+        request.reset() if len(service.seen) < 2 else request.answer(body(operation_id), 202)
+    )
+    api.start(operation_id, "j", "s", "")
+    assert [seen.headers["Idempotency-Key"] for seen in service.seen] == [operation_id] * 2
+
+
+def test_a_post_without_a_key_is_not_tried_again(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    service.behaviour = lambda request: request.answer(status=503)
+    client = api._instance
+    with pytest.raises(BackendUnavailable):
+        http.send(client, "POST", "/operations", body={})
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after_moves_the_next_read(
+    service: FaultServer, api: ProgressConnection, status: int, as_date: bool
+) -> None:
+    there = datetime.now(UTC) + timedelta(days=400)  # A clock that is wrong.
+    wait = format_datetime(there + timedelta(seconds=7), usegmt=True) if as_date else "7"
+
+    def busy(request: Request) -> None:
+        request.date_time_string = (  # type: ignore[method-assign]
+            lambda timestamp=None: format_datetime(there, usegmt=True)
+        )
+        request.answer({"title": "Busy"}, status, "application/problem+json", Retry_After=wait)
+
+    service.behaviour = busy
+    now = [0.0]
+    poller = Poller(api.read, 0.5, clock=lambda: now[0])
+    snapshot = poller.read("a")
+    assert isinstance(snapshot.error, BackendUnavailable)
+    assert snapshot.error.retry_after == pytest.approx(7, abs=1)
+    assert len(service.seen) == 1, "a long wait is not for a thread"
+    service.behaviour = well
+    now[0] = 5.9
+    assert poller.read("a").error is not None
+    assert len(service.seen) == 1
+    now[0] = 8.1
+    assert poller.read("a").error is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        ("999999999", http.MAX_RETRY_AFTER),
+        ("-3", None),
+        ("1e9", None),
+        ("soon", None),
+        ("", None),
+        ("Fri, 01 Jan 1999 00:00:00 GMT", 0.0),
+        ("Fri, 99 Jan 9999 00:00:00 GMT", None),
+    ],
+)
+def test_what_retry_after_may_say(value: str, seconds: float | None) -> None:
+    assert http.retry_after({"Retry-After": value}) == seconds
+
+
+def test_retry_after_of_a_good_answer_is_honoured(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    service.behaviour = lambda request: request.answer(body(asked_id(request)), Retry_After="60")
+    for _ in range(3):
+        assert read(api, "a").current_step == 1
+    assert len(service.seen) == 1
+    api.cancel("a")
+    read(api, "a")
+    assert len(service.seen) == 3, "whoever cancels wants news"
+
+
+def test_a_short_retry_after_is_waited_for(service: FaultServer, api: ProgressConnection) -> None:
+    service.behaviour = lambda request: (
+        request.answer(status=429, Retry_After="0") if len(service.seen) == 1 else well(request)
+    )
+    assert read(api, "a").current_step == 1
+
+
+def test_many_are_read_at_the_same_time_but_not_all(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    def slow(request: Request) -> None:
+        time.sleep(0.1)
+        well(request)
+
+    service.behaviour = slow
+    ids = [new_operation_id() for _ in range(24)]
+    began = time.monotonic()
+    assert set(api.read(ids)) == set(ids)
+    assert time.monotonic() - began < 1.2
+    assert 1 < service.most_active <= http.MAX_CONNECTIONS
+
+
+def test_one_that_cannot_be_read_leaves_the_others(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    def answer(request: Request) -> None:
+        if asked_id(request) == "bad":
+            request.answer(b"<html>", kind="text/html")
+        elif asked_id(request) == "none":
+            request.answer({"title": "No"}, 404)
+        else:
+            well(request)
+
+    service.behaviour = answer
+    with pytest.raises(PartlyUnavailable) as caught:
+        api.read(["good", "bad", "none"])
+    assert set(caught.value.found) == {"good"}
+    assert set(caught.value.failed) == {"bad"}
+    snapshots = {}
+    now = [0.0]
+    poller = Poller(api.read, 0.5, clock=lambda: now[0])
+    for _ in range(2):
+        for name in ("good", "bad", "none"):
+            snapshots[name] = poller.read(name)
+            now[0] += 0.5
+    assert snapshots["good"].operation is not None
+    assert snapshots["good"].error is None
+    assert "not JSON" in str(snapshots["bad"].error)
+    assert not snapshots["bad"].known
+    assert snapshots["none"].known
+    assert snapshots["none"].operation is None
+
+
+# When the answer is not what it should be.
+
+
+def test_a_huge_body_is_not_read_to_its_end(service: FaultServer, api: ProgressConnection) -> None:
+    sent = [0]
+    done = threading.Event()
+
+    def flood(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", "100000000")
+        request.end_headers()
+        try:
+            for _ in range(100):
+                request.wfile.write(b" " * 1_000_000)
+                sent[0] += 1_000_000
+        finally:
+            done.set()
+
+    service.behaviour = flood
+    assert "more than 4,000,000 bytes" in str(failure(api, "a"))
+    assert done.wait(5)
+    assert sent[0] < 50_000_000
+    assert len(service.seen) == 1, "it is not asked for it again at once"
+
+
+def test_problem_details_are_shown(service: FaultServer, api: ProgressConnection) -> None:
+    problem = {"type": "about:blank", "title": "No credit", "detail": "Your balance\nis 30."}
+    service.behaviour = lambda request: request.answer(problem, 403, "application/problem+json")
+    with pytest.raises(
+        BackendRejected, match="403 Forbidden: No credit: Your balance is 30"
+    ) as why:
+        api.start(new_operation_id(), "j", "s", "")
+    assert TOKEN not in str(why.value)
+    assert "connections.progress" in str(why.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({"title": "T", "detail": "D"}, "T: D"),
+        ({"title": "T"}, "T"),
+        ({"error": {"code": 3, "message": "M"}}, "M"),
+        ({"message": "Not Found", "documentation_url": "x"}, "Not Found"),
+        ({"error_code": "X", "message": "M"}, "M"),
+        ({"error": "E"}, "E"),
+        ({"detail": "D"}, "D"),
+        ({"title": 3, "detail": ["x"]}, ""),
+        ([], ""),
+        (None, ""),
+        ({"detail": "x" * 9999}, "x" * 500),
+    ],
+)
+def test_what_an_error_body_says(said: Any, text: str) -> None:
+    assert http.reason(said) == text
+
+
+NOT_JSON = [
+    b"<html><h1>Sign in</h1></html>",
+    b"",
+    b"null",
+    b"[]",
+    b'"text"',
+    b"{",
+    b'{"status": NaN}',
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"operation_id": "another", "status": "completed"}',
+]
+NONSENSE = [
+    {"status": "banana"},
+    {"status": None},
+    {"status": ["completed"]},
+    {"current_step": 9},
+    {"current_step": -1},
+    {"current_step": "three"},
+    {"current_step": 1e300},
+    {"total_steps": {}},
+    {"created_at": "yesterday", "started_at": 7, "read_at": []},
+    {"heartbeat_at": "9999-12-31T23:59:59-23:59"},
+    {"failed_steps": "all"},
+    {"attempt": "x" * 100_000},
+]
+TEXTS = [
+    {"step_description": "\ud800 <b>**x**</b> \0"},
+    {"step_description": {"a": 1}, "failed_steps": True},
+    {"job": "\udfff", "subject": "\ud800"},
+    {"status": "failed", "error": "\ud800\n\udfff"},
+    {"status": "completed", "result": {"notes": ["\ud800"], "\ud800": "\udfff"}},
+    {"status": "completed", "result": [1, 2]},
+    {"status": "completed", "result": "text"},
+]
+
+
+@pytest.mark.parametrize("content", NOT_JSON)
+def test_an_answer_that_is_no_operation_is_named(
+    service: FaultServer, api: ProgressConnection, content: bytes
+) -> None:
+    service.behaviour = lambda request: request.answer(content)
+    assert isinstance(failure(api, "a"), BackendUnavailable)
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize("changes", NONSENSE)
+def test_nonsense_in_an_answer_is_named_and_logged_once(
+    service: FaultServer,
+    api: ProgressConnection,
+    caplog: pytest.LogCaptureFixture,
+    changes: dict[str, Any],
+) -> None:
+    service.behaviour = lambda request: request.answer(body("a", **changes))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert read(api, "a").problem
+    assert len([record for record in caplog.records if "no sense" in record.message]) == 1
+    assert TOKEN not in caplog.text
+
+
+def test_an_answer_without_any_field_is_shown(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    service.behaviour = lambda request: request.answer({})
+    operation = read(api, "a")
+    assert operation.status is Status.IN_PROGRESS
+    assert operation.problem is not None
+    assert operation.problem.startswith("status None is not one of")
+
+
+@pytest.mark.parametrize("later", ["in_progress", "failed", "queued", "banana"])
+def test_a_terminal_status_stays(
+    service: FaultServer, api: ProgressConnection, caplog: pytest.LogCaptureFixture, later: str
+) -> None:
+    service.behaviour = lambda request: request.answer(body("a", status="completed"))
+    assert read(api, "a").problem is None
+    service.behaviour = lambda request: request.answer(body("a", status=later))
+    operation = read(api, "a")
+    assert operation.status is Status.COMPLETED
+    assert operation.problem is not None
+    assert "after completed" in operation.problem
+    assert "after completed" in caplog.text
+
+
+def test_304_keeps_the_old_value_and_moves_the_clock(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    def answer(request: Request) -> None:
+        if request.headers["If-None-Match"] == '"one"':
+            request.answer(status=304, ETag='"one"')
+        else:
+            request.answer(body("a"), ETag='"one"')
+
+    service.behaviour = answer
+    before, after = read(api, "a"), read(api, "a")
+    assert len(service.seen) == 2
+    assert service.seen[1].headers["If-None-Match"] == '"one"'
+    assert (after.current_step, after.created_at) == (before.current_step, before.created_at)
+    assert after.read_at > before.read_at
+    assert after.silence > before.silence
+
+
+def test_304_without_a_question_is_named(service: FaultServer, api: ProgressConnection) -> None:
+    service.behaviour = lambda request: request.answer(status=304)
+    assert isinstance(failure(api, "a"), BackendUnavailable)
+
+
+def test_a_list_that_is_none_is_named(service: FaultServer, api: ProgressConnection) -> None:
+    service.behaviour = lambda request: request.answer({"operations": "many"})
+    with pytest.raises(BackendUnavailable, match="without a list"):
+        api.recent(10, "")
+    service.behaviour = lambda request: request.answer({"operations": [None, 3, {}, body("a")]})
+    assert [operation.operation_id for operation in api.recent(10, "")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [*NOT_JSON, *NONSENSE, *TEXTS, b"flood", b"reset"],
+    ids=lambda content: str(content)[:40],
+)
+def test_no_answer_makes_a_traceback_on_the_page(
+    service: FaultServer, monkeypatch: pytest.MonkeyPatch, content: Any
+) -> None:
+    operation_id = new_operation_id()
+
+    def answer(request: Request) -> None:
+        if content == b"reset":
+            request.reset()
+        elif content == b"flood":
+            request.answer(b" " * (http.MAX_BODY + 1))
+        elif isinstance(content, bytes):
+            request.answer(content)
+        else:
+            request.answer(body(operation_id, **content))
+
+    service.behaviour = answer
+    monkeypatch.setenv("PROGRESS_API_URL", service.url)
+    monkeypatch.setattr(live, "owner", lambda: "")
+    page = AppTest.from_file(str(ROOT / "views" / "run.py"), default_timeout=30)
+    page.query_params["operation"] = operation_id
+    try:
+        for _ in range(2):
+            page.run()
+            assert not page.exception
+        if isinstance(content, bytes):
+            assert page.warning[0].value.startswith("The progress cannot be read just now.")
+        elif content in NONSENSE:
+            assert any("makes no sense" in warning.value for warning in page.warning)
+    finally:
+        live.backend().reset()
+        st.cache_resource.clear()
