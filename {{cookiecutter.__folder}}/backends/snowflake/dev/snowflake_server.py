@@ -21,6 +21,7 @@ What passes here is to be tried on an account before it is trusted: `make verify
 import asyncio
 import contextvars
 import gzip
+import importlib
 import json
 import logging
 import multiprocessing
@@ -39,7 +40,6 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, cast
 
-import fakesnow.server
 import uvicorn
 from fakesnow.converter import from_binding
 from fakesnow.instance import FakeSnow
@@ -48,6 +48,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+# A module by name, because the package has a function of the same name.
+fakesnow_server: Any = importlib.import_module("fakesnow.server")
 
 USER = "stand_in"
 PASSWORD = "stand_in"
@@ -105,7 +108,8 @@ class Calls:
         self._queries: dict[str, Query] = {}
         self._context = multiprocessing.get_context("forkserver")
         # A process that has the imports done starts in some milliseconds instead of a second.
-        self._context.set_forkserver_preload(["snowflake.snowpark", "procedures", "progress.events"])
+        preloaded = ["snowflake.snowpark", "procedures", "progress.events"]
+        self._context.set_forkserver_preload(preloaded)
         forkserver.ensure_running()
         for line in file.read_text("utf-8").splitlines() if file.exists() else []:
             query = Query(*json.loads(line))
@@ -174,9 +178,10 @@ def run_procedure(
     # Ctrl-C in the terminal is for the server, which ends its calls.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import procedures
     from snowflake import connector
     from snowflake.snowpark import Session
+
+    import procedures
 
     try:
         connection = connector.connect(
@@ -238,7 +243,7 @@ def with_body(request: Request, body: Mapping[str, Any]) -> Request:
 def saying(name: str, value: str) -> dict[str, Any]:
     """Return a statement whose result is one row with one text."""
     bindings = {"1": {"type": "TEXT", "value": value}}
-    return {"sqlText": f'SELECT ? AS "{name}"', "bindings": bindings}  # noqa: S608
+    return {"sqlText": f'SELECT ? AS "{name}"', "bindings": bindings}
 
 
 class Server:
@@ -251,7 +256,7 @@ class Server:
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         shared = FakeSnow(db_path=folder)
         shared.results_cache = _Bounded()
-        fakesnow.server.shared_fs = shared
+        fakesnow_server.shared_fs = shared
         add_ai_functions(shared)
 
     @property
@@ -262,7 +267,7 @@ class Server:
                 Route("/session/v1/login-request", self.login, methods=["POST"]),
                 Route("/queries/v1/query-request", self.query, methods=["POST"]),
                 Route("/monitoring/queries/{query_id}", self.monitor),
-                *fakesnow.server.routes,
+                *fakesnow_server.routes,
             ]
         )
 
@@ -273,13 +278,13 @@ class Server:
             return Response("No such account.", status_code=404)
         if (given.get("LOGIN_NAME"), given.get("PASSWORD")) != (USER, PASSWORD):
             return refusal("390100", "Incorrect username or password was specified.")
-        return await fakesnow.server.login_request(request)
+        return cast(Response, await fakesnow_server.login_request(request))
 
     async def query(self, request: Request) -> Response:
         """Run a statement."""
         body = await body_of(request)
-        token = fakesnow.server.to_token(request)
-        if token not in fakesnow.server.sessions:
+        token = fakesnow_server.to_token(request)
+        if token not in fakesnow_server.sessions:
             return refusal("390104", "The session is unknown: log in again.")
         sql = body["sqlText"]
         if CANCEL.fullmatch(sql):
@@ -304,7 +309,7 @@ class Server:
             body |= saying(match[1].upper(), call.answer)
         async with self._turns[token]:
             _Reason.last.set("")
-            answer = await fakesnow.server.query_request(with_body(request, body))
+            answer: Response = await fakesnow_server.query_request(with_body(request, body))
         if answer.status_code >= 500:
             shown = " ".join(sql.split())[:200]
             reason = _Reason.last.get() or "no reason given"
@@ -313,7 +318,7 @@ class Server:
 
     async def monitor(self, request: Request) -> Response:
         """Say how a query is doing."""
-        if fakesnow.server.to_token(request) not in fakesnow.server.sessions:
+        if fakesnow_server.to_token(request) not in fakesnow_server.sessions:
             return refusal("390104", "The session is unknown: log in again.")
         call = self.calls.get(request.path_params["query_id"])
         found = []
@@ -357,8 +362,8 @@ def summary(texts: list[str]) -> str:
 def add_ai_functions(shared: FakeSnow) -> None:
     """Make the functions known to every session."""
     database = shared.duck_conn
-    database.create_function("ai_sentiment", sentiment, ["VARCHAR"], "VARCHAR")  # type: ignore[list-item, arg-type]
-    database.create_function("ai_first_words", summary, ["VARCHAR[]"], "VARCHAR")  # type: ignore[list-item, arg-type]
+    database.create_function("ai_sentiment", sentiment, ["VARCHAR"], "VARCHAR")
+    database.create_function("ai_first_words", summary, ["VARCHAR[]"], "VARCHAR")
     shared.connect(DATABASE, SCHEMA)
     for schema in ("main", SCHEMA):
         database.execute(
@@ -372,7 +377,7 @@ def main() -> None:
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     warnings.filterwarnings("ignore", module="fakesnow")
     logging.getLogger("fakesnow").propagate = False
-    fakesnow.server.logger.handlers = [_Reason()]
+    fakesnow_server.logger.handlers = [_Reason()]
     server = Server(port, folder)
 
     def end_with_input() -> None:

@@ -1,4 +1,4 @@
-"""How to reach Snowflake: one connection, guarded by a lock. No Streamlit but in its own runtime."""
+"""How to reach Snowflake: one connection, guarded by a lock."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from snowflake import connector
 from snowflake.connector.constants import QueryStatus
@@ -114,11 +114,9 @@ class Account:
         def run(connection: connector.SnowflakeConnection) -> list[dict[str, Any]]:
             with connection.cursor(DictCursor) as cursor:
                 cursor.execute(statement, tuple(parameters), timeout=STATEMENT_TIMEOUT)
-                return cast(list[dict[str, Any]], cursor.fetchall())
+                return cursor.fetchall()
 
-        return [
-            {name.lower(): value for name, value in row.items()} for row in self._in_turn(run)
-        ]
+        return [{name.lower(): value for name, value in row.items()} for row in self._in_turn(run)]
 
     def execute_async(self, statement: str, parameters: Sequence[Any] = ()) -> str:
         """Send a statement without waiting for its end; return the id of its query.
@@ -200,7 +198,7 @@ def _connect(options: Mapping[str, Any] | None) -> connector.SnowflakeConnection
         # The warehouse runtime of Streamlit in Snowflake has a session, and allows no login.
         from snowflake.snowpark.context import get_active_session
 
-        return cast(connector.SnowflakeConnection, get_active_session().connection)
+        return get_active_session().connection
     name = str(connector.config_manager.CONFIG_MANAGER["default_connection_name"])
     return connector.connect(connection_name=name, **LIMITS)
 

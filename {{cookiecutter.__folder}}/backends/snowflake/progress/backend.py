@@ -122,7 +122,8 @@ class ProgressConnection(BaseConnection[Account]):
 
     def _settle(self, operations: Iterable[Operation]) -> bool:
         """Look after operations that are silent; return whether something was written."""
-        return any([self._settle_one(operation) for operation in self._silent(operations)])
+        written = [self._settle_one(operation) for operation in self._silent(operations)]
+        return any(written)
 
     def _silent(self, operations: Iterable[Operation]) -> list[Operation]:
         now = time.monotonic()
