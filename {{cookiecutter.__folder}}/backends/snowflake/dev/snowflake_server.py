@@ -62,6 +62,7 @@ PROCEDURES = {"RUN_OPERATION": "run_operation"}
 KEPT_RESULTS = 50
 """Results that fakesnow keeps for a second look; it would keep them all."""
 
+SYNTAX_ERROR = "001003"
 CALL = re.compile(r"\s*call\s+(?:[\w\"]+\.)*\"?(\w+)\"?\s*\(([?,\s]*)\)\s*;?\s*", re.IGNORECASE)
 CANCEL = re.compile(r"\s*select\s+system\$cancel_query\s*\(\s*\?\s*\)\s*;?\s*", re.IGNORECASE)
 
@@ -310,10 +311,14 @@ class Server:
         async with self._turns[token]:
             _Reason.last.set("")
             answer: Response = await fakesnow_server.query_request(with_body(request, body))
+        shown = " ".join(sql.split())[:120]
         if answer.status_code >= 500:
-            shown = " ".join(sql.split())[:200]
             reason = _Reason.last.get() or "no reason given"
             return refusal("000002", f"The stand-in for Snowflake cannot do {shown!r}: {reason}")
+        said = json.loads(bytes(answer.body))
+        if said.get("code") == SYNTAX_ERROR:
+            why = " ".join(said["message"].split())
+            return refusal(SYNTAX_ERROR, f"The stand-in for Snowflake cannot read {shown!r}: {why}")
         return answer
 
     async def monitor(self, request: Request) -> Response:
@@ -376,7 +381,7 @@ def main() -> None:
     """Serve until standard input ends or a signal comes."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     warnings.filterwarnings("ignore", module="fakesnow")
-    logging.getLogger("fakesnow").propagate = False
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
     fakesnow_server.logger.handlers = [_Reason()]
     server = Server(port, folder)
 

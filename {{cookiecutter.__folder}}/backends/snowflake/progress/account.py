@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from snowflake import connector
-from snowflake.connector.constants import QueryStatus
+from snowflake.connector.config_manager import CONFIG_MANAGER
 from snowflake.connector.cursor import DictCursor
+from snowflake.connector.errorcode import ER_FAILED_TO_REQUEST
 
 from progress.errors import BackendError, BackendRejected, BackendUnavailable
 from progress.settings import ROOT
@@ -23,15 +25,20 @@ Answer = TypeVar("Answer")
 LIMITS: Mapping[str, Any] = {
     # Seconds in which a login must succeed.
     "login_timeout": 8,
-    # Seconds for which a failing request is sent again. A statement may run for longer.
-    "network_timeout": 5,
+    # Seconds after which the connector gives up a statement: more than Snowflake takes to do so.
+    "network_timeout": 60,
     # The connector's sign for a parameter: the `?` that Snowflake itself reads.
     "paramstyle": "qmark",
     # The procedures that this connection called go on when it ends.
     "server_session_keep_alive": True,
 }
 STATEMENT_TIMEOUT = 30
-"""Seconds after which a statement is given up: time for a suspended warehouse to wake."""
+"""Seconds after which Snowflake ends a statement: time for a suspended warehouse to wake."""
+_STATEMENT = {"STATEMENT_TIMEOUT_IN_SECONDS": str(STATEMENT_TIMEOUT)}
+STATUS_TIMEOUT = 5
+"""Seconds for which a failing request for the state of a query is sent again."""
+MESSAGE_LENGTH = 300
+"""Characters of a message of Snowflake's that are shown."""
 LOGIN_PAUSE = 300.0
 """Seconds for which a refused login is not tried again: Snowflake locks a user who fails often."""
 
@@ -51,13 +58,21 @@ class QueryState(Enum):
 
 
 _ALIVE = {
-    QueryStatus.RUNNING,
-    QueryStatus.QUEUED,
-    QueryStatus.RESUMING_WAREHOUSE,
-    QueryStatus.QUEUED_REPARING_WAREHOUSE,
-    QueryStatus.BLOCKED,
+    "RUNNING",
+    "QUEUED",
+    "RESUMING_WAREHOUSE",
+    "QUEUED_REPARING_WAREHOUSE",  # sic
+    "BLOCKED",
     # The connector counts this as an error; but a query that is being ended has not ended.
-    QueryStatus.ABORTING,
+    "ABORTING",
+}
+_ENDED = {
+    "SUCCESS",
+    "FAILED_WITH_ERROR",
+    "FAILED_WITH_INCIDENT",
+    "ABORTED",
+    "DISCONNECTED",
+    "RESTARTED",
 }
 
 
@@ -113,7 +128,14 @@ class Account:
 
         def run(connection: connector.SnowflakeConnection) -> list[dict[str, Any]]:
             with connection.cursor(DictCursor) as cursor:
-                cursor.execute(statement, tuple(parameters), timeout=STATEMENT_TIMEOUT)
+                # Not the connector's own timeout and retries, which last longer than a page can
+                # wait: whoever asks asks again, and says meanwhile that Snowflake is away.
+                cursor.execute(
+                    statement,
+                    tuple(parameters),
+                    _statement_params=_STATEMENT,
+                    _no_retry=True,
+                )
                 return cursor.fetchall()
 
         return [{name.lower(): value for name, value in row.items()} for row in self._in_turn(run)]
@@ -128,7 +150,7 @@ class Account:
 
         def run(connection: connector.SnowflakeConnection) -> str:
             with connection.cursor() as cursor:
-                cursor.execute_async(statement, tuple(parameters))
+                cursor.execute_async(statement, tuple(parameters), _no_retry=True)
                 return str(cursor.sfqid)
 
         return self._in_turn(run)
@@ -176,11 +198,11 @@ class Account:
             raise self._refused[1]
         try:
             return _connect(self._options)
-        except connector.Error as error:
+        except (connector.Error, OSError, TypeError, ValueError) as error:
             named = _login_error(error)
             if isinstance(named, BackendRejected):
                 self._refused = (time.monotonic() + LOGIN_PAUSE, named)
-            raise named from error
+            raise named from None
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -199,47 +221,64 @@ def _connect(options: Mapping[str, Any] | None) -> connector.SnowflakeConnection
         from snowflake.snowpark.context import get_active_session
 
         return get_active_session().connection
-    name = str(connector.config_manager.CONFIG_MANAGER["default_connection_name"])
+    name = str(CONFIG_MANAGER["default_connection_name"])
+    if name not in CONFIG_MANAGER["connections"]:
+        raise BackendRejected(
+            "No account is configured. Set [connections.snowflake] in .streamlit/secrets.toml."
+        )
     return connector.connect(connection_name=name, **LIMITS)
 
 
 def _query_state(
     connection: connector.SnowflakeConnection, query_id: str
 ) -> tuple[QueryState, str]:
-    try:
-        status = connection.get_query_status(query_id)
-    except (ValueError, TypeError, KeyError):
-        # Not an id, or an answer without data.
+    # Not connection.get_query_status(): it takes every answer that it does not understand, that of
+    # a session that has run out among them, for a query that failed.
+    path = f"/monitoring/queries/{quote(query_id, safe='')}"
+    answer = connection.rest.request(path, method="get", client="rest", timeout=STATUS_TIMEOUT)
+    data = answer.get("data") or {}
+    if "queries" not in data:
+        code = str(answer.get("code") or "")
+        raise connector.DatabaseError(
+            msg=str(answer.get("message") or "The state of a query could not be read."),
+            errno=int(code) if code.isdecimal() else -1,
+        )
+    if not data["queries"]:
         return QueryState.UNKNOWN, ""
+    query = data["queries"][0]
+    status = str(query.get("status"))
     if status in _ALIVE:
         return QueryState.ALIVE, ""
-    if status is QueryStatus.NO_DATA:
-        return QueryState.UNKNOWN, ""
-    try:
-        connection.get_query_status_throw_if_error(query_id)
-    except connector.ProgrammingError as error:
-        return QueryState.ENDED, _line(error)
-    return QueryState.ENDED, ""
+    if status in _ENDED:
+        message = str(query.get("errorMessage") or "")
+        return QueryState.ENDED, " ".join(message.split())[:MESSAGE_LENGTH]
+    return QueryState.UNKNOWN, ""
 
 
 def _line(error: connector.Error) -> str:
     """Return what an error says, in one line."""
     lines = str(error.raw_msg or error.msg or "").split("\n")
     text = " ".join(line.strip() for line in lines if line.strip())
-    return text[:300] or type(error).__name__
+    return text[:MESSAGE_LENGTH] or type(error).__name__
 
 
-def _login_error(error: connector.Error) -> BackendError:
-    line = _line(error)
+def _login_error(error: Exception) -> BackendError:
     # The subclasses are about the way there; the class itself is Snowflake's answer.
-    if isinstance(error, connector.OperationalError | connector.InterfaceError):
-        return BackendUnavailable(f"Snowflake cannot be reached: {line}")
+    if isinstance(error, connector.OperationalError | connector.InterfaceError) and (
+        error.errno != _NO_SUCH_ACCOUNT
+    ):
+        return BackendUnavailable(f"Snowflake cannot be reached: {_line(error)}")
+    if isinstance(error, connector.Error):
+        reason = f"Snowflake refused the login: {_line(error).rstrip('.')}."
+    else:
+        # Not its text, which may quote an option.
+        reason = f"The options of the connection are of no use ({type(error).__name__})."
     return BackendRejected(
-        f"Snowflake refused the login: {line} Check [connections.snowflake] in"
-        " .streamlit/secrets.toml."
+        f"{reason} Check [connections.snowflake] in .streamlit/secrets.toml, then restart."
     )
 
 
+_NO_SUCH_ACCOUNT = 290404
 # The session, or its token, is no more.
 _SESSION_GONE = {390104, 390111, 390112, 390114, 390195}
 # The statement took too long, or too many others wait for the same lock.
@@ -249,6 +288,8 @@ _NO_SUCH_OBJECT = {2003, 2043}
 
 def _named(error: connector.Error) -> BackendError:
     line = _line(error)
+    if error.errno == ER_FAILED_TO_REQUEST:
+        return BackendUnavailable("Snowflake cannot be reached: the connection failed.")
     if error.errno in _WORTH_ANOTHER_TRY or not isinstance(error, connector.ProgrammingError):
         return BackendUnavailable(f"Snowflake: {line}")
     if error.errno in _NO_SUCH_OBJECT:
