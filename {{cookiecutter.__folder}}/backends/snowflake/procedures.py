@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -38,13 +39,24 @@ def run_operation(session: "Session", operation_id: str, job: str, subject: str)
 
 
 def unpack() -> None:
-    """Make files of what Snowflake imports from a zip archive, so that jobs can open theirs."""
-    archive = next((Path(entry) for entry in sys.path if entry.endswith("app.zip")), None)
-    if archive is None or not archive.is_file():
-        return
+    """Lay out the project as it is on a developer's machine, so that jobs can open their files.
+
+    Snowflake imports folders as zip archives, where `open` finds nothing.
+    """
+    imported = sys._xoptions.get("snowflake_import_directory")
+    if not isinstance(imported, str):
+        return  # Not in Snowflake: the files are where they belong.
     folder = Path(tempfile.gettempdir()) / f"app-{os.getpid()}"
     if not folder.exists():
-        with zipfile.ZipFile(archive) as files:
-            files.extractall(folder)
+        whole = Path(tempfile.mkdtemp())
+        for file in Path(imported).iterdir():
+            if file.suffix == ".zip":
+                with zipfile.ZipFile(file) as archive:
+                    # The Snowflake CLI archives what is in a folder, without the folder.
+                    is_folder = "__init__.py" in archive.namelist()
+                    archive.extractall(whole / file.stem if is_folder else whole)
+            elif file.is_file():
+                shutil.copy(file, whole)
+        whole.rename(folder)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -82,7 +82,7 @@ class SnowflakeServer:
     def __enter__(self) -> Self:
         self.start()
         account = Account(self.options)
-        create_tables(account)
+        create_tables(account.execute)
         load_transcripts(account.execute)
         account.close()
         return self
@@ -96,9 +96,9 @@ class SnowflakeServer:
         self.stop()
 
 
-def create_tables(account: Account) -> None:
-    """Create the tables of schema.sql; roles and grants the stand-in has none."""
+def create_tables(execute: Callable[[str], object]) -> None:
+    """Run those statements of schema.sql that create tables: the rest is an administrator's."""
     for statement in (ROOT / "schema.sql").read_text("utf-8").split(";\n"):
         lines = [line for line in statement.splitlines() if not line.startswith("--")]
         if (text := "\n".join(lines).strip()).startswith("CREATE TABLE"):
-            account.execute(text)
+            execute(text)

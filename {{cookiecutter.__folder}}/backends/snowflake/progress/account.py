@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 from snowflake import connector
@@ -33,8 +33,7 @@ LIMITS: Mapping[str, Any] = {
     "server_session_keep_alive": True,
 }
 STATEMENT_TIMEOUT = 30
-"""Seconds after which Snowflake ends a statement: time for a suspended warehouse to wake."""
-_STATEMENT = {"STATEMENT_TIMEOUT_IN_SECONDS": str(STATEMENT_TIMEOUT)}
+"""Seconds that a statement may take: time for a suspended warehouse to wake."""
 STATUS_TIMEOUT = 5
 """Seconds for which a failing request for the state of a query is sent again."""
 MESSAGE_LENGTH = 300
@@ -110,10 +109,12 @@ class Account:
 
     Args:
         options: What `snowflake.connector.connect` takes; None for its default connection.
+        timeout: Seconds after which Snowflake ends a statement that is waited for.
     """
 
-    def __init__(self, options: Mapping[str, Any] | None) -> None:
+    def __init__(self, options: Mapping[str, Any] | None, timeout: int = STATEMENT_TIMEOUT) -> None:
         self._options = options
+        self._statement = {"STATEMENT_TIMEOUT_IN_SECONDS": str(timeout)}
         self._lock = threading.Lock()
         self._connection: connector.SnowflakeConnection | None = None
         self._refused: tuple[float, BackendRejected] | None = None
@@ -133,7 +134,7 @@ class Account:
                 cursor.execute(
                     statement,
                     tuple(parameters),
-                    _statement_params=_STATEMENT,
+                    _statement_params=self._statement,
                     _no_retry=True,
                 )
                 return cursor.fetchall()
@@ -222,7 +223,7 @@ def _connect(options: Mapping[str, Any] | None) -> connector.SnowflakeConnection
 
         return get_active_session().connection
     name = str(CONFIG_MANAGER["default_connection_name"])
-    if name not in CONFIG_MANAGER["connections"]:
+    if name not in cast(Mapping[str, Any], CONFIG_MANAGER["connections"]):
         raise BackendRejected(
             "No account is configured. Set [connections.snowflake] in .streamlit/secrets.toml."
         )
@@ -235,6 +236,7 @@ def _query_state(
     # Not connection.get_query_status(): it takes every answer that it does not understand, that of
     # a session that has run out among them, for a query that failed.
     path = f"/monitoring/queries/{quote(query_id, safe='')}"
+    assert connection.rest is not None  # It is, between connecting and closing.
     answer = connection.rest.request(path, method="get", client="rest", timeout=STATUS_TIMEOUT)
     data = answer.get("data") or {}
     if "queries" not in data:
