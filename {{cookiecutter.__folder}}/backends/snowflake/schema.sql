@@ -14,11 +14,11 @@
 -- Snowflake merges them: delete what nobody looks at any more, say once a day:
 --     DELETE FROM OPERATION_EVENTS WHERE WRITTEN_AT < DATEADD(day, -90, SYSDATE());
 
-CREATE DATABASE IF NOT EXISTS {{ name }};
-CREATE SCHEMA IF NOT EXISTS {{ name }}.APP;
+CREATE DATABASE IF NOT EXISTS {{ name }}_DB;
+CREATE SCHEMA IF NOT EXISTS {{ name }}_DB.APP;
 CREATE WAREHOUSE IF NOT EXISTS {{ name }}_WH
     WAREHOUSE_SIZE = XSMALL AUTO_SUSPEND = 60 AUTO_RESUME = TRUE INITIALLY_SUSPENDED = TRUE;
-USE SCHEMA {{ name }}.APP;
+USE SCHEMA {{ name }}_DB.APP;
 
 -- What happened to operations. Rows are only ever added; progress/events.py says what an operation is by its events.
 CREATE TABLE IF NOT EXISTS OPERATION_EVENTS (
@@ -50,24 +50,24 @@ CREATE TABLE IF NOT EXISTS TRANSCRIPT_LINES (
 
 -- {{ name }}_OWNER deploys: it owns the procedure and the Streamlit app, and both run with its rights.
 CREATE ROLE IF NOT EXISTS {{ name }}_OWNER;
-GRANT USAGE ON DATABASE {{ name }} TO ROLE {{ name }}_OWNER;
-GRANT USAGE, CREATE PROCEDURE, CREATE STAGE, CREATE STREAMLIT ON SCHEMA {{ name }}.APP TO ROLE {{ name }}_OWNER;
+GRANT USAGE ON DATABASE {{ name }}_DB TO ROLE {{ name }}_OWNER;
+GRANT USAGE, CREATE PROCEDURE, CREATE STAGE, CREATE STREAMLIT ON SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_OWNER;
 GRANT USAGE ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_OWNER;
 GRANT SELECT, INSERT ON TABLE OPERATION_EVENTS TO ROLE {{ name }}_OWNER;
 GRANT SELECT, INSERT ON TABLE TRANSCRIPT_LINES TO ROLE {{ name }}_OWNER;
 -- For the AI functions. Most accounts have granted it to PUBLIC.
 GRANT DATABASE ROLE SNOWFLAKE.CORTEX_USER TO ROLE {{ name }}_OWNER;
 -- For `make verify-account`, which works in a schema of its own and drops it.
-GRANT CREATE SCHEMA ON DATABASE {{ name }} TO ROLE {{ name }}_OWNER;
+GRANT CREATE SCHEMA ON DATABASE {{ name }}_DB TO ROLE {{ name }}_OWNER;
 
 -- {{ name }}_APP is for an app that runs outside Snowflake. It can start, follow and cancel operations, and no more:
 -- the procedure works with its owner's rights.
 CREATE ROLE IF NOT EXISTS {{ name }}_APP;
-GRANT USAGE ON DATABASE {{ name }} TO ROLE {{ name }}_APP;
-GRANT USAGE ON SCHEMA {{ name }}.APP TO ROLE {{ name }}_APP;
+GRANT USAGE ON DATABASE {{ name }}_DB TO ROLE {{ name }}_APP;
+GRANT USAGE ON SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_APP;
 GRANT USAGE ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_APP;
 GRANT SELECT, INSERT ON TABLE OPERATION_EVENTS TO ROLE {{ name }}_APP;
-GRANT USAGE ON FUTURE PROCEDURES IN SCHEMA {{ name }}.APP TO ROLE {{ name }}_APP;
+GRANT USAGE ON FUTURE PROCEDURES IN SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_APP;
 -- A user cancels calls of their own without it. Where several users serve one app, they need it for each other's:
 -- GRANT OPERATE ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_APP;
 

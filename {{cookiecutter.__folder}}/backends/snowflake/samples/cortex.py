@@ -67,3 +67,9 @@ def load_transcripts(execute: Callable[[str, Sequence[Any]], list[dict[str, Any]
     for file in sorted(Path(__file__).parent.glob("*.txt")):
         lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
         execute(_LOAD, (file.name, json.dumps(lines), file.name))
+
+
+if __name__ == "__main__":
+    from progress.account import Account, configured_options
+
+    load_transcripts(Account(configured_options()).execute)
