@@ -22,6 +22,8 @@ from progress.errors import BackendError
 from progress.settings import ROOT
 
 SCHEMA = "PROGRESS_VERIFICATION"
+CREATE = "CREATE SCHEMA PROGRESS_VERIFICATION"  # It becomes the current one.
+DROP = "DROP SCHEMA PROGRESS_VERIFICATION"
 BUNDLE = ("procedures.py", "jobs.py", "settings.toml", "progress", "samples", "tests")
 LOOK = """
 SELECT CURRENT_VERSION() AS VERSION, CURRENT_ACCOUNT_NAME() AS ACCOUNT, CURRENT_ROLE() AS ROLE,
@@ -32,10 +34,6 @@ CREATE PROCEDURE RUN_OPERATION(OPERATION_ID VARCHAR, JOB VARCHAR, SUBJECT VARCHA
 RETURNS VARCHAR LANGUAGE PYTHON RUNTIME_VERSION = '3.11' PACKAGES = ('snowflake-snowpark-python')
 IMPORTS = ('@CODE/bundle.zip') HANDLER = 'tests.procedure.run_operation' EXECUTE AS OWNER
 """
-STEPS = {
-    "a schema of its own": f"CREATE SCHEMA {SCHEMA}",
-    "the stage": "CREATE STAGE CODE",
-}
 
 
 class Executes(Protocol):
@@ -57,21 +55,22 @@ def verify(account: Executes, options: Mapping[str, Any]) -> int:
     if not found["warehouse"] or not found["database"]:
         print("Set warehouse and database under [connections.snowflake].")
         return 1
-    for step, statement in STEPS.items():
-        print(f"making {step}")
-        account.execute(statement)
+    print("making a schema for the time")
+    account.execute(CREATE)
     try:
         print("making the tables")
         create_tables(account.execute)
         print("uploading the project")
         with tempfile.TemporaryDirectory() as folder:
-            bundle = pack(Path(folder))
-            account.execute(f"PUT file://{bundle.as_posix()} @CODE AUTO_COMPRESS = FALSE")
+            account.execute("CREATE STAGE CODE")
+            # PUT takes no parameters; the path is ours.
+            upload = "PUT 'file://" + pack(Path(folder)).as_posix() + "' @CODE AUTO_COMPRESS = FALSE"
+            account.execute(upload)
         print("making the procedure")
         account.execute(PROCEDURE.strip())
         failed = run_suite({**options, "schema": SCHEMA})
     finally:
-        account.execute(f"DROP SCHEMA {SCHEMA}")
+        account.execute(DROP)
     print("The conformance suite failed: see above." if failed else "The conformance suite passed.")
     return failed
 

@@ -171,7 +171,7 @@ def test_the_verification_deploys_into_a_schema_of_its_own_and_drops_it(
     said = recorder.statements
     assert said[0].startswith("SELECT")
     assert any(statement.startswith(f"CREATE SCHEMA {schema}") for statement in said)
-    assert any(statement.startswith("PUT file://") for statement in said)
+    assert any(statement.startswith("PUT 'file://") for statement in said)
     (procedure,) = [s for s in said if "PROCEDURE RUN_OPERATION" in s]
     assert "HANDLER = 'tests.procedure.run_operation'" in procedure
     assert said[-1] == f"DROP SCHEMA {schema}"
