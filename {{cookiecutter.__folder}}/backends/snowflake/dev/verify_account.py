@@ -64,7 +64,9 @@ def verify(account: Executes, options: Mapping[str, Any]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             account.execute("CREATE STAGE CODE")
             # PUT takes no parameters; the path is ours.
-            upload = "PUT 'file://" + pack(Path(folder)).as_posix() + "' @CODE AUTO_COMPRESS = FALSE"
+            upload = (
+                "PUT 'file://" + pack(Path(folder)).as_posix() + "' @CODE AUTO_COMPRESS = FALSE"
+            )
             account.execute(upload)
         print("making the procedure")
         account.execute(PROCEDURE.strip())
