@@ -31,7 +31,7 @@ from typing import Any
 
 from progress.reporter import Job, Reporter
 from progress.text import duration
-from samples import transcript
+from samples import MORE_JOBS, transcript
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -158,7 +158,7 @@ def analyze_transcription(report: Reporter, subject: str) -> dict[str, Any]:
     }
 
 
-JOBS: dict[str, Job] = {"analyze_transcription": analyze_transcription}
+JOBS: dict[str, Job] = {"analyze_transcription": analyze_transcription, **MORE_JOBS}
 
 
 def step_seconds() -> float:

@@ -69,11 +69,24 @@ class ProgressWriter(Protocol):
 
 
 class Reporter:
-    """What a job calls to say how far it is. Safe to share between threads of the job."""
+    """What a job calls to say how far it is. Safe to share between threads of the job.
 
-    def __init__(self, writer: ProgressWriter, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        writer: Where the progress goes.
+        clock: Seconds, for the pace of the writes.
+        heartbeat: Whether a thread writes between the steps. Without it every step goes to the
+            writer, in the thread of the job; the pace is then the writer's to keep.
+    """
+
+    def __init__(
+        self,
+        writer: ProgressWriter,
+        clock: Callable[[], float] = time.monotonic,
+        heartbeat: bool = True,
+    ) -> None:
         self._writer = writer
         self._clock = clock
+        self._heartbeat = heartbeat
         self._lock = threading.Lock()  # around what the job says, never held while storing it
         self._write_lock = threading.Lock()
         self._current = 0
@@ -191,7 +204,8 @@ class Reporter:
 
     def __enter__(self) -> Self:
         self._write()
-        self._heart.start()
+        if self._heartbeat:
+            self._heart.start()
         return self
 
     def __exit__(
@@ -211,7 +225,8 @@ class Reporter:
 
     def _write_if_due(self) -> None:
         # While the backend is away, only the heartbeat waits for it: the work goes on.
-        if not self._away and self._clock() - self._written_at >= WRITE_INTERVAL:
+        due = not self._away and self._clock() - self._written_at >= WRITE_INTERVAL
+        if due or not self._heartbeat:
             self._write()
 
     def _write(self) -> None:
@@ -258,13 +273,21 @@ def jobs_module() -> JobsModule:
     return cast(JobsModule, importlib.import_module(os.environ.get("JOBS_MODULE", "jobs")))
 
 
-def run_job(name: str, subject: str, writer: ProgressWriter) -> Status | None:
+def run_job(
+    name: str, subject: str, writer: ProgressWriter, heartbeat: bool = True
+) -> Status | None:
     """Run a job to its end and store the outcome, whatever it is.
+
+    Args:
+        name: The job, one of `JOBS`.
+        subject: What it works on.
+        writer: Where its progress goes.
+        heartbeat: Whether a thread writes between the steps: see `Reporter`.
 
     Returns:
         The terminal status, or None if the operation is no longer this worker's.
     """
-    with Reporter(writer) as report:
+    with Reporter(writer, heartbeat=heartbeat) as report:
         try:
             jobs = jobs_module().JOBS
             if name not in jobs:

@@ -1,6 +1,7 @@
 """Jobs of the tests, one for each way in which an operation can go (JOBS_MODULE=tests.jobs).
 
-The subject is how long they take: "fast", or "slow", which leaves time to look.
+The subject is how long they take: "fast", or "slow", which leaves time to look: a page that polls
+sees most of the steps.
 """
 
 import os
@@ -9,13 +10,16 @@ import time
 from typing import Any
 
 from progress.reporter import Job, Reporter
+from progress.settings import load_settings
 
 STEPS = 6
+SLOW = min(max(0.8 * load_settings().poll_interval, 0.4), 1.6)
+"""Seconds for each step of a slow job."""
 
 
 def pace(subject: str) -> None:
     """Wait as long as the subject says."""
-    time.sleep(0.4 if subject == "slow" else 0.02)
+    time.sleep(SLOW if subject == "slow" else 0.02)
 
 
 def succeed(report: Reporter, subject: str) -> dict[str, Any]:

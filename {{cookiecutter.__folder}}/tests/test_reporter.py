@@ -1,5 +1,6 @@
 """A job's side, with a writer that records and a clock that the test moves."""
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,6 +116,17 @@ def test_the_heart_beats_by_itself(writer: Recorder, monkeypatch: pytest.MonkeyP
         while len(writer.written) < 4:
             assert time.monotonic() < deadline, "the heart does not beat"
             time.sleep(0.01)
+
+
+def test_without_a_heartbeat_every_step_goes_to_the_writer_and_no_thread_starts(
+    writer: Recorder, clock: Clock
+) -> None:
+    with Reporter(writer, clock, heartbeat=False) as report:
+        for number in range(5):
+            report.step(f"row {number}")
+        assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+    assert [p.step_description for p in writer.written] == ["", *(f"row {n}" for n in range(5))]
+    assert report.finish(Status.COMPLETED) is Status.COMPLETED
 
 
 def test_cancel_is_raised_at_the_next_step(

@@ -1,0 +1,253 @@
+"""The events of operations: every statement about them is here. Both sides use it.
+
+Progress is appended, never updated: updates of one row wait for each other in Snowflake. What an
+operation is, is read from its events. The first terminal event wins, so that nothing overtakes it.
+Times are `SYSDATE()`, which is UTC whatever time zone the session has.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from progress.operation import Operation, Status
+from progress.reporter import OperationLost, Progress
+
+Execute = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
+"""Runs a statement with its parameters; returns rows with names of columns in lower case."""
+
+BURST = 20
+"""Writes of progress that a job may make without a pause."""
+REFILL = 1.0
+"""Seconds after which it may make one more."""
+
+_FIRST = """
+INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, JOB, SUBJECT, OWNER)
+SELECT ?, SYSDATE(), 'queued', ?, ?, ?
+WHERE NOT EXISTS (SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ?)
+"""
+_READ = """
+SELECT
+    OPERATION_ID, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION, ERROR, RESULT,
+    MAX(JOB) OVER (PARTITION BY OPERATION_ID) AS JOB,
+    MAX(SUBJECT) OVER (PARTITION BY OPERATION_ID) AS SUBJECT,
+    MAX(OWNER) OVER (PARTITION BY OPERATION_ID) AS OWNER,
+    MIN(WRITTEN_AT) OVER (PARTITION BY OPERATION_ID) AS CREATED_AT,
+    MIN(IFF(CLAIM IS NULL, NULL, WRITTEN_AT)) OVER (PARTITION BY OPERATION_ID) AS STARTED_AT,
+    MAX(IFF(MOVED, WRITTEN_AT, NULL)) OVER (PARTITION BY OPERATION_ID) AS LAST_UPDATED,
+    MAX(IFF(STATUS = 'in_progress', WRITTEN_AT, NULL)) OVER (PARTITION BY OPERATION_ID)
+        AS HEARTBEAT_AT,
+    MIN(IFF(ENDED, WRITTEN_AT, NULL)) OVER (PARTITION BY OPERATION_ID) AS FINISHED_AT,
+    MAX(IFF(CANCEL_REQUESTED, 1, 0)) OVER (PARTITION BY OPERATION_ID) AS CANCEL_REQUESTED,
+    SYSDATE() AS READ_AT
+FROM (
+    SELECT *, COALESCE(STATUS IN ('completed', 'partial', 'failed', 'cancelled'), FALSE) AS ENDED
+    FROM OPERATION_EVENTS
+    WHERE OPERATION_ID IN
+        (SELECT VALUE::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))))
+)
+QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY OPERATION_ID
+    ORDER BY
+        IFF(ENDED, 0, IFF(STATUS IS NULL, 2, 1)),
+        IFF(ENDED, WRITTEN_AT, NULL),
+        IFF(ENDED, EVENT_NUMBER, NULL),
+        WRITTEN_AT DESC,
+        EVENT_NUMBER DESC
+) = 1
+"""
+_RECENT = """
+SELECT OPERATION_ID FROM OPERATION_EVENTS
+WHERE STATUS = 'queued' AND OWNER = ?
+GROUP BY OPERATION_ID
+QUALIFY ROW_NUMBER() OVER (ORDER BY MIN(WRITTEN_AT) DESC) <= ?
+"""
+_CANCEL = """
+INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, CANCEL_REQUESTED)
+SELECT ?, SYSDATE(), TRUE
+WHERE EXISTS (SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ?)
+AND NOT EXISTS (
+    SELECT 1 FROM OPERATION_EVENTS
+    WHERE OPERATION_ID = ? AND STATUS IN ('completed', 'partial', 'failed', 'cancelled')
+)
+"""
+_KEEP_QUERY = """
+INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, QUERY_ID) SELECT ?, SYSDATE(), ?
+"""
+_QUERIES = """
+SELECT QUERY_ID FROM OPERATION_EVENTS WHERE OPERATION_ID = ? AND QUERY_ID IS NOT NULL
+"""
+_CLAIM = """
+INSERT INTO OPERATION_EVENTS
+    (OPERATION_ID, WRITTEN_AT, STATUS, CLAIM, CURRENT_STEP, FAILED_STEPS, STEP_DESCRIPTION)
+SELECT ?, SYSDATE(), 'in_progress', ?, 0, 0, ''
+WHERE NOT EXISTS (
+    SELECT 1 FROM OPERATION_EVENTS
+    WHERE OPERATION_ID = ? AND (
+        CLAIM IS NOT NULL OR STATUS IN ('completed', 'partial', 'failed', 'cancelled')
+    )
+)
+"""
+_FIRST_CLAIM = """
+SELECT CLAIM FROM OPERATION_EVENTS WHERE OPERATION_ID = ? AND CLAIM IS NOT NULL
+QUALIFY ROW_NUMBER() OVER (ORDER BY WRITTEN_AT, CLAIM) = 1
+"""
+_PROGRESS = """
+INSERT INTO OPERATION_EVENTS
+    (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION,
+     MOVED)
+SELECT ?, SYSDATE(), 'in_progress', ?, ?, ?, ?, ?
+WHERE NOT EXISTS (
+    SELECT 1 FROM OPERATION_EVENTS
+    WHERE OPERATION_ID = ? AND (
+        CANCEL_REQUESTED OR STATUS IN ('completed', 'partial', 'failed', 'cancelled')
+    )
+)
+"""
+_ENDED = """
+SELECT 1 FROM OPERATION_EVENTS
+WHERE OPERATION_ID = ? AND STATUS IN ('completed', 'partial', 'failed', 'cancelled')
+"""
+_END = """
+INSERT INTO OPERATION_EVENTS
+    (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION,
+     MOVED, ERROR, RESULT)
+SELECT ?, SYSDATE(), ?, ?, ?, ?, ?, TRUE, ?, ?
+WHERE NOT EXISTS (
+    SELECT 1 FROM OPERATION_EVENTS
+    WHERE OPERATION_ID = ? AND STATUS IN ('completed', 'partial', 'failed', 'cancelled')
+)
+"""
+
+
+def add(execute: Execute, operation_id: str, job: str, subject: str, owner: str) -> bool:
+    """Append the first event of an operation; return False if there is one with this id."""
+    texts = (operation_id, _storable(job), _storable(subject), _storable(owner))
+    return _inserted(execute(_FIRST, (*texts, operation_id)))
+
+
+def read(execute: Execute, operation_ids: Sequence[str]) -> dict[str, Operation]:
+    """Return the operations that exist among these, in one statement."""
+    # An id from a URL may hold a NUL, which no stored id does.
+    wanted = [name for name in operation_ids if "\0" not in name]
+    rows = execute(_READ, (json.dumps(wanted),)) if wanted else []
+    return {row["operation_id"]: _operation(row) for row in rows}
+
+
+def recent(execute: Execute, limit: int, owner: str) -> list[Operation]:
+    """Return at most `limit` operations of an owner, newest first."""
+    rows = execute(_RECENT, (_storable(owner), limit))
+    found = read(execute, [row["operation_id"] for row in rows])
+    return sorted(found.values(), key=lambda operation: operation.created_at, reverse=True)
+
+
+def request_cancel(execute: Execute, operation_id: str) -> bool:
+    """Append a request to cancel; return False if there is no such operation, or it has ended."""
+    return _inserted(execute(_CANCEL, (operation_id,) * 3))
+
+
+def keep_query(execute: Execute, operation_id: str, query_id: str) -> None:
+    """Append the id of the query that runs the operation, for any session to ask about."""
+    execute(_KEEP_QUERY, (operation_id, query_id))
+
+
+def queries(execute: Execute, operation_id: str) -> list[str]:
+    """Return the ids of the queries that were to run the operation: one, but for bad luck."""
+    return [str(row["query_id"]) for row in execute(_QUERIES, (operation_id,))]
+
+
+def end(
+    execute: Execute,
+    operation_id: str,
+    status: Status,
+    progress: Progress,
+    error: str | None = None,
+    result: str | None = None,
+) -> None:
+    """Append the terminal event, unless there is one."""
+    text = error if error is None else _storable(error)
+    columns = (operation_id, status.value, *_columns(progress), text, result)
+    execute(_END, (*columns, operation_id))
+
+
+def begin(execute: Execute, operation_id: str) -> bool:
+    """Claim an operation for this call; return False if it has ended, or another call has it."""
+    claim = uuid.uuid4().hex
+    if not _inserted(execute(_CLAIM, (operation_id, claim, operation_id))):
+        return False
+    # Two calls that claim at the same moment may not see each other's event.
+    (first,) = execute(_FIRST_CLAIM, (operation_id,))
+    return bool(first["claim"] == claim)
+
+
+class OperationWriter:
+    """Appends the progress of one operation: the `ProgressWriter` of this backend.
+
+    Args:
+        execute: Runs a statement in the procedure's session.
+        operation_id: The operation.
+        clock: Seconds, for the pace of the writes.
+    """
+
+    def __init__(
+        self, execute: Execute, operation_id: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._execute = execute
+        self._operation_id = operation_id
+        self._clock = clock
+        self._room = float(BURST)
+        self._filled_at = clock()
+        self._last: tuple[int, str] | None = None
+
+    def progress(self, progress: Progress) -> bool:
+        """Append how far it is; return whether somebody asked to cancel.
+
+        A job whose steps are slow has every one of them written. One that runs through thousands
+        of quick steps has one a second written: the table must not grow by each of them.
+        """
+        now = self._clock()
+        self._room = min(self._room + (now - self._filled_at) / REFILL, BURST)
+        self._filled_at = now
+        if self._room < 1:
+            return False
+        self._room -= 1
+        step = (progress.current_step, progress.step_description)
+        parameters = (self._operation_id, *_columns(progress), step != self._last)
+        if _inserted(self._execute(_PROGRESS, (*parameters, self._operation_id))):
+            self._last = step
+            return False
+        if self._execute(_ENDED, (self._operation_id,)):
+            raise OperationLost
+        return True
+
+    def finish(
+        self, status: Status, progress: Progress, error: str | None, result: str | None
+    ) -> None:
+        """Append the terminal event, unless there is one."""
+        end(self._execute, self._operation_id, status, progress, error, result)
+
+
+def _operation(row: dict[str, Any]) -> Operation:
+    # A late event of a job that was ended from outside says nothing about the operation.
+    if row["finished_at"] and row["last_updated"]:
+        row["last_updated"] = min(row["last_updated"], row["finished_at"])
+    return Operation.from_row(row | {"attempt": int(row["started_at"] is not None)})
+
+
+def _columns(progress: Progress) -> tuple[int, int | None, int, str]:
+    return (
+        progress.current_step,
+        progress.total_steps,
+        progress.failed_steps,
+        _storable(progress.step_description),
+    )
+
+
+def _inserted(rows: list[dict[str, Any]]) -> bool:
+    return bool(rows[0]["number of rows inserted"])
+
+
+def _storable(text: str) -> str:
+    # Some clients of Snowflake end a text at its NUL character.
+    return text.replace("\0", "�")
