@@ -19,10 +19,14 @@ from conftest import BACKENDS, ROOT, Bake, BakedProject
 
 MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={os.environ.get('UV', 'uv')}"]
 
+# Two backends at a time: what one has in its folder is its own.
+IN_GROUPS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in BACKENDS]
+each_project = pytest.mark.parametrize("project", IN_GROUPS, indirect=True, scope="module")
 
-@pytest.fixture(scope="module", params=BACKENDS)
+
+@pytest.fixture(scope="module")
 def project(request: pytest.FixtureRequest, bake: Bake) -> BakedProject:
-    """A project of each backend, to be run in.
+    """A project of a backend, to be run in.
 
     Not in a folder of pytest's: the servers of some backends run as other users, who must get in.
     """
@@ -32,6 +36,7 @@ def project(request: pytest.FixtureRequest, bake: Bake) -> BakedProject:
     return bake(progress_backend=request.param).copy(parent)
 
 
+@each_project
 @pytest.mark.parametrize("target", ["lint", "test", "test-browser"])
 def test_make(project: BakedProject, target: str) -> None:
     result = project.run(*MAKE, target)
@@ -56,7 +61,7 @@ def answers(port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", IN_GROUPS)
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_demo_serves_and_ends_with_all_that_it_started(
     template: Path, backend: str, ending: signal.Signals
@@ -99,6 +104,7 @@ def processes_in(folder: Path) -> dict[int, str]:
     return found
 
 
+@each_project
 def test_a_port_that_is_none_is_refused_in_one_line(project: BakedProject) -> None:
     result = project.run(*MAKE, "dev", PORT="80.5")
     assert result.returncode != 0
