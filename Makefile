@@ -19,7 +19,7 @@ bake: $(UV)
 
 test: $(UV) lint ## run every test, those of the baked projects and of the browser included
 	PYTHONDONTWRITEBYTECODE=1 $(UV) run python "{{cookiecutter.__folder}}/dev/browser.py"
-	$(UV) run pytest --numprocesses 2 --dist loadgroup
+	$(UV) run pytest --numprocesses 2 --dist worksteal
 
 lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
 	$(UV) run ruff check hooks tests docs benchmarks

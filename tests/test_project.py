@@ -5,12 +5,14 @@ browser among them.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,25 +21,22 @@ from conftest import BACKENDS, ROOT, Bake, BakedProject
 
 MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={os.environ.get('UV', 'uv')}"]
 
-# Two backends at a time: what one has in its folder is its own.
-IN_GROUPS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in BACKENDS]
-each_project = pytest.mark.parametrize("project", IN_GROUPS, indirect=True, scope="module")
 
-
-@pytest.fixture(scope="module")
-def project(request: pytest.FixtureRequest, bake: Bake) -> BakedProject:
-    """A project of a backend, to be run in.
+@pytest.fixture
+def project(request: pytest.FixtureRequest, bake: Bake, backend: str) -> Iterator[BakedProject]:
+    """A project of a backend in a folder of the test's own, so that tests run side by side.
 
     Not in a folder of pytest's: the servers of some backends run as other users, who must get in.
     """
-    parent = ROOT / "build" / f"test-{request.param}"
+    parent = ROOT / "build" / re.sub(r"\W+", "-", request.node.name).strip("-")
     shutil.rmtree(parent, ignore_errors=True)
     parent.mkdir(parents=True)
-    return bake(progress_backend=request.param).copy(parent)
+    yield bake(progress_backend=backend).copy(parent)
+    shutil.rmtree(parent, ignore_errors=True)
 
 
-@each_project
-@pytest.mark.parametrize("target", ["lint", "test", "test-browser"])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("target", ["test", "test-browser", "lint"])
 def test_make(project: BakedProject, target: str) -> None:
     result = project.run(*MAKE, target)
     print(result.stdout[-6000:], result.stderr[-3000:])
@@ -61,7 +60,7 @@ def answers(port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("backend", IN_GROUPS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_demo_serves_and_ends_with_all_that_it_started(
     template: Path, backend: str, ending: signal.Signals
@@ -104,7 +103,7 @@ def processes_in(folder: Path) -> dict[int, str]:
     return found
 
 
-@each_project
+@pytest.mark.parametrize("backend", BACKENDS[:1])
 def test_a_port_that_is_none_is_refused_in_one_line(project: BakedProject) -> None:
     result = project.run(*MAKE, "dev", PORT="80.5")
     assert result.returncode != 0
