@@ -11,7 +11,7 @@ from progress.settings import ROOT
 # One of them is for the backend of this project. None leads anywhere.
 PRODUCTION = """
 [connections.progress]
-path = "/no/such/folder/progress.db"
+path = "/dev/null/progress.db"
 dsn = "postgresql://127.0.0.1:1/production"
 url = "http://127.0.0.1:1"
 header = "X-Production"

@@ -214,7 +214,8 @@ class OperationWriter:
         """Append how far it is; return whether somebody asked to cancel.
 
         A job whose steps are slow has every one of them written. One that runs through thousands
-        of quick steps has one a second written: the table must not grow by each of them.
+        of quick steps has one a second written: the table must not grow by each of them. What was
+        left out is written by the next step, or when the job next asks for `report.cancelled`.
         """
         now = self._clock()
         self._room = min(self._room + (now - self._filled_at) / REFILL, BURST)
