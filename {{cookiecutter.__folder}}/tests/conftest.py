@@ -31,7 +31,7 @@ def environment(data_folder: Path) -> Iterator[dict[str, str]]:
     """The variables that lead an app, and its jobs, to a stand-in of this test run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOBS_MODULE", "tests.jobs")
-        with stand_in(data_folder) as variables:
+        with stand_in(data_folder, always=True) as variables:
             for name, value in variables.items():
                 patch.setenv(name, value)
             yield variables | {"JOBS_MODULE": "tests.jobs"}

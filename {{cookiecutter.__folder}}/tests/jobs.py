@@ -1,7 +1,7 @@
 """Jobs of the tests, one for each way in which an operation can go (JOBS_MODULE=tests.jobs).
 
 The subject is how long they take: "fast", or "slow", which leaves time to look: a page that polls
-sees most of the steps.
+sees most of the steps. "steady" leaves time for who reads without a page's pauses.
 """
 
 import os
@@ -17,9 +17,12 @@ SLOW = min(max(0.8 * load_settings().poll_interval, 0.4), 1.6)
 """Seconds for each step of a slow job."""
 
 
+PACES = {"slow": SLOW, "steady": 0.4}
+
+
 def pace(subject: str) -> None:
     """Wait as long as the subject says."""
-    time.sleep(SLOW if subject == "slow" else 0.02)
+    time.sleep(PACES.get(subject, 0.02))
 
 
 def succeed(report: Reporter, subject: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_times_are_in_order_and_by_one_clock(
 def test_progress_is_seen_while_it_happens(
     connection: ProgressConnection, started: Started
 ) -> None:
-    operation_id = started("succeed", "slow")
+    operation_id = started("succeed", "steady")
     seen: list[Operation] = []
 
     def moved_twice(operation: Operation) -> bool:
@@ -94,7 +94,7 @@ def test_failed_steps_make_it_partial(connection: ProgressConnection, started: S
 def test_cancel_is_a_request_that_the_job_acknowledges(
     connection: ProgressConnection, started: Started
 ) -> None:
-    operation_id = started("endless", "slow")
+    operation_id = started("endless", "steady")
     wait_until(connection, operation_id, lambda operation: operation.current_step >= 1)
     connection.cancel(operation_id)
     requested = connection.read([operation_id])[operation_id]
@@ -119,7 +119,7 @@ def test_a_terminal_status_is_left_alone(connection: ProgressConnection, started
 def test_the_same_id_twice_is_one_operation(
     connection: ProgressConnection, started: Started
 ) -> None:
-    operation_id = started("succeed", "slow")
+    operation_id = started("succeed", "steady")
     connection.start(operation_id, "fail", "fast", OWNER)
     operation = wait_for_end(connection, operation_id)
     assert operation.status is Status.COMPLETED

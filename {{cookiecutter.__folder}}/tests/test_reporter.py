@@ -129,6 +129,20 @@ def test_without_a_heartbeat_every_step_goes_to_the_writer_and_no_thread_starts(
     assert report.finish(Status.COMPLETED) is Status.COMPLETED
 
 
+def test_without_a_heartbeat_a_long_step_learns_of_a_cancel_and_writes_what_was_left_out(
+    writer: Recorder, clock: Clock
+) -> None:
+    with Reporter(writer, clock, heartbeat=False) as report:
+        report.step("one")
+        written = len(writer.written)
+        assert not report.cancelled
+        assert len(writer.written) == written, "not more often than a heartbeat"
+        writer.cancel_requested = True
+        clock.now += reporter.HEARTBEAT_INTERVAL
+        assert report.cancelled
+        assert writer.written[written:] == [writer.written[written - 1]]
+
+
 def test_cancel_is_raised_at_the_next_step(
     report: Reporter, writer: Recorder, clock: Clock
 ) -> None:

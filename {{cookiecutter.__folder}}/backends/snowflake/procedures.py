@@ -23,11 +23,17 @@ def run_operation(session: "Session", operation_id: str, job: str, subject: str)
         The terminal status, or "left alone" if it has ended or another call runs it.
     """
     unpack()
+    from progress.errors import BackendUnavailable
     from progress.events import OperationWriter, begin
     from progress.reporter import run_job
 
     def execute(statement: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
-        rows = session.sql(statement, params=list(parameters)).collect()
+        try:
+            rows = session.sql(statement, params=list(parameters)).collect()
+        except Exception as error:
+            # Snowpark has its own exceptions, and lets some of the connector through.
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise BackendUnavailable(f"Snowflake: {line}") from error
         return [{name.lower(): value for name, value in row.as_dict().items()} for row in rows]
 
     if not begin(execute, operation_id):

@@ -11,7 +11,8 @@
 -- Polls and procedures share the warehouse. It runs about 8 statements at a time, and a procedure is one for all its
 -- life: where more operations run at once, polls wait behind them. Then raise its size or MAX_CLUSTER_COUNT.
 -- A job appends one event a step (a burst of 20, then one a second). Every insert is a file of its own until
--- Snowflake merges them: delete what nobody looks at any more, say once a day:
+-- Snowflake merges them: delete what nobody looks at any more, say once a day. Neither role below may delete; let a
+-- task of an administrator's do it, with the role that applied this file:
 --     DELETE FROM OPERATION_EVENTS WHERE WRITTEN_AT < DATEADD(day, -90, SYSDATE());
 
 CREATE DATABASE IF NOT EXISTS {{ name }}_DB;
@@ -50,9 +51,10 @@ CREATE TABLE IF NOT EXISTS TRANSCRIPT_LINES (
 
 -- {{ name }}_OWNER deploys: it owns the procedure and the Streamlit app, and both run with its rights.
 CREATE ROLE IF NOT EXISTS {{ name }}_OWNER;
+GRANT ROLE {{ name }}_OWNER TO ROLE SYSADMIN;
 GRANT USAGE ON DATABASE {{ name }}_DB TO ROLE {{ name }}_OWNER;
 GRANT USAGE, CREATE PROCEDURE, CREATE STAGE, CREATE STREAMLIT ON SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_OWNER;
-GRANT USAGE ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_OWNER;
+GRANT USAGE, MONITOR ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_OWNER;
 GRANT SELECT, INSERT ON TABLE OPERATION_EVENTS TO ROLE {{ name }}_OWNER;
 GRANT SELECT, INSERT ON TABLE TRANSCRIPT_LINES TO ROLE {{ name }}_OWNER;
 -- For the AI functions. Most accounts have granted it to PUBLIC.
@@ -63,9 +65,12 @@ GRANT CREATE SCHEMA ON DATABASE {{ name }}_DB TO ROLE {{ name }}_OWNER;
 -- {{ name }}_APP is for an app that runs outside Snowflake. It can start, follow and cancel operations, and no more:
 -- the procedure works with its owner's rights.
 CREATE ROLE IF NOT EXISTS {{ name }}_APP;
+GRANT ROLE {{ name }}_APP TO ROLE SYSADMIN;
 GRANT USAGE ON DATABASE {{ name }}_DB TO ROLE {{ name }}_APP;
 GRANT USAGE ON SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_APP;
-GRANT USAGE ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_APP;
+-- MONITOR shows the queries of other users: without it, a job that another user of the app started reads as unknown
+-- when it is silent, and is declared failed after a minute although it runs.
+GRANT USAGE, MONITOR ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_APP;
 GRANT SELECT, INSERT ON TABLE OPERATION_EVENTS TO ROLE {{ name }}_APP;
 GRANT USAGE ON FUTURE PROCEDURES IN SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_APP;
 -- A user cancels calls of their own without it. Where several users serve one app, they need it for each other's:

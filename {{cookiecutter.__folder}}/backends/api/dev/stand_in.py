@@ -15,10 +15,11 @@ from progress.settings import ROOT
 
 
 @contextmanager
-def stand_in(folder: Path) -> Iterator[dict[str, str]]:
+def stand_in(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
     """Provide a service that keeps its data in `folder`, with a token of its own.
 
-    Where a service is configured, it is used as it is, and nothing is started.
+    Where a service is configured, it is used as it is, and nothing is started; but not if
+    `always`, because tests must not reach it.
 
     Yields:
         The environment variables that lead the app to it.
@@ -26,7 +27,7 @@ def stand_in(folder: Path) -> Iterator[dict[str, str]]:
     Raises:
         BackendRejected: .streamlit/secrets.toml is not TOML, or the service did not start.
     """
-    if "url" in configured():
+    if not always and "url" in configured():
         yield {}
         return
     token = secrets.token_urlsafe(24)

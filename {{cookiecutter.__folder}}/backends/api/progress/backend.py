@@ -58,8 +58,8 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
     `st.connection("progress", type=ProgressConnection)`.
 
     The service is `url` under `[connections.progress]` in .streamlit/secrets.toml, with `token`
-    (and `header`), or `username` and `password`; or the variables PROGRESS_API_URL and so on. How
-    it speaks is in progress/service.py. Safe to share between threads.
+    (and `header`), or `username` and `password`; or the variables PROGRESS_API_URL and so on, which
+    go before the secrets. How it speaks is in progress/service.py. Safe to share between threads.
     """
 
     def _connect(self, service: Service = SERVICE, **kwargs: Any) -> httpx2.Client:
@@ -67,7 +67,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         self._lock = Lock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._threads = ThreadPoolExecutor(http.MAX_CONNECTIONS, "progress-api")
-        return http.open_client(http.configuration({**self._secrets, **kwargs}))
+        return http.open_client(http.configuration(self._secrets, kwargs))
 
     def start(self, operation_id: str, job: str, subject: str, owner: str) -> None:
         """Ask the service to begin. The same id twice is one operation.

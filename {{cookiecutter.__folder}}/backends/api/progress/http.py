@@ -92,11 +92,16 @@ class Answer:
         return _http_date(self.headers.get("Date", ""))
 
 
-def configuration(secrets: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings of the secrets, and where they are silent those of the environment."""
+def configuration(
+    secrets: Mapping[str, Any], given: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Return the settings given, and where they are silent those of secrets and environment.
+
+    Where PROGRESS_API_URL is set, the secrets are not asked: what they hold is for another service.
+    """
+    asked = {**({} if ENVIRONMENT["url"] in os.environ else secrets), **(given or {})}
     found = {
-        name: secrets.get(name) or os.environ.get(variable)
-        for name, variable in ENVIRONMENT.items()
+        name: asked.get(name) or os.environ.get(variable) for name, variable in ENVIRONMENT.items()
     }
     return {name: str(value) for name, value in found.items() if value}
 

@@ -23,16 +23,17 @@ with warnings.catch_warnings():
 
 
 @contextmanager
-def stand_in(folder: Path) -> Iterator[dict[str, str]]:
+def stand_in(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
     """Provide a database that keeps its data in `folder`, and workers.
 
-    Where a database is configured, it is used as it is, and only workers are started. As root the
-    server runs as a user `pgserver`, who is let through the folders above its data.
+    Where a database is configured, it is used as it is, and only workers are started; but not if
+    `always`, because tests must not reach it. As root the server runs as a user `pgserver`, who is
+    let through the folders above its data.
 
     Yields:
         The environment variables that lead the app to it.
     """
-    if configured_dsn() is not None:
+    if not always and configured_dsn() is not None:
         with workers({}):
             yield {}
         return

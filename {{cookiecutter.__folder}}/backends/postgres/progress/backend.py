@@ -16,8 +16,8 @@ class ProgressConnection(BaseConnection[Pool]):
     """Starts operations and reads how far they are. Open it with
     `st.connection("progress", type=ProgressConnection)`.
 
-    The connection string is `dsn` under `[connections.progress]` in .streamlit/secrets.toml, or
-    the variable DATABASE_URL. Safe to share between threads.
+    The connection string is the variable DATABASE_URL, or else `dsn` under `[connections.progress]`
+    in .streamlit/secrets.toml. Safe to share between threads.
     """
 
     def _connect(self, **kwargs: Any) -> Pool:

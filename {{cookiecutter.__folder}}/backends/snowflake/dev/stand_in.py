@@ -1,6 +1,7 @@
 """The stand-in for the Snowflake account: a server on this machine. See dev/snowflake_server.py."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,15 +19,17 @@ from samples.cortex import load_transcripts
 
 
 @contextmanager
-def stand_in(folder: Path) -> Iterator[dict[str, str]]:
+def stand_in(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
     """Provide a server that keeps its data in `folder`, with the tables and the sample rows.
 
-    Where an account is configured, that is used as it is, and nothing is started.
+    Where an account is configured, that is used as it is, and nothing is started; but if `always`,
+    as for tests, only an account of PROGRESS_CONNECTION, never that of the secrets.
 
     Yields:
         The environment variables that lead the app to it.
     """
-    if configured_options() is not None:
+    named = bool(os.environ.get("PROGRESS_CONNECTION"))
+    if named or (not always and configured_options() is not None):
         yield {}
         return
     with SnowflakeServer(folder.resolve() / "snowflake") as server:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from progress.errors import BackendError
 from progress.settings import ROOT
 
 SCHEMA = "PROGRESS_VERIFICATION"
-CREATE = "CREATE SCHEMA PROGRESS_VERIFICATION"  # It becomes the current one.
+CREATE = "CREATE SCHEMA PROGRESS_VERIFICATION"
 DROP = "DROP SCHEMA PROGRESS_VERIFICATION"
 BUNDLE = ("procedures.py", "jobs.py", "settings.toml", "progress", "samples", "tests")
 LOOK = """
@@ -42,13 +42,21 @@ class Executes(Protocol):
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run a statement and return its rows."""
 
+    def close(self) -> None:
+        """End the session."""
 
-def verify(account: Executes, options: Mapping[str, Any]) -> int:
+
+def verify(connect: Callable[[Mapping[str, Any]], Executes], options: Mapping[str, Any]) -> int:
     """Deploy, run the suite, tidy up; return 0 if everything passed.
+
+    Args:
+        connect: Opens an account by its options.
+        options: Those of the account to verify.
 
     Raises:
         BackendError: Snowflake refused a step, which was printed before.
     """
+    account = connect(options)
     (found,) = account.execute(LOOK.strip())
     for name, value in found.items():
         print(f"{name}: {value}")
@@ -57,22 +65,27 @@ def verify(account: Executes, options: Mapping[str, Any]) -> int:
         return 1
     print("making a schema for the time")
     account.execute(CREATE)
+    # A connection that breaks and comes back must come back to this schema, not to the app's.
+    inside = {**options, "schema": SCHEMA}
+    there = connect(inside)
     try:
         print("making the tables")
-        create_tables(account.execute)
+        create_tables(there.execute)
         print("uploading the project")
         with tempfile.TemporaryDirectory() as folder:
-            account.execute("CREATE STAGE CODE")
+            there.execute("CREATE STAGE CODE")
             # PUT takes no parameters; the path is ours.
             upload = (
                 "PUT 'file://" + pack(Path(folder)).as_posix() + "' @CODE AUTO_COMPRESS = FALSE"
             )
-            account.execute(upload)
+            there.execute(upload)
         print("making the procedure")
-        account.execute(PROCEDURE.strip())
-        failed = run_suite({**options, "schema": SCHEMA})
+        there.execute(PROCEDURE.strip())
+        failed = run_suite(inside)
     finally:
         account.execute(DROP)
+        there.close()
+        account.close()
     print("The conformance suite failed: see above." if failed else "The conformance suite passed.")
     return failed
 
@@ -106,11 +119,7 @@ def main() -> int | str:
                 " see .streamlit/secrets.toml.example."
             )
         # Snowflake takes its time to make a procedure.
-        account = Account(options, timeout=300)
-        try:
-            return verify(account, options)
-        finally:
-            account.close()
+        return verify(lambda wanted: Account(wanted, timeout=300), options)
     except BackendError as error:
         return f"The account could not be verified: {error}"
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import threading
 import time
 import tomllib
@@ -25,8 +26,8 @@ Answer = TypeVar("Answer")
 LIMITS: Mapping[str, Any] = {
     # Seconds in which a login must succeed.
     "login_timeout": 8,
-    # Seconds after which the connector gives up a statement: more than Snowflake takes to do so.
-    "network_timeout": 60,
+    # A statement is a transaction of its own, whatever the account's default is.
+    "autocommit": True,
     # The connector's sign for a parameter: the `?` that Snowflake itself reads.
     "paramstyle": "qmark",
     # The procedures that this connection called go on when it ends.
@@ -34,6 +35,8 @@ LIMITS: Mapping[str, Any] = {
 }
 STATEMENT_TIMEOUT = 30
 """Seconds that a statement may take: time for a suspended warehouse to wake."""
+GRACE = 30
+"""Seconds after that in which Snowflake has to say so, before the connector gives up."""
 STATUS_TIMEOUT = 5
 """Seconds for which a failing request for the state of a query is sent again."""
 MESSAGE_LENGTH = 300
@@ -51,7 +54,9 @@ class QueryState(Enum):
     ALIVE = "alive"
     """Running, waiting for the warehouse, or being cancelled."""
     ENDED = "ended"
-    """It will do nothing more, whether it succeeded or not."""
+    """It ended with an error, or was cancelled."""
+    SUCCEEDED = "succeeded"
+    """It returned. A call of a procedure that found another call at work does so, too."""
     UNKNOWN = "unknown"
     """Snowflake has no such query, or does not show it to this user."""
 
@@ -66,7 +71,6 @@ _ALIVE = {
     "ABORTING",
 }
 _ENDED = {
-    "SUCCESS",
     "FAILED_WITH_ERROR",
     "FAILED_WITH_INCIDENT",
     "ABORTED",
@@ -79,7 +83,7 @@ def configured_options() -> dict[str, Any] | None:
     """Return the connection options from PROGRESS_CONNECTION or .streamlit/secrets.toml.
 
     None: neither has any. The connector's own default connection applies then, which is also
-    what Streamlit in Snowflake provides.
+    what the container runtime of Streamlit in Snowflake provides.
 
     Raises:
         BackendRejected: One of them cannot be read.
@@ -114,10 +118,12 @@ class Account:
 
     def __init__(self, options: Mapping[str, Any] | None, timeout: int = STATEMENT_TIMEOUT) -> None:
         self._options = options
+        # The connector cancels every statement after its network_timeout.
+        self._limits = {**LIMITS, "network_timeout": timeout + GRACE}
         self._statement = {"STATEMENT_TIMEOUT_IN_SECONDS": str(timeout)}
         self._lock = threading.Lock()
         self._connection: connector.SnowflakeConnection | None = None
-        self._refused: tuple[float, BackendRejected] | None = None
+        self._refused: tuple[float, str] | None = None
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run one statement and return its rows, with the names of columns in lower case.
@@ -188,6 +194,15 @@ class Account:
                 if isinstance(named, BackendUnavailable):
                     self._drop()
                 raise named from error
+            except BackendError:
+                raise
+            except Exception as error:
+                # Told not to try again, the connector takes an HTTP error or a failed handshake
+                # for an empty answer, and trips over it.
+                self._drop()
+                raise BackendUnavailable(
+                    f"Snowflake cannot be reached: no proper answer ({type(error).__name__})."
+                ) from error
 
     def _opened(self) -> connector.SnowflakeConnection:
         if self._connection is None or self._connection.is_closed():
@@ -196,13 +211,13 @@ class Account:
 
     def _open(self) -> connector.SnowflakeConnection:
         if self._refused is not None and time.monotonic() < self._refused[0]:
-            raise self._refused[1]
+            raise BackendRejected(self._refused[1])
         try:
-            return _connect(self._options)
+            return _connect(self._options, self._limits)
         except (connector.Error, OSError, TypeError, ValueError) as error:
             named = _login_error(error)
             if isinstance(named, BackendRejected):
-                self._refused = (time.monotonic() + LOGIN_PAUSE, named)
+                self._refused = (time.monotonic() + LOGIN_PAUSE, str(named))
             raise named from None
 
     def _drop(self) -> None:
@@ -212,27 +227,25 @@ class Account:
             self._connection = None
 
 
-def _connect(options: Mapping[str, Any] | None) -> connector.SnowflakeConnection:
+def _connect(
+    options: Mapping[str, Any] | None, limits: Mapping[str, Any]
+) -> connector.SnowflakeConnection:
     if options is not None:
-        return connector.connect(**{**LIMITS, **options})
-    from streamlit.connections.util import running_in_sis
-
-    if running_in_sis():
-        # The warehouse runtime of Streamlit in Snowflake has a session, and allows no login.
-        from snowflake.snowpark.context import get_active_session
-
-        return get_active_session().connection
+        return connector.connect(**{**limits, **options})
     name = str(CONFIG_MANAGER["default_connection_name"])
     if name not in cast(Mapping[str, Any], CONFIG_MANAGER["connections"]):
         raise BackendRejected(
             "No account is configured. Set [connections.snowflake] in .streamlit/secrets.toml."
         )
-    return connector.connect(connection_name=name, **LIMITS)
+    return connector.connect(connection_name=name, **limits)
 
 
 def _query_state(
     connection: connector.SnowflakeConnection, query_id: str
 ) -> tuple[QueryState, str]:
+    if not _QUERY_ID.fullmatch(query_id):
+        # Anybody may have written it; the request would be tried again for seconds.
+        return QueryState.UNKNOWN, ""
     # Not connection.get_query_status(): it takes every answer that it does not understand, that of
     # a session that has run out among them, for a query that failed.
     path = f"/monitoring/queries/{quote(query_id, safe='')}"
@@ -251,6 +264,8 @@ def _query_state(
     status = str(query.get("status"))
     if status in _ALIVE:
         return QueryState.ALIVE, ""
+    if status == "SUCCESS":
+        return QueryState.SUCCEEDED, ""
     if status in _ENDED:
         message = str(query.get("errorMessage") or "")
         return QueryState.ENDED, " ".join(message.split())[:MESSAGE_LENGTH]
@@ -266,11 +281,11 @@ def _line(error: connector.Error) -> str:
 
 def _login_error(error: Exception) -> BackendError:
     # The subclasses are about the way there; the class itself is Snowflake's answer.
-    if isinstance(error, connector.OperationalError | connector.InterfaceError) and (
-        error.errno != _NO_SUCH_ACCOUNT
-    ):
+    if isinstance(error, connector.OperationalError | connector.InterfaceError):
         return BackendUnavailable(f"Snowflake cannot be reached: {_line(error)}")
-    if isinstance(error, connector.Error):
+    if isinstance(error, connector.Error) and error.errno == _NO_SUCH_ACCOUNT:
+        reason = "No such account: check `account`."
+    elif isinstance(error, connector.Error):
         reason = f"Snowflake refused the login: {_line(error).rstrip('.')}."
     else:
         # Not its text, which may quote an option.
@@ -280,11 +295,13 @@ def _login_error(error: Exception) -> BackendError:
     )
 
 
+_QUERY_ID = re.compile(r"[0-9a-fA-F-]{36}")
+# The address of an account that is none answers the login with HTTP 404.
 _NO_SUCH_ACCOUNT = 290404
 # The session, or its token, is no more.
 _SESSION_GONE = {390104, 390111, 390112, 390114, 390195}
-# The statement took too long, or too many others wait for the same lock.
-_WORTH_ANOTHER_TRY = _SESSION_GONE | {604, 625}
+# Cancelled (by the connector, after its timeout); too many others wait for the same lock; too long.
+_WORTH_ANOTHER_TRY = _SESSION_GONE | {604, 625, 630}
 _NO_SUCH_OBJECT = {2003, 2043}
 
 

@@ -10,16 +10,17 @@ from streamlit.connections import BaseConnection
 
 from progress import events
 from progress.account import Account, QueryState, configured_options
-from progress.errors import BackendRejected
+from progress.errors import BackendError, BackendRejected
 from progress.operation import Operation, Status
 from progress.reporter import Progress
 
 log = logging.getLogger(__name__)
 
-SILENCE_BEFORE_CHECK = 3.0
-"""Seconds without an event after which Snowflake is asked whether the procedure runs."""
 CHECK_INTERVAL = 3.0
-"""Seconds for which the answer "it runs" is good."""
+"""Seconds without an event after which Snowflake is asked whether the procedure runs; and for
+which its answer is good."""
+CHECK_TIME = 3.0
+"""Seconds that one poll may take for that."""
 START_PATIENCE = 10.0
 """Seconds after which an operation whose procedure was not called is called again."""
 UNKNOWN_PATIENCE = 60.0
@@ -39,7 +40,8 @@ class ProgressConnection(BaseConnection[Account]):
     """
 
     def _connect(self, **kwargs: Any) -> Account:
-        self._alive: dict[str, float] = {}
+        # When Snowflake was last asked about an operation, and whether it said that it runs.
+        self._checked: dict[str, tuple[float, bool]] = {}
         return Account(kwargs or configured_options())
 
     def start(self, operation_id: str, job: str, subject: str, owner: str) -> None:
@@ -53,10 +55,10 @@ class ProgressConnection(BaseConnection[Account]):
         if events.add(execute, operation_id, job, subject, owner):
             self._call(operation_id, job, subject)
             return
-        # A start that broke between the event and the call is completed. A procedure that is
-        # called twice runs once: the second call finds the claim of the first.
+        # A start that broke between the event and the call is completed. Of two calls the second
+        # finds the claim of the first, and does nothing: see `begin`.
         found = events.read(execute, [operation_id])[operation_id]
-        if found.status is Status.QUEUED and not events.queries(execute, operation_id):
+        if found.status is Status.QUEUED and not self._queries(operation_id):
             self._call(operation_id, found.job, found.subject)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
@@ -95,17 +97,21 @@ class ProgressConnection(BaseConnection[Account]):
         execute = self._instance.execute
         if not events.request_cancel(execute, operation_id):
             return
-        for query_id in events.queries(execute, operation_id):
+        for query_id in self._queries(operation_id):
             try:
                 execute(CANCEL_QUERY, (query_id,))
             except BackendRejected as error:
                 # The job sees the request when it next reports.
                 log.warning("The procedure could not be cancelled: %s", error)
-        self._alive.pop(operation_id, None)
+        self._checked.pop(operation_id, None)
         self._settle(events.read(execute, [operation_id]).values())
 
     def reset(self) -> None:
-        """Close the connection; the next use opens one. Streamlit does it when secrets change."""
+        """Close the connection; the next use opens one.
+
+        Streamlit calls it only when `[connections.progress]` changes, which has nothing for
+        Snowflake: after a change of `[connections.snowflake]` restart the app.
+        """
         if self._raw_instance is not None:
             self._raw_instance.close()
         super().reset()
@@ -120,61 +126,97 @@ class ProgressConnection(BaseConnection[Account]):
             return
         events.keep_query(account.execute, operation_id, query_id)
 
+    def _queries(self, operation_id: str) -> list[str]:
+        return events.queries(self._instance.execute, [operation_id])[operation_id]
+
     def _settle(self, operations: Iterable[Operation]) -> bool:
-        """Look after operations that are silent; return whether something was written."""
-        written = [self._settle_one(operation) for operation in self._silent(operations)]
-        return any(written)
+        """Look after operations that are silent; return whether something was written.
+
+        What was read is worth more than this: an error here is logged, and the next poll goes on.
+        """
+        silent = self._silent(operations)
+        if not silent:
+            return False
+        try:
+            names = [operation.operation_id for operation in silent]
+            queries = events.queries(self._instance.execute, names)
+        except BackendError as error:
+            log.warning("Silent operations could not be looked after: %s", error)
+            return False
+        written, began = False, time.monotonic()
+        for operation in silent:
+            if time.monotonic() - began > CHECK_TIME:
+                break  # The page waits. Those left over come first the next time.
+            name = operation.operation_id
+            self._checked[name] = (time.monotonic(), False)
+            try:
+                written |= self._settle_one(operation, queries[name])
+            except BackendError as error:
+                log.warning("Operation %s could not be looked after: %s", name, error)
+        return written
 
     def _silent(self, operations: Iterable[Operation]) -> list[Operation]:
+        """Return those to ask about: first the one whose last check is longest ago."""
         now = time.monotonic()
-        for name in [name for name, seen in self._alive.items() if now - seen > UNKNOWN_PATIENCE]:
-            self._alive.pop(name, None)
-        return [
+        # A copy, because other threads add to it.
+        for name, (seen, _) in list(self._checked.items()):
+            if now - seen > UNKNOWN_PATIENCE:
+                self._checked.pop(name, None)
+        checked = {name: seen for name, (seen, _) in list(self._checked.items())}
+        silent = [
             operation
             for operation in operations
             if not operation.status.is_terminal
-            and now - self._alive.get(operation.operation_id, -CHECK_INTERVAL) >= CHECK_INTERVAL
-            and (operation.cancel_requested or _silence(operation) > SILENCE_BEFORE_CHECK)
+            and now - checked.get(operation.operation_id, -CHECK_INTERVAL) >= CHECK_INTERVAL
+            and (operation.cancel_requested or _silence(operation) > CHECK_INTERVAL)
         ]
+        return sorted(silent, key=lambda operation: checked.get(operation.operation_id, 0.0))
 
-    def _settle_one(self, operation: Operation) -> bool:
+    def _settle_one(self, operation: Operation, query_ids: Sequence[str]) -> bool:
         account, operation_id = self._instance, operation.operation_id
-        query_ids = events.queries(account.execute, operation_id)
-        if not query_ids and not operation.cancel_requested:
-            if operation.status is Status.QUEUED and _silence(operation) > START_PATIENCE:
-                self._call(operation_id, operation.job, operation.subject)
-                return True
-            return False
         answers = [account.query_state(query_id) for query_id in query_ids]
         states = {state for state, _ in answers}
         if QueryState.ALIVE in states:
-            if not operation.cancel_requested:
-                self._alive[operation_id] = time.monotonic()
+            if operation.cancel_requested:
+                self._checked.pop(operation_id, None)  # It is about to end: ask again soon.
+            else:
+                self._checked[operation_id] = (time.monotonic(), True)
             return False
-        if states == {QueryState.UNKNOWN} and _silence(operation) < UNKNOWN_PATIENCE:
+        ended = QueryState.ENDED in states
+        patient = _silence(operation) < UNKNOWN_PATIENCE
+        if QueryState.UNKNOWN in states and not ended and patient:
+            return False
+        if operation.cancel_requested:
+            self._end(operation, Status.CANCELLED, None)
+            return True
+        if not states and operation.status is Status.QUEUED:
+            if _silence(operation) <= START_PATIENCE:
+                return False
+            self._call(operation_id, operation.job, operation.subject)
+            return True
+        if not ended and states != {QueryState.UNKNOWN}:
+            # Nobody can tell: its query is not kept, or what is kept is a call that returned
+            # because it found another at work. The page shows it as quiet.
             return False
         reason = next((message for _, message in answers if message), "")
-        if states == {QueryState.UNKNOWN}:
-            reason = f"Snowflake does not know its query {query_ids[0]}."
-        events.end(
-            account.execute,
-            operation_id,
-            Status.CANCELLED if operation.cancel_requested else Status.FAILED,
-            Progress(
-                operation.current_step,
-                operation.total_steps,
-                operation.failed_steps,
-                operation.step_description,
-            ),
-            None
-            if operation.cancel_requested
-            else f"The procedure ended without a word. {reason}".strip(),
-        )
+        if not ended:
+            reason = f"Snowflake does not know its query {query_ids[0][:40]}."
+        self._end(operation, Status.FAILED, f"The procedure ended without a word. {reason}".strip())
         return True
+
+    def _end(self, operation: Operation, status: Status, error: str | None) -> None:
+        progress = Progress(
+            operation.current_step,
+            operation.total_steps,
+            operation.failed_steps,
+            operation.step_description,
+        )
+        events.end(self._instance.execute, operation.operation_id, status, progress, error)
 
     def _with_sign(self, operation: Operation) -> Operation:
         """Count the warehouse's word that the procedure runs as a sign of life."""
-        if operation.operation_id in self._alive and operation.status is Status.IN_PROGRESS:
+        _, alive = self._checked.get(operation.operation_id, (0.0, False))
+        if alive and operation.status is Status.IN_PROGRESS:
             return replace(operation, heartbeat_at=operation.read_at)
         return operation
 

@@ -76,7 +76,9 @@ _KEEP_QUERY = """
 INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, QUERY_ID) SELECT ?, SYSDATE(), ?
 """
 _QUERIES = """
-SELECT QUERY_ID FROM OPERATION_EVENTS WHERE OPERATION_ID = ? AND QUERY_ID IS NOT NULL
+SELECT OPERATION_ID, QUERY_ID FROM OPERATION_EVENTS
+WHERE QUERY_ID IS NOT NULL AND OPERATION_ID IN
+    (SELECT VALUE::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))))
 """
 _CLAIM = """
 INSERT INTO OPERATION_EVENTS
@@ -152,9 +154,12 @@ def keep_query(execute: Execute, operation_id: str, query_id: str) -> None:
     execute(_KEEP_QUERY, (operation_id, query_id))
 
 
-def queries(execute: Execute, operation_id: str) -> list[str]:
-    """Return the ids of the queries that were to run the operation: one, but for bad luck."""
-    return [str(row["query_id"]) for row in execute(_QUERIES, (operation_id,))]
+def queries(execute: Execute, operation_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the ids of the queries that were to run each operation: one, but for bad luck."""
+    found: dict[str, list[str]] = {name: [] for name in operation_ids}
+    for row in execute(_QUERIES, (json.dumps(list(operation_ids)),)):
+        found.setdefault(row["operation_id"], []).append(str(row["query_id"]))
+    return found
 
 
 def end(
@@ -172,7 +177,12 @@ def end(
 
 
 def begin(execute: Execute, operation_id: str) -> bool:
-    """Claim an operation for this call; return False if it has ended, or another call has it."""
+    """Claim an operation for this call; return False if it has ended, or another call has it.
+
+    Almost always one call of several gets it, and never a later one after an earlier one. Two that
+    claim at the same moment may both get it: which is first goes by the times of the statements,
+    and the one with the earlier time may be the later one to commit, after the other has looked.
+    """
     claim = uuid.uuid4().hex
     if not _inserted(execute(_CLAIM, (operation_id, claim, operation_id))):
         return False
@@ -204,7 +214,8 @@ class OperationWriter:
         """Append how far it is; return whether somebody asked to cancel.
 
         A job whose steps are slow has every one of them written. One that runs through thousands
-        of quick steps has one a second written: the table must not grow by each of them.
+        of quick steps has one a second written: the table must not grow by each of them. What was
+        left out is written by the next step, or when the job next asks for `report.cancelled`.
         """
         now = self._clock()
         self._room = min(self._room + (now - self._filled_at) / REFILL, BURST)

@@ -70,6 +70,12 @@ def load_transcripts(execute: Callable[[str, Sequence[Any]], list[dict[str, Any]
 
 
 if __name__ == "__main__":
-    from progress.account import Account, configured_options
+    import sys
 
-    load_transcripts(Account(configured_options()).execute)
+    from progress.account import Account, configured_options
+    from progress.errors import BackendError
+
+    try:
+        load_transcripts(Account(configured_options()).execute)
+    except BackendError as error:
+        sys.exit(f"The transcripts could not be loaded: {error}")

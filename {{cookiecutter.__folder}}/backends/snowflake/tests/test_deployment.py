@@ -6,18 +6,21 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlglot
+from sqlglot import expressions
 
 import procedures
 from dev import verify_account
 from progress.settings import ROOT
 
 CLI = "snowflake-cli==3.30.*"
-DEPLOYED = ["procedures.py", "jobs.py", "settings.toml", "snowflake.yml", "requirements.txt"]
+CONFIGURED = ["snowflake.yml", "requirements.txt"]
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +55,23 @@ def snow(tool: list[str], project: Path) -> Snow:
     return run
 
 
+def artifacts(entity: str) -> list[str]:
+    """Return the files and folders that snowflake.yml names for a procedure or an app."""
+    text = (ROOT / "snowflake.yml").read_text("utf-8")
+    block = re.split(r"^  (\w+):$", text, flags=re.MULTILINE)
+    (own,) = [block[i + 1] for i in range(1, len(block), 2) if block[i] == entity]
+    return re.findall(r"^      - ([\w./]+)$", own, flags=re.MULTILINE)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of what is deployed."""
-    for name in DEPLOYED:
-        shutil.copy(ROOT / name, tmp_path)
-    for folder in ("progress", "samples"):
-        shutil.copytree(
-            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    """A copy of what is deployed for the procedure, and nothing else."""
+    for name in CONFIGURED + artifacts("run_operation"):
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "home").mkdir()
     return tmp_path
 
@@ -92,8 +103,9 @@ def test_the_procedure_finds_its_files_as_snowflake_lays_them(
 ) -> None:
     imported = tmp_path / "imported"
     imported.mkdir()
-    for name in ("procedures.py", "jobs.py"):
-        shutil.copy(project / name, imported)
+    for name in artifacts("run_operation"):
+        if (project / name).is_file():
+            shutil.copy(project / name, imported)
     for folder in ("progress", "samples"):
         if with_folder:
             shutil.make_archive(str(imported / folder), "zip", project, folder)
@@ -107,6 +119,7 @@ def test_the_procedure_finds_its_files_as_snowflake_lays_them(
         "sys.path.insert(0, folder)\n"
         "import procedures; procedures.unpack(); procedures.unpack()\n"
         "import jobs; from progress.events import begin; print(len(jobs.subjects()), *jobs.JOBS)\n"
+        "from progress.settings import load_settings; load_settings()\n"
     )
     ended = subprocess.run(
         [sys.executable, "-X", f"snowflake_import_directory={imported}", "-c", script],
@@ -129,11 +142,32 @@ def test_the_procedure_needs_no_streamlit() -> None:
 
 
 def test_everything_that_the_app_imports_is_deployed_with_it() -> None:
-    lines = (ROOT / "snowflake.yml").read_text("utf-8").split("  app:")[1].splitlines()
-    artifacts = {line.strip()[2:] for line in lines if line.strip().startswith("- ")}
-    assert {"streamlit_app.py", "settings.toml", "jobs.py", "pyproject.toml"} <= artifacts
-    assert {"progress", "samples", "views"} <= artifacts
-    assert all((ROOT / artifact).exists() for artifact in artifacts)
+    named = set(artifacts("app"))
+    assert {"streamlit_app.py", "settings.toml", "jobs.py", "pyproject.toml"} <= named
+    assert {"progress", "samples", "views"} <= named
+    assert all((ROOT / artifact).exists() for artifact in named)
+
+
+# What sqlglot does not know is told apart by its first words only.
+UNKNOWN_TO_SQLGLOT = (
+    "CREATE ROLE IF NOT EXISTS ",
+    "CREATE COMPUTE POOL IF NOT EXISTS ",
+    "GRANT ROLE ",
+    "GRANT DATABASE ROLE SNOWFLAKE.",
+    "GRANT USAGE ON FUTURE PROCEDURES IN SCHEMA ",
+    "GRANT USAGE ON COMPUTE POOL ",
+)
+
+
+def test_every_statement_of_the_schema_can_be_read() -> None:
+    text = (ROOT / "schema.sql").read_text("utf-8")
+    statements = sqlglot.parse(text, dialect="snowflake")
+    assert len(statements) > 20
+    for statement in statements:
+        assert statement is not None
+        if isinstance(statement, expressions.Command):
+            said = statement.sql(dialect="snowflake", comments=False)
+            assert said.startswith(UNKNOWN_TO_SQLGLOT), said
 
 
 def test_the_procedure_is_the_same_everywhere() -> None:
@@ -151,30 +185,51 @@ def test_the_procedure_is_the_same_everywhere() -> None:
 
 
 class Recorder:
-    """An account that keeps what it is told."""
+    """An account that keeps what it is told, and in which schema."""
 
     def __init__(self) -> None:
-        self.statements: list[str] = []
+        self.told: list[tuple[str, str]] = []
+
+    def connect(self, options: Mapping[str, Any]) -> "Session":
+        return Session(options["schema"], self.told)
+
+
+@dataclass
+class Session:
+    schema: str
+    told: list[tuple[str, str]]
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        self.statements.append(statement)
+        self.told.append((self.schema, statement))
         return [{"version": "9.0", "role": "R", "warehouse": "W", "database": "D", "account": "A"}]
+
+    def close(self) -> None:
+        self.told.append((self.schema, "closed"))
 
 
 def test_the_verification_deploys_into_a_schema_of_its_own_and_drops_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorder = Recorder()
-    monkeypatch.setattr(verify_account, "run_suite", lambda options: 0)
-    assert verify_account.verify(recorder, {"account": "a", "schema": "APP"}) == 0
+    suites: list[Mapping[str, Any]] = []
+
+    def run_suite(options: Mapping[str, Any]) -> int:
+        suites.append(options)
+        return 0
+
+    monkeypatch.setattr(verify_account, "run_suite", run_suite)
+    assert verify_account.verify(recorder.connect, {"account": "a", "schema": "APP"}) == 0
     schema = verify_account.SCHEMA
-    said = recorder.statements
-    assert said[0].startswith("SELECT")
-    assert any(statement.startswith(f"CREATE SCHEMA {schema}") for statement in said)
-    assert any(statement.startswith("PUT 'file://") for statement in said)
-    (procedure,) = [s for s in said if "PROCEDURE RUN_OPERATION" in s]
+    assert suites == [{"account": "a", "schema": schema}]
+    outside = [statement for name, statement in recorder.told if name == "APP"]
+    assert outside[0].startswith("SELECT")
+    assert outside[1:] == [f"CREATE SCHEMA {schema}", f"DROP SCHEMA {schema}", "closed"]
+    inside = [statement for name, statement in recorder.told if name == schema]
+    assert any(statement.startswith("CREATE TABLE") for statement in inside)
+    assert any(statement.startswith("PUT 'file://") for statement in inside)
+    (procedure,) = [s for s in inside if "PROCEDURE RUN_OPERATION" in s]
     assert "HANDLER = 'tests.procedure.run_operation'" in procedure
-    assert said[-1] == f"DROP SCHEMA {schema}"
+    assert inside[-1] == "closed"
     assert "The conformance suite passed." in capsys.readouterr().out
 
 

@@ -1,22 +1,32 @@
 """What only Snowflake can get wrong, on a stand-in of this module's own that the tests stop."""
 
 import json
+import re
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import streamlit as st
+from snowflake import connector
+from snowflake.snowpark.exceptions import SnowparkSQLException
+from streamlit.testing.v1 import AppTest
 
+import procedures
 from dev.stand_in import SnowflakeServer
-from progress import account, backend, events
+from progress import account, backend, events, live, reporter
 from progress.account import Account, QueryState, configured_options
 from progress.backend import ProgressConnection
 from progress.errors import BackendRejected, BackendUnavailable
 from progress.operation import Operation, Status, new_operation_id
 from progress.reporter import OperationLost, Progress
+from progress.settings import ROOT
 from samples.cortex import BATCH
 from tests.conftest import wait_for_end, wait_until
 from tests.jobs import STEPS
@@ -49,7 +59,7 @@ def operations(database: Account, server: SnowflakeServer) -> Iterator[ProgressC
     opened.reset()
 
 
-def start(operations: ProgressConnection, job: str, subject: str = "slow") -> str:
+def start(operations: ProgressConnection, job: str, subject: str = "steady") -> str:
     operation_id = new_operation_id()
     operations.start(operation_id, job, subject, OWNER)
     return operation_id
@@ -76,6 +86,10 @@ def begun(database: Account, query_id: str | None = None) -> str:
     return operation_id
 
 
+def queries(database: Account, operation_id: str) -> list[str]:
+    return events.queries(database.execute, [operation_id])[operation_id]
+
+
 def new_query_id() -> str:
     return "01b2c3d4-0000-0000-0000-" + new_operation_id()[:12]
 
@@ -87,13 +101,13 @@ def test_the_query_is_kept_with_the_operation_for_every_session(
     operations: ProgressConnection, database: Account
 ) -> None:
     operation_id = start(operations, "succeed", "fast")
-    (query_id,) = events.queries(database.execute, operation_id)
+    (query_id,) = queries(database, operation_id)
     wait_for_end(operations, operation_id)
     deadline = time.monotonic() + 10
     while database.query_state(query_id)[0] is QueryState.ALIVE:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert database.query_state(query_id) == (QueryState.ENDED, "")
+    assert database.query_state(query_id) == (QueryState.SUCCEEDED, "")
 
 
 def test_a_start_that_broke_before_the_call_is_completed_by_the_next_try(
@@ -110,24 +124,24 @@ def test_an_operation_that_was_never_called_is_called_by_who_reads_it(
 ) -> None:
     operation_id = queued(database)
     assert operations.read([operation_id])[operation_id].status is Status.QUEUED
-    assert events.queries(database.execute, operation_id) == []
+    assert queries(database, operation_id) == []
     monkeypatch.setattr(backend, "START_PATIENCE", 0.1)
-    monkeypatch.setattr(backend, "SILENCE_BEFORE_CHECK", 0.1)
+    monkeypatch.setattr(backend, "CHECK_INTERVAL", 0.1)
     assert wait_for_end(operations, operation_id).status is Status.COMPLETED
 
 
 def test_an_operation_that_is_called_twice_runs_once(
     operations: ProgressConnection, database: Account
 ) -> None:
-    operation_id = queued(database, subject="slow")
+    operation_id = queued(database, subject="steady")
     calls = [
-        database.execute_async(backend.CALL, (operation_id, "succeed", "slow")) for _ in range(3)
+        database.execute_async(backend.CALL, (operation_id, "succeed", "steady")) for _ in range(3)
     ]
     operation = wait_for_end(operations, operation_id)
     assert operation.status is Status.COMPLETED
     (row,) = database.execute(
         "SELECT COUNT(*) AS EVENTS FROM OPERATION_EVENTS"
-        " WHERE OPERATION_ID = ? AND STEP_DESCRIPTION = 'Step number 6 of `slow`'",
+        " WHERE OPERATION_ID = ? AND STEP_DESCRIPTION = 'Step number 6 of `steady`'",
         (operation_id,),
     )
     assert row == {"events": 2}, "the step, and the end"
@@ -151,6 +165,57 @@ def test_of_two_claims_at_the_same_moment_the_first_runs(database: Account) -> N
     assert not events.begin(execute, operation_id)
 
 
+def test_a_call_that_comes_later_leaves_no_claim(database: Account) -> None:
+    operation_id = begun(database)
+    assert not events.begin(database.execute, operation_id)
+    (row,) = database.execute(
+        "SELECT COUNT(CLAIM) AS CLAIMS FROM OPERATION_EVENTS WHERE OPERATION_ID = ?",
+        (operation_id,),
+    )
+    assert row == {"claims": 1}
+
+
+@dataclass
+class Session:
+    """A procedure's session, of which some statements fail once."""
+
+    account: Account
+    failing: list[str]
+
+    def sql(self, statement: str, params: list[Any]) -> "Session":
+        self.statement, self.params = statement, params
+        return self
+
+    def collect(self) -> list["Row"]:
+        if self.statement in self.failing:
+            self.failing.remove(self.statement)
+            raise SnowparkSQLException("000625: too many wait\nfor the lock", error_code="1304")
+        return [Row(row) for row in self.account.execute(self.statement, self.params)]
+
+
+@dataclass
+class Row:
+    values: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name.upper(): value for name, value in self.values.items()}
+
+
+@pytest.mark.parametrize("failing", [events._PROGRESS, events._END])
+def test_a_write_that_fails_once_does_not_end_the_job(
+    database: Account, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    monkeypatch.setattr(reporter, "FINISH_DELAYS", (0.1,))
+    operation_id = queued(database)
+    session = Session(database, [failing])
+    answer = procedures.run_operation(cast(Any, session), operation_id, "succeed", "fast")
+    assert answer == "completed"
+    assert session.failing == []
+    operation = events.read(database.execute, [operation_id])[operation_id]
+    assert (operation.status, operation.current_step) == (Status.COMPLETED, STEPS)
+
+
 def test_a_procedure_that_cannot_be_called_fails_the_operation_with_the_reason(
     operations: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +234,7 @@ def test_a_killed_procedure_is_failed_with_the_message_of_snowflake(
 ) -> None:
     operation_id = start(operations, "endless")
     wait_for_step(operations, operation_id, 1)
-    (query_id,) = events.queries(database.execute, operation_id)
+    (query_id,) = queries(database, operation_id)
     # As an administrator would, in Snowsight: nobody asked for it on the page.
     database.execute(backend.CANCEL_QUERY, (query_id,))
     operation = wait_for_end(operations, operation_id)
@@ -182,7 +247,7 @@ def test_a_killed_procedure_is_failed_with_the_message_of_snowflake(
 def test_a_query_that_snowflake_does_not_know_is_not_asked_about_for_ever(
     operations: ProgressConnection, database: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "SILENCE_BEFORE_CHECK", 0.0)
+    monkeypatch.setattr(backend, "CHECK_INTERVAL", 0.0)
     operation_id = begun(database)
     assert operations.read([operation_id])[operation_id].status is Status.IN_PROGRESS
     monkeypatch.setattr(backend, "UNKNOWN_PATIENCE", 0.0)
@@ -192,10 +257,105 @@ def test_a_query_that_snowflake_does_not_know_is_not_asked_about_for_ever(
     assert operation.error.startswith(f"{WORD} Snowflake does not know its query 01b2c3d4-")
 
 
+ALIVE, ENDED, SUCCEEDED, UNKNOWN = QueryState
+
+
+@pytest.mark.parametrize(
+    ("states", "status", "cancelled"),
+    [
+        ([SUCCEEDED, ALIVE], Status.IN_PROGRESS, Status.IN_PROGRESS),
+        ([ALIVE, ENDED], Status.IN_PROGRESS, Status.IN_PROGRESS),
+        # The query that runs was not kept, or cannot be seen: the one kept found it at work.
+        ([SUCCEEDED], Status.IN_PROGRESS, Status.CANCELLED),
+        ([UNKNOWN, SUCCEEDED], Status.IN_PROGRESS, Status.CANCELLED),
+        ([SUCCEEDED, ENDED], Status.FAILED, Status.CANCELLED),
+        ([UNKNOWN, ENDED], Status.FAILED, Status.CANCELLED),
+        ([UNKNOWN, UNKNOWN], Status.FAILED, Status.CANCELLED),
+    ],
+)
+def test_what_several_calls_of_one_operation_say(
+    operations: ProgressConnection,
+    database: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    states: list[QueryState],
+    status: Status,
+    cancelled: Status,
+) -> None:
+    monkeypatch.setattr(backend, "CHECK_INTERVAL", 0.0)
+    monkeypatch.setattr(backend, "UNKNOWN_PATIENCE", 0.0)
+    operation_id = begun(database)
+    said = {new_query_id(): state for state in states}
+    database.execute("DELETE FROM OPERATION_EVENTS WHERE QUERY_ID IS NOT NULL")
+    for query_id in said:
+        events.keep_query(database.execute, operation_id, query_id)
+    monkeypatch.setattr(Account, "query_state", lambda self, name: (said[name], ""))
+    for _ in range(2):
+        assert operations.read([operation_id])[operation_id].status is status
+    if not status.is_terminal:
+        operations.cancel(operation_id)
+        assert operations.read([operation_id])[operation_id].status is cancelled
+
+
+def test_an_operation_whose_query_was_not_kept_is_shown_as_it_is_and_not_called_again(
+    operations: ProgressConnection, database: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "START_PATIENCE", 0.0)
+    monkeypatch.setattr(backend, "_silence", lambda operation: 61.0)
+    operation_id = queued(database)
+    assert events.begin(database.execute, operation_id)
+    time.sleep(0.2)
+    said: list[str] = []
+    execute = Account.execute
+
+    def counted(self: Account, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        said.append(statement)
+        return execute(self, statement, parameters)
+
+    monkeypatch.setattr(Account, "execute", counted)
+    monkeypatch.setattr(backend, "CHECK_INTERVAL", 60.0)
+    monkeypatch.setattr(Account, "execute_async", lambda *rest: pytest.fail("it was called"))
+    for _ in range(3):
+        operation = operations.read([operation_id])[operation_id]
+        assert operation.status is Status.IN_PROGRESS
+        assert operation.silence > 0.1
+    assert said == [events._READ, events._QUERIES, events._READ, events._READ]
+    operations.cancel(operation_id)
+    assert operations.read([operation_id])[operation_id].status is Status.CANCELLED
+
+
+def test_one_operation_that_cannot_be_looked_after_does_not_hide_the_others(
+    operations: ProgressConnection,
+    database: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(backend, "CHECK_INTERVAL", 0.0)
+    monkeypatch.setattr(backend, "UNKNOWN_PATIENCE", 0.0)
+    bad, good = new_query_id(), new_query_id()
+    ids = [begun(database, query_id) for query_id in (bad, good)]
+
+    def query_state(self: Account, query_id: str) -> tuple[QueryState, str]:
+        if query_id == bad:
+            raise BackendUnavailable("no route")
+        return QueryState.ENDED, "killed"
+
+    monkeypatch.setattr(Account, "query_state", query_state)
+    found = operations.read(ids)
+    assert [found[name].status for name in ids] == [Status.IN_PROGRESS, Status.FAILED]
+    assert f"Operation {ids[0]} could not be looked after: no route" in caplog.text
+
+
+@pytest.mark.parametrize("query_id", ["", "x", "../../../session", "ü" * 36, "'; DROP", "0" * 5000])
+def test_a_query_id_that_is_none_is_not_asked_about(database: Account, query_id: str) -> None:
+    began = time.monotonic()
+    assert database.query_state(query_id) == (QueryState.UNKNOWN, "")
+    assert time.monotonic() - began < 1
+
+
 def test_a_silent_procedure_that_runs_is_neither_failed_nor_quiet(
     operations: ProgressConnection, database: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "SILENCE_BEFORE_CHECK", 0.2)
+    monkeypatch.setattr(backend, "CHECK_INTERVAL", 0.2)
     monkeypatch.setattr(Account, "query_state", lambda self, query_id: (QueryState.ALIVE, ""))
     operation_id = begun(database)
     time.sleep(0.5)
@@ -225,7 +385,7 @@ def test_a_poll_is_one_statement(
     monkeypatch.setattr(Account, "execute", counted)
     monkeypatch.setattr(Account, "query_state", counted_state)
     for _ in range(4):
-        operations._alive.clear()
+        operations._checked.clear()
         found = operations.read(ids)
     assert {operation.status for operation in found.values()} == {Status.IN_PROGRESS}
     assert len(statements) == 4
@@ -246,7 +406,7 @@ def test_cancel_ends_a_job_in_the_middle_of_a_step(
     operation = operations.read([operation_id])[operation_id]
     assert (operation.status, operation.error) == (Status.CANCELLED, None)
     assert operation.cancel_requested
-    (query_id,) = events.queries(database.execute, operation_id)
+    (query_id,) = queries(database, operation_id)
     assert database.query_state(query_id) == (QueryState.ENDED, "SQL execution canceled")
 
 
@@ -268,7 +428,7 @@ def test_cancel_of_an_operation_that_was_never_called_ends_it(
     operations.cancel(operation_id)
     assert operations.read([operation_id])[operation_id].status is Status.CANCELLED
     operations.start(operation_id, "succeed", "fast", OWNER)
-    assert events.queries(database.execute, operation_id) == []
+    assert queries(database, operation_id) == []
 
 
 # --- events --------------------------------------------------------------------------------
@@ -461,7 +621,7 @@ def test_a_session_that_has_run_out_is_renewed_without_a_word(
     ("wrong", "said"),
     [
         ({"password": "geheim"}, "Incorrect username or password was specified."),
-        ({"account": "wrong"}, "404 Not Found"),
+        ({"account": "wrong"}, "No such account: check `account`."),
         ({"private_key_file": "/no/such/geheim.p8"}, "The options of the connection are of no use"),
         ({"port": "geheim"}, "The options of the connection are of no use"),
     ],
@@ -482,10 +642,36 @@ def test_a_wrong_login_is_one_line_without_secrets_and_is_not_tried_again(
     logins: list[object] = []
     monkeypatch.setattr(account, "_connect", logins.append)
     for _ in range(3):
-        with pytest.raises(BackendRejected):
+        with pytest.raises(BackendRejected, match=re.escape(said)) as again:
             refused.recent(1, "")
+        assert again.value is not caught.value, "its traceback would grow with every raise"
     assert logins == [], "Snowflake locks a user whose logins fail"
     refused.reset()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"password": "geheim"}, "Incorrect username or password was specified."),
+        ({"account": "wrong"}, "No such account: check `account`."),
+    ],
+)
+def test_a_wrong_login_is_one_clear_line_on_the_pages(
+    server: SnowflakeServer, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setenv("PROGRESS_CONNECTION", json.dumps(server.options | wrong))
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    live.backend().reset()
+    run = AppTest.from_file(str(ROOT / "views" / "run.py"), default_timeout=30).run()
+    run.button(key="start").click().run()
+    board = AppTest.from_file(str(ROOT / "views" / "board.py"), default_timeout=30).run()
+    for page in (run, board):
+        assert not page.exception
+        (line,) = [element.value for element in page.text if said in element.value]
+        assert line.endswith("in .streamlit/secrets.toml, then restart.")
+        assert "\n" not in line
+    live.backend().reset()
+    st.cache_resource.clear()
 
 
 def test_nobody_there_is_one_line_soon(server: SnowflakeServer) -> None:
@@ -494,6 +680,59 @@ def test_nobody_there_is_one_line_soon(server: SnowflakeServer) -> None:
     with pytest.raises(BackendUnavailable, match=r"^Snowflake cannot be reached"):
         away.read(["a"])
     assert time.monotonic() - began < 15
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Passes the login to the stand-in, and answers statements with an HTTP error."""
+
+    stand_in = ""
+    status = 404
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if "login-request" in self.path:
+            request = urllib.request.Request(self.stand_in + self.path, body, dict(self.headers))
+            with urllib.request.urlopen(request) as answer:
+                status, body = answer.status, answer.read()
+        else:
+            status, body = self.status, b"<html>"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_an_http_error_in_the_place_of_an_answer_is_one_line_and_a_new_login(
+    server: SnowflakeServer, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(Refusing, "status", status)
+    monkeypatch.setattr(Refusing, "stand_in", f"http://127.0.0.1:{server.options['port']}")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        refused = Account(server.options | {"port": gateway.server_port})
+        for act in (refused.execute, refused.execute_async):
+            with pytest.raises(BackendUnavailable, match=r"^Snowflake cannot be reached: no p"):
+                act("SELECT 1")
+            assert refused._connection is None
+        gateway.shutdown()
+
+
+@pytest.mark.parametrize("number", [604, 625, 630])
+def test_what_took_too_long_is_worth_another_try(number: int) -> None:
+    error = account._named(connector.ProgrammingError(msg="canceled", errno=number))
+    assert isinstance(error, BackendUnavailable)
+
+
+def test_the_connector_is_as_patient_as_the_statement_may_be_long(
+    server: SnowflakeServer,
+) -> None:
+    patient = Account(server.options, timeout=300)
+    assert (patient._opened().network_timeout or 0) > 300
+    patient.close()
 
 
 @pytest.mark.parametrize(

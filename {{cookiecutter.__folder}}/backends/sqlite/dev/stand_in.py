@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 @contextmanager
-def stand_in(folder: Path) -> Iterator[dict[str, str]]:
-    """Provide a backend that keeps its data in `folder`.
+def stand_in(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
+    """Provide a backend that keeps its data in `folder`, as it does `always`.
 
     Yields:
         The environment variables that lead the app, and the jobs that it starts, to it.

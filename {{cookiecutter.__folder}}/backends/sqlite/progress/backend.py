@@ -17,15 +17,15 @@ class ProgressConnection(BaseConnection[OperationStore]):
     """Starts operations and reads how far they are. Open it with
     `st.connection("progress", type=ProgressConnection)`.
 
-    The file is `path` under `[connections.progress]` in .streamlit/secrets.toml, or the variable
-    PROGRESS_DATABASE, or .local/progress.db. Safe to share between threads.
+    The file is the variable PROGRESS_DATABASE, or `path` under `[connections.progress]` in
+    .streamlit/secrets.toml, or .local/progress.db. Safe to share between threads.
     """
 
     def _connect(self, **kwargs: Any) -> OperationStore:
         path = (
             kwargs.get("path")
-            or self._secrets.get("path")
             or os.environ.get("PROGRESS_DATABASE")
+            or self._secrets.get("path")
             or ".local/progress.db"
         )
         return OperationStore(ROOT / Path(path))
