@@ -2,8 +2,13 @@
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 BACKEND ?= sqlite
 DEMO := demo-$(BACKEND)
+BACKENDS = $(shell python3 -c 'import json; print(*json.load(open("cookiecutter.json"))["progress_backend"])')
+# What `make bench` measures: how many viewers, and how many seconds for each row.
+VIEWERS ?= 1 20 60 120 200
+SECONDS_EACH ?= 10
+export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test lint bench screenshots
+.PHONY: help demo bake test lint bench bench-one screenshots
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,7 +20,7 @@ bake: $(UV)
 	@# What tools left in the template's folder would be baked, too.
 	@git clean -fdXq -- '{{cookiecutter.__folder}}' 2>/dev/null || true
 	@$(UV) run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \
-		--output-dir build project_slug=$(DEMO) progress_backend=$(BACKEND)
+		--output-dir build project_slug=$(DEMO) progress_backend=$(BACKEND) $(ANSWERS)
 
 test: $(UV) lint ## run every test, those of the baked projects and of the browser included
 	PYTHONDONTWRITEBYTECODE=1 $(UV) run python "{{cookiecutter.__folder}}/dev/browser.py"
@@ -24,10 +29,23 @@ test: $(UV) lint ## run every test, those of the baked projects and of the brows
 lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
 	$(UV) run ruff check hooks tests docs benchmarks
 	$(UV) run ruff format --check hooks tests docs benchmarks
-	$(UV) run mypy hooks tests docs
+	$(UV) run mypy hooks tests docs benchmarks/start.py benchmarks/report.py
 
-bench: bake ## measure what a poll costs, against a bare lookup (BACKEND=postgres ...)
+bench: $(UV) ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS_EACH=5 BACKENDS=sqlite)
+	@rm -rf build/bench && mkdir -p build/bench
+	@for backend in $(BACKENDS); do \
+		$(MAKE) --no-print-directory bench-one BACKEND=$$backend ANSWERS=poll_interval=0.5s || exit 1; \
+	done
+	@# A shortened run is printed, not written down.
+	@$(UV) run python benchmarks/report.py $(if $(filter command environment,\
+		$(origin VIEWERS) $(origin SECONDS_EACH) $(origin BACKENDS)),,--write)
+
+bench-one: bake
+	@echo; echo "$(BACKEND):"
+	@$(UV) run python benchmarks/start.py $(BACKEND) build/bench/start-$(BACKEND).json
 	@$(UV) run --quiet --directory build/$(DEMO) python $(CURDIR)/benchmarks/poll.py
+	@$(UV) run --quiet --directory build/$(DEMO) python $(CURDIR)/benchmarks/compare.py $(BACKEND) \
+		$(CURDIR)/build/bench/viewers-$(BACKEND).json
 
 screenshots: bake ## make the pictures of the docs
 	$(UV) run python docs/screenshots.py build/$(DEMO)

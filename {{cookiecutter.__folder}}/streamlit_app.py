@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from progress import heap
 from progress.settings import SettingsError, load_settings
 from progress.text import plain
 
@@ -16,6 +17,7 @@ if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth
     st.title(plain(settings.title))
     st.button("Log in", icon=":material/login:", on_click=st.login)
     st.stop()
+heap.settle_soon()
 st.navigation(
     [
         st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True),

@@ -27,6 +27,7 @@ _PAUSED = "paused"
 _CANCELLING = "cancelling"
 _PROBLEM = "problem"
 _UNSURE = "unsure_start"
+_OWNER = "owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def owner() -> str:
 
     An operation of another owner reads as unknown: an id in a URL is no permission.
     """
-    return str(st.user.get("email") or st.user.get("sub") or "")
+    user = st.user.to_dict()  # once: Streamlit looks for a secrets file at every look at st.user
+    return str(user.get("email") or user.get("sub") or "")
 
 
 def watching() -> str | None:
@@ -138,6 +140,7 @@ def follow_url() -> None:
     and an empty session; a page change comes with the session and an empty URL.
     """
     st.session_state[_TOUCHED] = time.monotonic()
+    st.session_state[_OWNER] = owner()
     asked = st.query_params.get("operation")
     ended = outcome()
     current = watching() or (ended.operation_id if ended else None)
@@ -174,7 +177,8 @@ def live_progress() -> None:
         st.rerun(scope="app")
     snapshot = poller().read(operation_id)
     operation = snapshot.operation
-    if operation is not None and operation.owner != owner():
+    # As of the last full run, which every change of login brings: owner() is a sixth of a tick.
+    if operation is not None and operation.owner != st.session_state[_OWNER]:
         operation = None
     if operation is not None:
         st.session_state.pop(_UNSURE, None)

@@ -1,0 +1,47 @@
+"""The backend's side of a measurement, in a process of its own: the stand-in and its operations.
+
+Usage: python host.py FOLDER OPERATIONS PAST   (in a project's folder)
+
+Prints one line of JSON, the variables for the app and the ids, when every operation has begun. When
+its standard input ends, it waits for the operations to end, too: each needs its store for that.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, os.getcwd())
+
+from dev.stand_in import stand_in
+from poll import fill
+from progress.backend import ProgressConnection
+from progress.operation import new_operation_id
+
+
+def main() -> None:
+    """Provide until told to stop."""
+    folder, operations, past = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    os.environ["WORKER_CONCURRENCY"] = str(operations // 3 + 1)  # the stand-in has three workers
+    with stand_in(folder) as variables:
+        os.environ |= variables
+        connection = ProgressConnection("progress")
+        ids = [new_operation_id() for _ in range(operations)]
+        for operation_id in ids:
+            connection.start(operation_id, "clock", "time", "")
+        while not all(found.started_at for found in connection.read(ids).values()):
+            time.sleep(0.1)
+        if past:
+            fill(variables, past)
+        print(json.dumps({"variables": variables, "ids": ids}), flush=True)
+        sys.stdin.read()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not all(
+            found.status.is_terminal for found in connection.read(ids).values()
+        ):
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()
