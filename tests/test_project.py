@@ -43,6 +43,14 @@ def test_make(project: BakedProject, target: str) -> None:
     assert result.returncode == 0
 
 
+@pytest.mark.parametrize("backend", ["api"])
+def test_make_test_prefect(project: BakedProject) -> None:
+    result = project.run(*MAKE, "test-prefect")
+    print(result.stdout[-6000:], result.stderr[-3000:])
+    assert result.returncode == 0
+    assert "skipped" not in result.stdout
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as listener:
