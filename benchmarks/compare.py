@@ -152,6 +152,8 @@ async def watch(
         took, cpu, load, runs, reads = (
             now - then for now, then in zip(readings(folder, pid), before, strict=True)
         )
+        # A tick that is not answered by now takes at least as long as it has been waiting.
+        figures.ticks += [age for page in pages for age in page.unanswered()]
         row: Row = {
             "app": app,
             "viewers": viewers,
