@@ -54,20 +54,19 @@ def host(folder: Path, operations: int, past: int) -> Iterator[dict[str, Any]]:
     }
     (folder / "clock").touch()
     command = [sys.executable, str(HERE / "host.py"), str(folder), str(operations), str(past)]
-    with subprocess.Popen(
-        command,
-        env=os.environ | variables,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
+    with (
+        (folder / "host.log").open("w") as log,
+        subprocess.Popen(
+            command, env=os.environ | variables, stdin=subprocess.PIPE, stdout=log, stderr=log
+        ) as process,
+    ):
         assert process.stdin is not None
-        for line in process.stdout:  # workers may speak first
-            if line.startswith("{"):
-                break
         try:
-            yield json.loads(line)
+            while not (folder / "host.json").exists():
+                if process.poll() is not None:
+                    raise SystemExit((folder / "host.log").read_text())
+                time.sleep(0.05)
+            yield json.loads((folder / "host.json").read_text())
         finally:
             (folder / "clock").unlink(missing_ok=True)
             process.stdin.close()
@@ -88,19 +87,19 @@ def server(app: str, folder: Path, variables: dict[str, str]) -> Iterator[int]:
     ):
         os.sched_setaffinity(process.pid, SERVER_CORE)
         try:
-            wait_for_server(process)
+            wait_for_server(process, folder / "server.log")
             yield process.pid
         finally:
             process.kill()
 
 
-def wait_for_server(process: subprocess.Popen[bytes]) -> None:
-    """Return when the server answers."""
+def wait_for_server(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the server answers; end with its log if it does not."""
     while process.poll() is None:
         with suppress(OSError), urllib.request.urlopen(f"{URL}/_stcore/health"):
             return
         time.sleep(0.05)
-    raise SystemExit("The server did not start.")
+    raise SystemExit(log.read_text())
 
 
 def processor_seconds(pid: int) -> float:
@@ -153,6 +152,8 @@ async def watch(
         took, cpu, load, runs, reads = (
             now - then for now, then in zip(readings(folder, pid), before, strict=True)
         )
+        # A tick that is not answered by now takes at least as long as it has been waiting.
+        figures.ticks += [age for page in pages for age in page.unanswered()]
         row: Row = {
             "app": app,
             "viewers": viewers,

@@ -2,8 +2,8 @@
 
 Usage: python host.py FOLDER OPERATIONS PAST   (in a project's folder)
 
-Prints one line of JSON, the variables for the app and the ids, when every operation has begun. When
-its standard input ends, it waits for the operations to end, too: each needs its store for that.
+It writes host.json, the variables for the app and the ids, when every operation has begun. When its
+standard input ends, it waits for the operations to end, too: each needs its store for that.
 """
 
 import json
@@ -34,7 +34,8 @@ def main() -> None:
             time.sleep(0.1)
         if past:
             fill(variables, past)
-        print(json.dumps({"variables": variables, "ids": ids}), flush=True)
+        (folder / "host.tmp").write_text(json.dumps({"variables": variables, "ids": ids}))
+        (folder / "host.tmp").rename(folder / "host.json")  # at once: somebody waits for it
         sys.stdin.read()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and not all(

@@ -94,7 +94,7 @@ def figures(viewers: dict[str, Any]) -> str:
                 row["viewers"],
                 row["cpu_per_tick_ms"],
                 f"{row['cpu_share']:.0%}",
-                f"{row['tick_p50_ms']} / {row['tick_p99_ms']}",
+                f"{row['tick_p50_ms'] or '-'} / {row['tick_p99_ms'] or '-'}",
                 row["reads_per_interval"],
                 round(row["memory_mb"]),
                 row["frames_after_end"],

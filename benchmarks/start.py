@@ -18,6 +18,7 @@ from pathlib import Path
 
 TEMPLATE = Path(__file__).resolve().parents[1]
 PORT = "8791"
+UV = os.environ.get("UV", "uv")  # uv says here where it is
 
 
 def timed(*command: str, cwd: Path, **variables: str) -> float:
@@ -37,7 +38,7 @@ def serve(project: Path, **variables: str) -> float:
     """Serve a project, as `make dev` does; return the seconds until the page is there."""
     began = time.perf_counter()
     with subprocess.Popen(
-        ["uv", "run", "--quiet", "python", "-m", "dev"],
+        [UV, "run", "--quiet", "python", "-m", "dev"],
         cwd=project,
         env=environment(PORT=PORT, **variables),
         stdout=subprocess.DEVNULL,
@@ -59,10 +60,10 @@ def megabytes(project: Path, folder: Path) -> float:
     """Download what production installs; return the megabytes of the wheels."""
     list_ = folder / "requirements.txt"
     timed(
-        *("uv", "export", "--quiet", "--no-dev", "--no-hashes", "--output-file", str(list_)),
+        *(UV, "export", "--quiet", "--no-dev", "--no-hashes", "--output-file", str(list_)),
         cwd=project,
     )
-    pip = ("uv", "run", "--quiet", "--with", "pip", "python", "-m", "pip", "download", "--no-deps")
+    pip = (UV, "run", "--quiet", "--with", "pip", "python", "-m", "pip", "download", "--no-deps")
     timed(*pip, "--dest", str(folder / "wheels"), "--requirement", str(list_), cwd=project)
     return sum(file.stat().st_size for file in (folder / "wheels").iterdir()) / 1e6
 

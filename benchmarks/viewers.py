@@ -65,6 +65,11 @@ class Viewer:
         """Whether a timer is left."""
         return bool(self._timers)
 
+    def unanswered(self) -> list[float]:
+        """Return the ages of the ticks that no run has answered yet, in seconds."""
+        now = time.perf_counter()
+        return [now - fired for fired in self._waiting + self._next_run]
+
     async def run(self) -> None:
         """Open the page and look at it until cancelled."""
         try:
