@@ -24,6 +24,7 @@ _WATCHED = "watched_operation"
 _OUTCOME = "outcome"
 _TOUCHED = "touched_at"
 _PAUSED = "paused"
+_PAGE = "page"
 _CANCELLING = "cancelling"
 _PROBLEM = "problem"
 _UNSURE = "unsure_start"
@@ -43,9 +44,13 @@ def backend() -> ProgressConnection:
 
 
 @st.cache_resource(show_spinner=False)
-def poller() -> Poller:
+def poller() -> Poller[Operation]:
     """Return the poller that all sessions share."""
-    return Poller(lambda ids: backend().read(ids), SETTINGS.poll_interval)
+    return Poller(
+        lambda ids: backend().read(ids),
+        SETTINGS.poll_interval,
+        is_final=lambda operation: operation.status.is_terminal,
+    )
 
 
 def owner() -> str:
@@ -126,9 +131,43 @@ def cancelling() -> bool:
     return bool(st.session_state.get(_CANCELLING))
 
 
+def touch(page: str) -> None:
+    """Note that somebody is at a page. Call it in every full run of a page that polls."""
+    if st.session_state.get(_PAGE) != page:
+        resume()
+    st.session_state[_PAGE] = page
+    st.session_state[_TOUCHED] = time.monotonic()
+
+
+def idle() -> bool:
+    """Return whether nobody touched this page for the idle budget. A tick that sees it pauses."""
+    touched: float = st.session_state[_TOUCHED]
+    return time.monotonic() - touched > SETTINGS.idle_budget
+
+
+def pause() -> None:
+    """Stop polling until somebody resumes. The next full run does not call the fragment."""
+    st.session_state[_PAUSED] = True
+
+
+def paused() -> bool:
+    """Return whether this page stopped polling because nobody touched it."""
+    return bool(st.session_state.get(_PAUSED))
+
+
 def resume() -> None:
     """Poll again after the idle budget. For the callback of a button."""
     st.session_state.pop(_PAUSED, None)
+
+
+def offer_resume(meanwhile: str) -> None:
+    """Say why the page stopped polling, and offer to go on; `meanwhile` is what it misses."""
+    st.info(
+        f"Nobody touched this page for {duration(SETTINGS.idle_budget)}, so it stopped asking."
+        f" {meanwhile}",
+        icon=":material/pause_circle:",
+    )
+    st.button("Resume", key="resume", on_click=resume)
 
 
 def follow_url() -> None:
@@ -137,7 +176,7 @@ def follow_url() -> None:
     A reload, a second tab, a restart of the server or another replica come with the id in the URL
     and an empty session; a page change comes with the session and an empty URL.
     """
-    st.session_state[_TOUCHED] = time.monotonic()
+    touch("run")
     asked = st.query_params.get("operation")
     ended = outcome()
     current = watching() or (ended.operation_id if ended else None)
@@ -155,11 +194,6 @@ def show_problem() -> None:
         st.text(reason)
 
 
-def paused() -> bool:
-    """Return whether this page stopped polling because nobody touched it."""
-    return bool(st.session_state.get(_PAUSED))
-
-
 @st.fragment(run_every=SETTINGS.poll_interval)
 def live_progress() -> None:
     """Show how far the watched operation is, at every tick, until it ends.
@@ -169,11 +203,11 @@ def live_progress() -> None:
     operation_id = watching()
     if operation_id is None:
         st.stop()  # A tick that was under way when the watch ended.
-    if time.monotonic() - st.session_state[_TOUCHED] > SETTINGS.idle_budget:
-        st.session_state[_PAUSED] = True
+    if idle():
+        pause()
         st.rerun(scope="app")
     snapshot = poller().read(operation_id)
-    operation = snapshot.operation
+    operation = snapshot.value
     if operation is not None and operation.owner != owner():
         operation = None
     if operation is not None:
@@ -185,7 +219,7 @@ def live_progress() -> None:
     _draw(snapshot, operation)
 
 
-def _draw(snapshot: Snapshot, operation: Operation | None) -> None:
+def _draw(snapshot: Snapshot[Operation], operation: Operation | None) -> None:
     if operation is None:
         st.progress(0.0, text="Waiting for the first news")
     else:

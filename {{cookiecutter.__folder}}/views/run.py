@@ -140,12 +140,7 @@ with st.container(horizontal=True):
 live.show_problem()
 
 if live.paused():
-    st.info(
-        f"Nobody touched this page for {duration(settings.idle_budget)}, so it stopped asking."
-        " The operation goes on without it.",
-        icon=":material/pause_circle:",
-    )
-    st.button("Resume", key="resume", on_click=live.resume)
+    live.offer_resume("The operation goes on without it.")
 elif busy:
     live.live_progress()
 elif (ended := live.outcome()) is not None:
