@@ -16,10 +16,14 @@ if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth
     st.title(plain(settings.title))
     st.button("Log in", icon=":material/login:", on_click=st.login)
     st.stop()
-st.navigation(
-    [
-        st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True),
-        st.Page("views/board.py", title="Board", icon=":material/view_list:"),
-    ],
-    position="top",
-).run()
+run = st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True)
+board = st.Page("views/board.py", title="Board", icon=":material/view_list:")
+page = st.navigation([run, board], position="top")
+if page is not run:
+    # Not at the top: it reads the settings, of which a bad value gets its message above.
+    from progress import live, watching
+
+    live.show_notices(page.url_path)
+    if watching.watched() and not live.paused():
+        live.live_notices()
+page.run()

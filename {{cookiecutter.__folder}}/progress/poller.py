@@ -4,7 +4,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -100,6 +100,15 @@ class Poller(Generic[Value]):
                 self._reading_since = None
         with self._lock:
             return watched.snapshot
+
+    def read_all(self, keys: Iterable[str]) -> dict[str, Snapshot[Value]]:
+        """Return what is known of several ids; those that are new all go into the same read."""
+        wanted = list(keys)
+        now = self._clock()
+        with self._lock:
+            for key in wanted:
+                self._watched.setdefault(key, _Watched(now, Snapshot())).asked_at = now
+        return {key: self.read(key) for key in wanted}
 
     @staticmethod
     def _meanwhile(snapshot: Snapshot[Value], seconds: float) -> Snapshot[Value]:

@@ -1,6 +1,8 @@
 """How values read on a page."""
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
@@ -27,7 +29,24 @@ def duration(seconds: float) -> str:
 
 
 def steps(current: int, total: int | None) -> str:
-    """Return how far it is: "6 of 18 steps", or "6 steps" while nobody knows the total."""
+    """Return how far it is: "6 of 1,800 steps", or "6 steps" while nobody knows the total."""
     if total is None:
-        return f"{current} {'step' if current == 1 else 'steps'}"
-    return f"{current} of {total} {'step' if total == 1 else 'steps'}"
+        return f"{current:,} {'step' if current == 1 else 'steps'}"
+    return f"{current:,} of {total:,} {'step' if total == 1 else 'steps'}"
+
+
+def pace(rate: float) -> str:
+    """Return steps per second (above 0) as people read them: "2.5 s per step", "120 steps/s"."""
+    if rate < 1:
+        seconds = 1 / rate
+        return f"{f'{seconds:.1f} s' if seconds < 9.95 else duration(seconds)} per step"
+    return f"{rate:,.{0 if rate >= 9.95 else 1}f} steps/s"
+
+
+def moment(time: datetime, zone: str | None) -> str:
+    """Return a time in the viewer's zone: "21 Nov 2026, 05:12"; in UTC if no zone is known."""
+    try:
+        local = time.astimezone(ZoneInfo(zone or "UTC"))
+    except (OSError, ValueError):  # what a browser calls it may be unknown here
+        local, zone = time.astimezone(UTC), None
+    return f"{local:%d %b %Y, %H:%M}{'' if zone else ' UTC'}".lstrip("0")
