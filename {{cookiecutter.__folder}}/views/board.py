@@ -4,7 +4,7 @@ import streamlit as st
 
 from progress import live
 from progress.errors import BackendError
-from progress.operation import Operation
+from progress.operation import Operation, Query
 from progress.text import duration
 
 LIMIT = 100
@@ -33,7 +33,8 @@ if picked := st.session_state.pop("picked", None):
 
 st.title("Board")
 try:
-    operations = live.backend().recent(LIMIT, live.owner())
+    owner = None if live.SETTINGS.shared else live.owner()
+    operations = live.backend().recent(Query(owner, limit=LIMIT))
 except BackendError as error:
     st.error("The operations cannot be read just now.", icon=":material/cloud_off:")
     st.text(str(error))
