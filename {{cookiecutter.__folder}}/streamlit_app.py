@@ -20,6 +20,7 @@ st.navigation(
     [
         st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True),
         st.Page("views/board.py", title="Board", icon=":material/view_list:"),
+        st.Page("views/feed.py", title="Live feed", icon=":material/monitoring:"),
     ],
     position="top",
 ).run()

@@ -1,6 +1,8 @@
 """How values read on a page."""
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
@@ -31,3 +33,20 @@ def steps(current: int, total: int | None) -> str:
     if total is None:
         return f"{current} {'step' if current == 1 else 'steps'}"
     return f"{current} of {total} {'step' if total == 1 else 'steps'}"
+
+
+def pace(rate: float) -> str:
+    """Return steps per second (above 0) as people read them: "2.5 s per step", "120 steps/s"."""
+    if rate < 1:
+        seconds = 1 / rate
+        return f"{f'{seconds:.1f} s' if seconds < 9.95 else duration(seconds)} per step"
+    return f"{rate:,.{0 if rate >= 9.95 else 1}f} steps/s"
+
+
+def clock(time: datetime, zone: str | None) -> str:
+    """Return the time of day in the viewer's zone: "05:12:09"; in UTC if no zone is known."""
+    try:
+        local = time.astimezone(ZoneInfo(zone or "UTC"))
+    except (OSError, ValueError):  # what a browser calls it may be unknown here
+        local, zone = time.astimezone(UTC), None
+    return f"{local:%H:%M:%S}{'' if zone else ' UTC'}"
