@@ -54,11 +54,16 @@ def poller() -> Poller[Operation]:
 
 
 def owner() -> str:
-    """Return who is looking: the e-mail address or id of the login, "" in an app without one.
-
-    An operation of another owner reads as unknown: an id in a URL is no permission.
-    """
+    """Return who is looking: the e-mail address or id of the login, "" in an app without one."""
     return str(st.user.get("email") or st.user.get("sub") or "")
+
+
+def visible(operation: Operation) -> bool:
+    """Return whether who is looking may see it: their own, or any if settings.toml says shared.
+
+    What is not visible reads as unknown: an id in a URL is no permission.
+    """
+    return SETTINGS.shared or operation.owner == owner()
 
 
 def watching() -> str | None:
@@ -208,7 +213,7 @@ def live_progress() -> None:
         st.rerun(scope="app")
     snapshot = poller().read(operation_id)
     operation = snapshot.value
-    if operation is not None and operation.owner != owner():
+    if operation is not None and not visible(operation):
         operation = None
     if operation is not None:
         st.session_state.pop(_UNSURE, None)

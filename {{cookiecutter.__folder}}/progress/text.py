@@ -16,6 +16,15 @@ def plain(text: str) -> str:
     return _PUNCTUATION.sub(r"\\\1", text)
 
 
+def storable(text: str) -> str:
+    """Return `text` without what some stores refuse.
+
+    That is the NUL character, and halves of a character: they come from file names in another
+    encoding.
+    """
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()
+
+
 def duration(seconds: float) -> str:
     """Return seconds as people write them: "0.4 s", "12 s", "3 min 05 s", "2 h 10 min"."""
     if seconds < 1:

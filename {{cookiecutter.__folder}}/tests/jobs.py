@@ -13,6 +13,7 @@ from progress.reporter import Job, Reporter
 from progress.settings import load_settings
 
 STEPS = 6
+MANY = 1000
 SLOW = min(max(0.8 * load_settings().poll_interval, 0.4), 1.6)
 """Seconds for each step of a slow job."""
 
@@ -76,6 +77,13 @@ def chatter(report: Reporter, subject: str) -> None:
         print("x" * 100)
 
 
+def many(report: Reporter, subject: str) -> None:
+    """Go through many quick steps with long descriptions."""
+    report.total(MANY)
+    for number in range(1, MANY + 1):
+        report.step(f"Step number {number} 😀 " * 40)
+
+
 def odd_text(report: Reporter, subject: str) -> dict[str, Any]:
     """Say what comes from files in other encodings: a NUL, and half a character."""
     report.step("a\0b \udce4")
@@ -93,6 +101,7 @@ JOBS: dict[str, Job] = {
     "partial": partial,
     "endless": endless,
     "die": die,
+    "many": many,
     "odd_text": odd_text,
     "unfit": unfit,
     "chatter": chatter,

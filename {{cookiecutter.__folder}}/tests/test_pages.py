@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from progress import live
 from progress.backend import ProgressConnection
 from progress.errors import BackendUnavailable
-from progress.operation import new_operation_id
+from progress.operation import Query, new_operation_id
 from progress.settings import ROOT
 from tests.conftest import wait_for_end, wait_until
 
@@ -105,9 +105,24 @@ def test_an_operation_of_another_owner_reads_as_unknown(connection: ProgressConn
     wait_for_end(connection, operation_id)
 
 
-def test_an_operation_of_another_owner_cannot_be_cancelled(
-    connection: ProgressConnection,
+def test_in_a_shared_app_everybody_sees_all_operations(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "succeed", "fast", "other@example.com")
+    wait_for_end(connection, operation_id)
+    monkeypatch.setattr(live, "SETTINGS", replace(live.SETTINGS, shared=True))
+    page = open_page("run", operation=operation_id)
+    assert page.success[0].value.startswith("Completed")
+    assert "other@example.com" in {row.owner for row in connection.recent(Query(None))}
+    assert len(open_page("board").dataframe[0].value) == len(connection.recent(Query(None)))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_operation_of_another_owner_cannot_be_cancelled(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    monkeypatch.setattr(live, "SETTINGS", replace(live.SETTINGS, shared=shared))
     operation_id = new_operation_id()
     connection.start(operation_id, "succeed", "slow", "other@example.com")
     page = start(open_page("run"), "endless", "slow")
@@ -207,14 +222,14 @@ def test_a_start_whose_answer_was_lost_is_not_in_the_way_of_the_next_one(
     with monkeypatch.context() as patch:
         patch.setattr(ProgressConnection, "start", lose_the_answer)
         start(page, "succeed")
-    arrived = connection.recent(1, TESTER)[0].operation_id
+    arrived = connection.recent(Query(TESTER))[0].operation_id
     page.query_params["operation"] = arrived
     page.run()
     run_until(page, lambda page: bool(page.success))
     start(page, "succeed")
     assert page.query_params["operation"] != [arrived]
     run_until(page, lambda page: bool(page.success))
-    assert connection.recent(1, TESTER)[0].operation_id != arrived
+    assert connection.recent(Query(TESTER))[0].operation_id != arrived
 
 
 def test_the_board_lists_operations(connection: ProgressConnection) -> None:
@@ -231,7 +246,7 @@ def test_an_empty_board_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_board_without_a_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: ProgressConnection, limit: int, owner: str) -> None:
+    def fail(self: ProgressConnection, query: Query) -> None:
         raise BackendUnavailable("no route")
 
     monkeypatch.setattr(ProgressConnection, "recent", fail)
