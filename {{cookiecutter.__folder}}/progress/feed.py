@@ -75,7 +75,7 @@ class Feed:
 
 
 def users_rows(cursor: datetime | None) -> Iterable[Mapping[str, Any]]:
-    """Return what feeds.py returns. It is imported here, so that a mistake in it hurts only here."""
+    """Return what feeds.py returns. A mistake in it, at its import too, is the feed's error."""
     import feeds
 
     return feeds.rows_since(cursor)

@@ -84,9 +84,7 @@ class Throughput:
         """Return the ids that ran at the last read and are not among those that run now."""
         return list(self._seen.keys() - {operation.operation_id for operation in running})
 
-    def add(
-        self, running: Sequence[Operation], gone: Iterable[Operation], at: datetime
-    ) -> None:
+    def add(self, running: Sequence[Operation], gone: Iterable[Operation], at: datetime) -> None:
         """Count the steps that ended since the last call.
 
         Args:
@@ -156,9 +154,7 @@ class Overviews:
             BackendUnavailable: The backend cannot be read.
         """
         # An owner whom nobody asks for leaves nothing behind.
-        self._throughput = {
-            owner: self._throughput.get(owner) or Throughput() for owner in owners
-        }
+        self._throughput = {owner: self._throughput.get(owner) or Throughput() for owner in owners}
         return {owner: self._overview(owner) for owner in owners}
 
     def _overview(self, owner: str) -> Overview:

@@ -1,11 +1,12 @@
 """The page that shows every operation at a glance: figures, those that are active, the history."""
 
+import html
 from datetime import UTC, datetime, timedelta
 
-import altair as alt
 import streamlit as st
 
 from progress import live
+from progress.chart import Point, over_time
 from progress.errors import BackendError
 from progress.operation import Operation, Query, Status
 from progress.overview import SAMPLES, Overview, Overviews, Sample
@@ -13,10 +14,11 @@ from progress.poller import Poller, Snapshot
 from progress.reporter import jobs_module
 from progress.text import clock, duration, pace, plain, steps
 
-PAGE = 50
-"""Rows of a page of the history."""
-HEIGHT = 330
-"""Pixels of what is active, and of the chart: the same with and without operations."""
+# Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
+PAGE = 50  # rows of the history on one page
+HEIGHT = (
+    340  # pixels of what is active, and of the chart: nothing jumps when operations come and go
+)
 SINCE = {
     "Last hour": timedelta(hours=1),
     "Last 24 hours": timedelta(days=1),
@@ -24,6 +26,15 @@ SINCE = {
 }
 FILTERS = ("filter_job", "filter_status", "filter_since", "filter_owner")
 WORDS = {status: status.replace("_", " ").capitalize() for status in Status}
+COLOURS = {
+    "Queued": "gray",
+    "In progress": "blue",
+    "Cancelling": "yellow",
+    "Completed": "green",
+    "Partial": "orange",
+    "Failed": "red",
+    "Cancelled": "gray",
+}
 
 # Keys of the session state.
 _FOLLOWING = "board_following"
@@ -75,12 +86,12 @@ def draw(snapshot: Snapshot[Overview]) -> None:
     overview = snapshot.value or Overview({}, (), ())
     with st.container(horizontal=True, gap="small"):
         for status, word in WORDS.items():
-            count = overview.counts.get(status, 0) if snapshot.value else "–"
-            st.metric(word, count if isinstance(count, str) else f"{count:,}", border=True)
+            count = f"{overview.counts.get(status, 0):,}" if snapshot.value else "?"
+            st.metric(word, count, border=True)
     left, right = st.columns([3, 2])
     with left.container(height=HEIGHT):
         draw_active(overview)
-    with right:
+    with right.container(height=HEIGHT):
         draw_throughput(overview.samples)
     if snapshot.error is not None:
         st.warning("The operations cannot be read just now.", icon=":material/cloud_off:")
@@ -92,51 +103,60 @@ def draw_active(overview: Overview) -> None:
     if not overview.active:
         st.caption("Nothing is active. What is started shows here, with how far it is.")
     for operation in overview.active:
-        name = plain(f"{operation.job}: {operation.subject}")
-        parts = [steps(operation.current_step, operation.total_steps)]
-        if operation.status is Status.QUEUED:
-            parts = ["queued"]
-        if operation.rate:
-            parts.append(pace(operation.rate))
-        if operation.remaining is not None:
-            parts.append(f"about {duration(operation.remaining)} left")
-        if operation.is_cancelling:
-            parts.append("cancelling")
-        if operation.silence > live.SETTINGS.quiet_after:
-            parts.append(f"quiet for {duration(operation.silence)}")
-        st.progress(operation.progress or 0.0, text=f"{name}  \n:small[{' · '.join(parts)}]")
+        draw_bar(operation)
     if (more := overview.active_count - len(overview.active)) > 0:
         st.caption(f"and {more:,} more")
+
+
+def draw_bar(operation: Operation) -> None:
+    """Draw how far one operation is, how fast it goes and how long it will take."""
+    parts = [steps(operation.current_step, operation.total_steps)]
+    if operation.status is Status.QUEUED:
+        parts = ["queued"]
+    if operation.rate:
+        parts.append(pace(operation.rate))
+    if operation.remaining is not None:
+        parts.append(f"about {duration(operation.remaining)} left")
+    if operation.is_cancelling:
+        parts.append("cancelling")
+    if operation.silence > live.SETTINGS.quiet_after:
+        parts.append(f"quiet for {duration(operation.silence)}")
+    name, news = f"{operation.job}: {operation.subject}", " · ".join(parts)
+    if operation.status is Status.IN_PROGRESS and operation.progress is None:
+        # st.progress has no bar for an unknown total: this is the same in HTML.
+        colour = st.get_option("theme.primaryColor") or "auto"
+        scheme = st.context.theme.type or "light"
+        st.html(
+            f'<label style="font-size:.875rem;line-height:1.4">{html.escape(name)}<br>'
+            f'{news}<progress style="width:100%;accent-color:{colour};color-scheme:{scheme}">'
+        )
+    else:
+        st.progress(operation.progress or 0.0, text=f"{plain(name)}  \n{plain(news)}")
 
 
 def draw_throughput(samples: tuple[Sample, ...]) -> None:
     """Draw the steps per second of all active operations over the latest reads."""
     window = timedelta(seconds=SAMPLES * live.SETTINGS.poll_interval)
     end = samples[-1].at if samples else datetime.now(UTC)
-    points = [{"time": sample.at.isoformat(), "rate": sample.rate} for sample in samples]
-    chart = (
-        alt.Chart(alt.Data(values=points), height=HEIGHT, title="Steps per second")
-        .mark_area(line=True, opacity=0.3)
-        .encode(
-            x=alt.X("time:T", axis=alt.Axis(title=None, tickCount=4)).scale(
-                domain=[(end - window).isoformat(), end.isoformat()]
-            ),
-            y=alt.Y("rate:Q", axis=alt.Axis(title=None, tickCount=4)).scale(domainMin=0),
-        )
-    )
-    st.altair_chart(chart)
+    # The axis begins where the first sample will leave the window.
+    points: list[Point] = [(end - window, None), (end, None)]
+    points += [(sample.at, sample.rate) for sample in samples]
+    st.altair_chart(over_time(points, "Steps per second", HEIGHT - 50, top=1))
 
 
 def row(operation: Operation) -> dict[str, object]:
     """Return what one line of the history shows."""
-    return {
-        "Status": "Cancelling" if operation.is_cancelling else WORDS[operation.status],
+    cells: dict[str, object] = {
+        "Status": ["Cancelling" if operation.is_cancelling else WORDS[operation.status]],
         "Job": operation.job,
         "Subject": operation.subject,
         "Progress": None if operation.progress is None else round(100 * operation.progress),
         "Asked for": operation.created_at,
         "Took": duration(operation.elapsed),
-    } | ({"Owner": operation.owner} if live.SETTINGS.shared else {})
+    }
+    if live.SETTINGS.shared:
+        cells["Owner"] = operation.owner
+    return cells
 
 
 def open_chosen() -> None:
@@ -172,7 +192,7 @@ def draw_filters() -> None:
             placeholder="Any",
             key="filter_job",
             on_change=keep_filters,
-            width=190,
+            width=165,
         )
         st.selectbox(
             "Asked for",
@@ -192,7 +212,7 @@ def draw_filters() -> None:
                 accept_new_options=True,
                 key="filter_owner",
                 on_change=keep_filters,
-                width=190,
+                width=165,
             )
         st.multiselect(
             "Status",
@@ -246,6 +266,7 @@ def draw_history() -> None:
     shown = operations[:PAGE]
     st.session_state["drawn"] = [operation.operation_id for operation in shown]
     st.session_state["older_than"] = (shown[-1].created_at, shown[-1].operation_id)
+    st.caption("Select a row to follow the operation or to see its result.")
     st.dataframe(
         [row(operation) for operation in shown],
         hide_index=True,
@@ -253,6 +274,10 @@ def draw_history() -> None:
         on_select=open_chosen,
         selection_mode="single-row",
         column_config={
+            # For its colours: there is one value in each cell.
+            "Status": st.column_config.MultiselectColumn(
+                options=list(COLOURS), color=list(COLOURS.values())
+            ),
             "Progress": st.column_config.ProgressColumn(format="%d %%", min_value=0, max_value=100),
             "Asked for": st.column_config.DatetimeColumn(
                 format="D MMM YYYY, HH:mm:ss", timezone=st.context.timezone
@@ -261,18 +286,23 @@ def draw_history() -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "Newer", key="newer", icon=":material/arrow_back:", on_click=turn_to_newer,
+            "Newer",
+            key="newer",
+            icon=":material/arrow_back:",
+            on_click=turn_to_newer,
             disabled=not pages,
         )
         st.button(
-            "Older", key="older", icon=":material/arrow_forward:", on_click=turn_to_older,
+            "Older",
+            key="older",
+            icon=":material/arrow_forward:",
+            on_click=turn_to_older,
             disabled=len(operations) <= PAGE,
         )
         st.button("Refresh", key="refresh", icon=":material/refresh:")
         first = len(pages) * PAGE + 1
         now = clock(datetime.now(UTC), st.context.timezone)
         st.caption(f"{first:,} to {first + len(shown) - 1:,}, as of {now}")
-    st.caption("Select a row to follow the operation or to see its result.")
 
 
 def draw_no_history(asked: Query) -> None:
@@ -292,6 +322,9 @@ def draw_no_history(asked: Query) -> None:
 if picked := st.session_state.pop("picked", None):
     st.switch_page("views/run.py", query_params={"operation": picked})
 
+st.set_page_config(
+    page_title=f"Board · {live.SETTINGS.title}", page_icon=":material/view_list:", layout="wide"
+)
 live.touch("board")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Board", width="stretch")

@@ -1,15 +1,14 @@
 """The page that shows the figures of feeds.py, as they come."""
 
-import altair as alt
 import streamlit as st
 
 from progress import live
+from progress.chart import over_time
 from progress.feed import Feed, Row, users_rows
 from progress.poller import Poller, Snapshot
 from progress.text import clock, plain
 
-CHART_HEIGHT = 170
-"""Pixels: the same with and without rows, so that nothing jumps."""
+CHART_HEIGHT = 190  # pixels
 _KEY = "feed"  # the one thing that this page's poller reads, for all viewers
 _FOLLOWING = "feed_following"
 
@@ -53,7 +52,8 @@ def draw(snapshot: Snapshot[tuple[Row, ...]]) -> None:
         for name in names:
             draw_figure(name, rows)
     for name in names:
-        draw_chart(name, rows)
+        points = ((row.at, row.figures.get(name)) for row in rows)
+        st.altair_chart(over_time(points, name, CHART_HEIGHT))
     st.caption(f"Latest row at {clock(rows[-1].at, st.context.timezone)}")
 
 
@@ -61,22 +61,15 @@ def draw_figure(name: str, rows: tuple[Row, ...]) -> None:
     """Draw the latest value, and how much it differs from the one before."""
     values = [row.figures[name] for row in rows if name in row.figures]
     delta = f"{values[-1] - values[-2]:+,.10g}" if len(values) > 1 else None
-    st.metric(plain(name), f"{values[-1]:,.10g}", delta, border=True)
+    # Without a colour: nobody here knows whether more is better.
+    st.metric(plain(name), f"{values[-1]:,.10g}", delta, delta_color="off", border=True)
 
 
-def draw_chart(name: str, rows: tuple[Row, ...]) -> None:
-    """Draw one figure over the time of the rows that are kept."""
-    # A colon or a bracket in a column's name means something to Altair: the columns have our names.
-    points = [{"time": row.at.isoformat(), "value": row.figures.get(name)} for row in rows]
-    axis = alt.Axis(title=None, tickCount=4)
-    chart = (
-        alt.Chart(alt.Data(values=points), height=CHART_HEIGHT, title=name)
-        .mark_line()
-        .encode(x=alt.X("time:T", axis=axis), y=alt.Y("value:Q", axis=axis))
-    )
-    st.altair_chart(chart)
-
-
+st.set_page_config(
+    page_title=f"Live feed · {live.SETTINGS.title}",
+    page_icon=":material/monitoring:",
+    layout="wide",
+)
 live.touch("feed")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Live feed", width="stretch")
