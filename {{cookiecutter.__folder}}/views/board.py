@@ -123,12 +123,13 @@ def draw_bar(operation: Operation) -> None:
         parts.append(f"quiet for {duration(operation.silence)}")
     name, news = f"{operation.job}: {operation.subject}", " · ".join(parts)
     if operation.status is Status.IN_PROGRESS and operation.progress is None:
-        # st.progress has no bar for an unknown total: this is the same in HTML.
-        colour = st.get_option("theme.primaryColor") or "auto"
-        scheme = st.context.theme.type or "light"
+        # st.progress has no bar for an unknown total. Stripes that move would jump at every tick.
+        colour = st.get_option("theme.primaryColor") or "currentColor"
+        stripes = f"repeating-linear-gradient(-45deg,{colour} 0 8px,{colour}55 8px 16px)"
         st.html(
-            f'<label style="font-size:.875rem;line-height:1.4">{html.escape(name)}<br>'
-            f'{news}<progress style="width:100%;accent-color:{colour};color-scheme:{scheme}">'
+            f'<div style="font-size:.875rem;line-height:1.5">{html.escape(name)}<br>{news}</div>'
+            '<div role="progressbar" aria-label="In progress, the total is unknown"'
+            f' style="height:.5rem;margin-top:.25rem;border-radius:4px;background:{stripes}"></div>'
         )
     else:
         st.progress(operation.progress or 0.0, text=f"{plain(name)}  \n{plain(news)}")
