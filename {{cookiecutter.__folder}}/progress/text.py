@@ -56,6 +56,6 @@ def clock(time: datetime, zone: str | None) -> str:
     """Return the time of day in the viewer's zone: "05:12:09"; in UTC if no zone is known."""
     try:
         local = time.astimezone(ZoneInfo(zone or "UTC"))
-    except (OSError, ValueError):  # what a browser calls it may be unknown here
+    except (KeyError, OSError, ValueError):  # what a browser calls it may be unknown here
         local, zone = time.astimezone(UTC), None
     return f"{local:%H:%M:%S}{'' if zone else ' UTC'}"
