@@ -18,7 +18,8 @@ if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth
     st.stop()
 run = st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True)
 board = st.Page("views/board.py", title="Board", icon=":material/view_list:")
-page = st.navigation([run, board], position="top")
+feed = st.Page("views/feed.py", title="Live feed", icon=":material/monitoring:")
+page = st.navigation([run, board, feed], position="top")
 if page is not run:
     # Not at the top: it reads the settings, of which a bad value gets its message above.
     from progress import live, watching

@@ -17,7 +17,8 @@ BACK_OFF_CAP = 30.0
 HUNG_AFTER = 10.0
 """Seconds after which a read that has not come back counts as an error."""
 FORGET_AFTER = 60.0
-"""Seconds after which an id that nobody asked for is no longer read."""
+"""Seconds, or three intervals if they are longer, after which an id that nobody asked for is no
+longer read."""
 
 
 Value = TypeVar("Value")
@@ -68,6 +69,7 @@ class Poller(Generic[Value]):
     ) -> None:
         self._read = read
         self._interval = interval
+        self._forget_after = max(FORGET_AFTER, 3 * interval)
         self._is_final = is_final
         self._clock = clock
         self._jitter = jitter
@@ -126,7 +128,7 @@ class Poller(Generic[Value]):
 
     def _keys_to_read(self, now: float) -> list[str]:
         for key, watched in list(self._watched.items()):
-            if now - watched.asked_at > FORGET_AFTER:
+            if now - watched.asked_at > self._forget_after:
                 del self._watched[key]
         return [key for key, watched in self._watched.items() if not watched.is_final]
 

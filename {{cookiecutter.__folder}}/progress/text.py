@@ -52,10 +52,19 @@ def pace(rate: float) -> str:
     return f"{rate:,.{0 if rate >= 9.95 else 1}f} steps/s"
 
 
+def clock(time: datetime, zone: str | None) -> str:
+    """Return the time of day in the viewer's zone: "05:12:09"; in UTC if no zone is known."""
+    return _local(time, zone, "%H:%M:%S")
+
+
 def moment(time: datetime, zone: str | None) -> str:
     """Return a time in the viewer's zone: "21 Nov 2026, 05:12"; in UTC if no zone is known."""
+    return _local(time, zone, "%d %b %Y, %H:%M").removeprefix("0")
+
+
+def _local(time: datetime, zone: str | None, form: str) -> str:
     try:
         local = time.astimezone(ZoneInfo(zone or "UTC"))
-    except (OSError, ValueError):  # what a browser calls it may be unknown here
+    except (KeyError, OSError, ValueError):  # what a browser calls it may be unknown here
         local, zone = time.astimezone(UTC), None
-    return f"{local:%d %b %Y, %H:%M}{'' if zone else ' UTC'}".lstrip("0")
+    return f"{local:{form}}{'' if zone else ' UTC'}"

@@ -230,26 +230,3 @@ def test_a_start_whose_answer_was_lost_is_not_in_the_way_of_the_next_one(
     assert page.query_params["operation"] != [arrived]
     run_until(page, lambda page: bool(page.success))
     assert connection.recent(Query(TESTER))[0].operation_id != arrived
-
-
-def test_the_board_lists_operations(connection: ProgressConnection) -> None:
-    operation_id = new_operation_id()
-    connection.start(operation_id, "partial", "fast", TESTER)
-    wait_for_end(connection, operation_id)
-    table = open_page("board").dataframe[0].value
-    assert list(table.iloc[0])[:4] == ["partial", "partial", "fast", 100]
-
-
-def test_an_empty_board_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "owner", lambda: "nobody@example.com")
-    assert open_page("board").info[0].value.startswith("There is no operation yet.")
-
-
-def test_a_board_without_a_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: ProgressConnection, query: Query) -> None:
-        raise BackendUnavailable("no route")
-
-    monkeypatch.setattr(ProgressConnection, "recent", fail)
-    page = open_page("board")
-    assert page.error[0].value == "The operations cannot be read just now."
-    assert texts(page) == ["no route"]

@@ -207,6 +207,17 @@ def test_ids_that_nobody_asks_for_are_dropped(
     assert backend.reads[-1] == ["a"]
 
 
+def test_an_id_is_not_dropped_between_two_slow_polls(backend: Backend, clock: Clock) -> None:
+    poller = Poller(backend.read, 60, clock=clock)
+    backend.put("b")
+    poller.read("a")
+    for _ in range(5):
+        clock.now += 61  # a browser's timer is a little late
+        assert poller.read("b").known or backend.reads[-1] == ["a"]
+        assert poller.read("a").known
+    assert poller.read("b").known
+
+
 def test_an_error_keeps_what_was_known(
     poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:

@@ -1,8 +1,10 @@
 """How values read on a page."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from progress.text import duration, plain, steps
+from progress.text import clock, duration, pace, plain, steps
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,24 @@ def test_steps(current: int, total: int | None, text: str) -> None:
 def test_markdown_is_escaped() -> None:
     assert plain("a *b* <i> $x$ :red[c] \\") == r"a \*b\* \<i\> \$x\$ \:red\[c\] \\"
     assert plain("Größe 😀") == "Größe 😀"
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (0.001, "16 min 40 s per step"),
+        (0.4, "2.5 s per step"),
+        (2.55, "2.5 steps/s"),
+        (1234.5, "1,234 steps/s"),
+    ],
+)
+def test_paces(rate: float, text: str) -> None:
+    assert pace(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [("Europe/Berlin", "00:30:05"), (None, "22:30:05 UTC"), ("Mars/Olympus", "22:30:05 UTC")],
+)
+def test_the_time_of_day_is_the_viewers(zone: str | None, text: str) -> None:
+    assert clock(datetime(2026, 7, 1, 22, 30, 5, tzinfo=UTC), zone) == text
