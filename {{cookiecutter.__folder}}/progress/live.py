@@ -83,7 +83,7 @@ def _start(job: str, subject: str, retry_of: str = "") -> bool:
     unsure: dict[tuple[str, str, str], str] = st.session_state.setdefault(_UNSURE, {})
     wanted = (job, subject, retry_of)
     operation_id = unsure.pop(wanted, None) or new_operation_id()
-    watching.watch(operation_id, job, subject)
+    watching.watch_started(operation_id, job, subject)
     try:
         backend().start(operation_id, job, subject, owner(), retry_of)
     except BackendError as error:
@@ -268,12 +268,11 @@ def _draw(one: watching.Followed, lines: int) -> None:
     elif operation.progress is None:
         # An HTML progress element without a value is an indeterminate bar; st.progress has none.
         st.caption(f"{steps(operation.current_step, None)} so far")
-        style = f"width:100%;accent-color:{accent()}"
+        scheme = st.context.theme.type or "light"
+        style = f"width:100%;accent-color:{accent()};color-scheme:{scheme}"
         st.html(f'<progress aria-label="In progress" style="{style}">')
     else:
-        st.progress(
-            operation.progress, text=steps(operation.current_step, operation.total_steps)
-        )
+        st.progress(operation.progress, text=steps(operation.current_step, operation.total_steps))
     st.html(timeline(operation, lines, accent()))
     if operation is not None:
         _draw_figures(operation)

@@ -10,9 +10,8 @@ from html import escape
 from progress.operation import Operation, Status
 from progress.text import duration
 
-_LINE = (
-    "display:flex;align-items:center;gap:.5rem;height:1.75rem;line-height:1.75rem;white-space:nowrap"
-)
+_HEIGHT = 1.75  # rem of a line
+_LINE = f"display:flex;align-items:center;gap:.5rem;height:{_HEIGHT}rem;white-space:nowrap"
 _ICON = "flex:none;width:1.25rem;overflow:hidden;font:1.25rem 'Material Symbols Rounded'"
 _TEXT = "flex:1;overflow:hidden;text-overflow:ellipsis"
 _TOOK = "flex:none;opacity:.7;font-variant-numeric:tabular-nums"
@@ -45,7 +44,7 @@ def timeline(operation: Operation | None, most: int, accent: str) -> str:
     # A backend that knows no steps needs no room for them.
     some = operation is None or operation.current_step == 0 or operation.last_steps
     room = 0 if operation and operation.status.is_terminal else 1 + most * bool(some)
-    style = f"list-style:none;margin:0;padding:0;min-height:{1.75 * room}rem"
+    style = f"list-style:none;margin:0;padding:0;min-height:{_HEIGHT * room}rem"
     return f'<ol aria-label="Latest steps" style="{style}">{"".join(lines)}</ol>'
 
 
@@ -54,5 +53,5 @@ def _line(icon: str, text: str, took: str, colour: str) -> str:
     return (
         f'<li style="{_LINE}"><span aria-hidden="true" style="{_ICON};color:{escape(colour)}">'
         f'{icon}</span><span style="{_TEXT}" title="{shown}">{shown}</span>'
-        f'<span style="{_TOOK};color:{escape(colour)}">{took}</span></li>'
+        f'<span style="{_TOOK}">{took}</span></li>'
     )

@@ -30,8 +30,8 @@ class Followed:
     job: str = ""
     """"" until it is known: an id from the URL says nothing of it."""
     subject: str = ""
-    watched_since: float = 0.0
-    """By `time.monotonic()`."""
+    started_at: float = -float("inf")
+    """By `time.monotonic()`, if it was this session that started it."""
     operation: Operation | None = None
     """As it was last seen; None before the first news, or if there is none for this viewer."""
     cancelling: bool = False
@@ -81,17 +81,26 @@ def was_just_started(job: str, subject: str) -> bool:
     """Return whether the same was started a moment ago: a quick job may already have ended."""
     since = time.monotonic() - DOUBLE_CLICK
     wanted = (job, subject)
-    return any((one.job, one.subject) == wanted for one in followed() if one.watched_since > since)
+    return any((one.job, one.subject) == wanted for one in followed() if one.started_at > since)
 
 
-def watch(operation_id: str, job: str = "", subject: str = "") -> None:
+def watch(operation_id: str) -> None:
     """Follow an operation, if there is room: the oldest outcome makes it, what runs does not."""
+    _follow(Followed(operation_id))
+
+
+def watch_started(operation_id: str, job: str, subject: str) -> None:
+    """Follow an operation that this session is about to start."""
+    _follow(Followed(operation_id, job, subject, time.monotonic()))
+
+
+def _follow(one: Followed) -> None:
     ones = followed()
-    if find(operation_id) is not None or is_full():
+    if find(one.operation_id) is not None or is_full():
         return
     if len(ones) >= MOST and (old := outcomes()):
         ones.remove(old[-1])
-    ones.insert(0, Followed(operation_id, job, subject, time.monotonic()))
+    ones.insert(0, one)
     write_url()
 
 

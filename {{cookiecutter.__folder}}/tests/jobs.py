@@ -61,6 +61,18 @@ def endless(report: Reporter, subject: str) -> None:
         pace(subject)
 
 
+def rows(report: Reporter, subject: str) -> dict[str, Any]:
+    """Go through 30,000 steps, one of which fails; slowly, it takes half a minute or more."""
+    report.total(30_000)
+    for number in range(1, 30_001):
+        report.step(f"Row {number} of a table with a name that is longer than a phone is wide")
+        if subject == "slow":
+            time.sleep(0.001)
+        if number == 29_995:
+            report.step_failed(ValueError("no amount"))
+    return {"table": [{"row": number, "amount": number / 2} for number in range(30_000)]}
+
+
 def die(report: Reporter, subject: str) -> None:
     """End without a word in the second step, as when memory runs out."""
     report.total(STEPS)
@@ -100,6 +112,7 @@ JOBS: dict[str, Job] = {
     "fail": fail,
     "partial": partial,
     "endless": endless,
+    "rows": rows,
     "die": die,
     "many": many,
     "odd_text": odd_text,

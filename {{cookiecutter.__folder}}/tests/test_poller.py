@@ -127,6 +127,16 @@ def test_all_watched_ids_go_into_one_read(
     assert backend.reads[1] == ["a", "b"]
 
 
+def test_ids_that_are_asked_for_together_go_into_the_first_read(
+    poller: Poller[Operation], backend: Backend
+) -> None:
+    backend.put("b")
+    snapshots = poller.read_all(["a", "b", "nobody"])
+    assert backend.reads == [["a", "b", "nobody"]]
+    assert [snapshot.known for snapshot in snapshots.values()] == [True, True, True]
+    assert snapshots["nobody"].value is None
+
+
 def test_while_one_reads_the_others_do_not_wait(backend: Backend, clock: Clock) -> None:
     reading, go_on = threading.Event(), threading.Event()
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from progress.text import clock, duration, pace, plain, steps
+from progress.text import clock, duration, moment, pace, plain, steps
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def test_durations(seconds: float, text: str) -> None:
     ("current", "total", "text"),
     [
         (6, 18, "6 of 18 steps"),
+        (29_812, 30_000, "29,812 of 30,000 steps"),
         (1, 1, "1 of 1 step"),
         (0, None, "0 steps"),
         (1, None, "1 step"),
@@ -60,3 +61,9 @@ def test_paces(rate: float, text: str) -> None:
 )
 def test_the_time_of_day_is_the_viewers(zone: str | None, text: str) -> None:
     assert clock(datetime(2026, 7, 1, 22, 30, 5, tzinfo=UTC), zone) == text
+
+
+def test_a_moment_has_its_day() -> None:
+    time = datetime(2026, 11, 1, 23, 30, 5, tzinfo=UTC)
+    assert moment(time, "Europe/Berlin") == "2 Nov 2026, 00:30"
+    assert moment(time, None) == "1 Nov 2026, 23:30 UTC"

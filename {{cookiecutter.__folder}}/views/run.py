@@ -10,8 +10,8 @@ from progress.settings import load_settings
 from progress.text import duration, moment, plain
 from views import outcome
 
-HISTORY = 5
-"""Operations in the history of a subject."""
+# Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
+HISTORY = 5  # operations in the history of a subject
 
 settings = load_settings()
 jobs = jobs_module()

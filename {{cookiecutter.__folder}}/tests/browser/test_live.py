@@ -171,6 +171,12 @@ def test_a_page_that_nobody_touches_stops_polling(
         assert viewer.frames_in(QUIET_SECONDS) == 0
         viewer.page.click(".st-key-resume button")
         viewer.see("steps so far")
+        viewer.page.get_by_role("link", name="Board").click()
+        viewer.see("Nobody touched this page for 3 s")
+        viewer.frames_in(0.5)
+        assert viewer.frames_in(QUIET_SECONDS) == 0, "nor does it wait for the end there"
+        viewer.page.get_by_role("link", name="Run").click()
+        viewer.see("steps so far")
         viewer.page.click(".st-key-cancel button")
         viewer.see(ENDS["endless"])
     finally:
