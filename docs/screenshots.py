@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
 STATES = {
@@ -71,6 +71,25 @@ def start(page: Page, url: str, job: str | None = None, subject: str | None = No
     page.click(".st-key-start button")
 
 
+def shoot_board(browser: Browser, page: Page, url: str) -> None:
+    """Start some operations, each in a tab of its own, and take a picture of the board."""
+    tabs = [browser.new_page() for _ in range(3)]
+    for tab, job in zip(tabs, ("endless", "endless", "succeed"), strict=True):
+        start(tab, url, job, "slow")
+    page.set_viewport_size({"width": 1200, "height": 1040})
+    page.goto(f"{url}/board")
+    page.get_by_text("Select a row").wait_for()
+    page.wait_for_timeout(12_000)
+    start(tabs[2], url, "partial", "slow")
+    page.wait_for_timeout(1500)
+    shoot(page, "board")
+    for tab in tabs[:2]:
+        tab.click(".st-key-cancel button")
+    for tab in tabs:
+        tab.wait_for_timeout(1000)
+        tab.close()
+
+
 def main(project: Path) -> None:
     """Make all pictures."""
     PICTURES.mkdir(exist_ok=True)
@@ -101,10 +120,12 @@ def main(project: Path) -> None:
             page.goto(f"{url}/?operation=0")
             page.get_by_text("There is no operation").wait_for()
             shoot(page, "unknown")
-            page.goto(f"{url}/board")
-            page.get_by_text("Select a row").wait_for()
-            page.wait_for_timeout(1500)
-            shoot(page, "board")
+            shoot_board(browser, page, url)
+            page.goto(f"{url}/feed")
+            page.get_by_text("Latest row").wait_for()
+            page.wait_for_timeout(3000)
+            shoot(page, "feed")
+            page.set_viewport_size({"width": 900, "height": 640})
         # A folder in the place of the file: the store cannot be read.
         with served(project, '[connections.progress]\npath = "samples"\n') as url:
             page.goto(f"{url}/?operation=0")
