@@ -15,7 +15,7 @@ SAMPLED = 500
 """Active operations whose steps are counted, the newest of them; more would make reads slow."""
 SAMPLES = 240
 """Samples of the throughput that are kept: at a poll of 1 s, those of four minutes."""
-SMOOTHING = 5.0
+SMOOTHING = 10.0
 """Seconds over which a sample of the throughput is an average: steps come one by one."""
 BREAK = 180.0
 """Seconds without a read after which the throughput begins anew: nobody looked meanwhile."""

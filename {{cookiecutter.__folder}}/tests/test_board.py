@@ -259,6 +259,20 @@ def test_a_board_that_nobody_touches_stops_and_resumes(
     assert is_following(page)
 
 
+def test_coming_back_from_another_page_resumes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(1, Status.IN_PROGRESS)
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "SETTINGS", replace(live.SETTINGS, idle_budget=0.0))
+        page = open_page()
+    page.run()
+    assert not is_following(page), "a full run is not yet somebody who comes back"
+    page.session_state["page"] = "feed"
+    page.run()
+    assert is_following(page)
+
+
 def test_the_feed_shows_figures_and_charts() -> None:
     page = open_page("feed")
     assert set(figures(page)) == {"Calls per minute", "Busy lines", "Words per minute"}
