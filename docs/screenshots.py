@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
 STATES = {
@@ -55,7 +55,8 @@ def served(project: Path, secrets: str = "", **variables: str) -> Iterator[str]:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Take a picture of what the page shows now."""
+    """Take a picture of what the page shows now, when no tick is half drawn."""
+    page.wait_for_function("!document.querySelector('[data-stale=true]')")
     page.screenshot(path=PICTURES / f"{name}.png")
 
 
@@ -69,6 +70,30 @@ def start(page: Page, url: str, job: str | None = None, subject: str | None = No
             page.get_by_role("option", name=value, exact=True).click()
             page.wait_for_timeout(500)
     page.click(".st-key-start button")
+
+
+def shoot_board(browser: Browser, page: Page, url: str) -> None:
+    """Start some operations, each in a tab of its own, and take a picture of the board."""
+    for number in (2, 1, 4, 3):
+        tab = browser.new_page()
+        tab.goto(url)
+        tab.wait_for_selector(".st-key-start button:not([disabled])")
+        tab.click(".st-key-subject input")
+        tab.get_by_role("option").nth(number).click()
+        tab.wait_for_timeout(500)
+        tab.click(".st-key-start button")
+        tab.wait_for_timeout(1500)
+        tab.close()
+    page.set_viewport_size({"width": 1200, "height": 1040})
+    page.goto(f"{url}/board")
+    page.get_by_text("Select a row").wait_for()
+    page.wait_for_timeout(12_000)
+    shoot(page, "board")
+    page.goto(f"{url}/feed")
+    page.get_by_text("Latest row").wait_for()
+    page.wait_for_timeout(3000)
+    shoot(page, "feed")
+    page.set_viewport_size({"width": 900, "height": 640})
 
 
 def main(project: Path) -> None:
@@ -87,6 +112,8 @@ def main(project: Path) -> None:
             page.wait_for_timeout(3000)
             shoot(page, "completed")
             page.set_viewport_size({"width": 900, "height": 640})
+        with served(project, STEP_SECONDS="1.5") as url:
+            shoot_board(browser, page, url)
         with served(project, JOBS_MODULE="tests.jobs") as url:
             for job, words in STATES.items():
                 start(page, url, job, "slow" if job == "endless" else "fast")
@@ -101,10 +128,6 @@ def main(project: Path) -> None:
             page.goto(f"{url}/?operation=0")
             page.get_by_text("There is no operation").wait_for()
             shoot(page, "unknown")
-            page.goto(f"{url}/board")
-            page.get_by_text("Select a row").wait_for()
-            page.wait_for_timeout(1500)
-            shoot(page, "board")
         # A folder in the place of the file: the store cannot be read.
         with served(project, '[connections.progress]\npath = "samples"\n') as url:
             page.goto(f"{url}/?operation=0")

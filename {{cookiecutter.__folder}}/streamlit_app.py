@@ -18,10 +18,15 @@ if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth
     st.button("Log in", icon=":material/login:", on_click=st.login)
     st.stop()
 heap.settle_soon()
-st.navigation(
-    [
-        st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True),
-        st.Page("views/board.py", title="Board", icon=":material/view_list:"),
-    ],
-    position="top",
-).run()
+run = st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True)
+board = st.Page("views/board.py", title="Board", icon=":material/view_list:")
+feed = st.Page("views/feed.py", title="Live feed", icon=":material/monitoring:")
+page = st.navigation([run, board, feed], position="top")
+if page is not run:
+    # Not at the top: it reads the settings, of which a bad value gets its message above.
+    from progress import live, watching
+
+    live.show_notices(page.url_path)
+    if watching.watched() and not live.paused():
+        live.live_notices()
+page.run()

@@ -1,8 +1,7 @@
 """What can go wrong between the app and the progress backend."""
 
 from collections.abc import Mapping
-
-from progress.operation import Operation
+from typing import Any
 
 
 class BackendError(Exception):
@@ -27,14 +26,14 @@ class BackendRejected(BackendError):
 
 
 class PartlyUnavailable(BackendUnavailable):
-    """Some of the operations asked for could be read, others not.
+    """Some of what was asked for could be read, the rest not.
 
     Args:
         found: Those that could be read and exist.
         failed: Why the others could not.
     """
 
-    def __init__(self, found: Mapping[str, Operation], failed: Mapping[str, BackendError]) -> None:
+    def __init__(self, found: Mapping[str, Any], failed: Mapping[str, BackendError]) -> None:
         waits = [getattr(error, "retry_after", None) for error in failed.values()]
         super().__init__(
             f"{len(failed)} of {len(found) + len(failed)} operations could not be read.",

@@ -1,4 +1,4 @@
-"""The fragment that follows an operation, and the session state around it.
+"""The fragments that follow operations, and what pages call around them.
 
 What ends the polling is not `st.stop()`: that ends one run, and the timer in the browser goes on.
 It is a full run that no longer calls the fragment. So the tick that sees the end clears the
@@ -6,36 +6,28 @@ session state and asks for one full run; see "How it stops" in the README.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 
 import streamlit as st
 
+from progress import watching
 from progress.backend import ProgressConnection
 from progress.errors import BackendError
 from progress.operation import Operation, Status, new_operation_id
 from progress.poller import Poller, Snapshot
 from progress.settings import load_settings
-from progress.text import duration, steps
+from progress.text import duration, pace, plain, steps
+from progress.timeline import timeline
 
 SETTINGS = load_settings()
 
-# Keys of the session state. The operation watched is also in the URL, as ?operation=...
-_WATCHED = "watched_operation"
-_OUTCOME = "outcome"
+# Keys of the session state; progress/watching.py has those of what is followed.
 _TOUCHED = "touched_at"
 _PAUSED = "paused"
-_CANCELLING = "cancelling"
+_PAGE = "page"
 _PROBLEM = "problem"
-_UNSURE = "unsure_start"
 _OWNER = "owner"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a watch ended: the final operation, or None if there is none for this viewer."""
-
-    operation_id: str
-    operation: Operation | None
+_UNSURE = "unsure_starts"
 
 
 def backend() -> ProgressConnection:
@@ -44,46 +36,32 @@ def backend() -> ProgressConnection:
 
 
 @st.cache_resource(show_spinner=False)
-def poller() -> Poller:
+def poller() -> Poller[Operation]:
     """Return the poller that all sessions share."""
-    return Poller(lambda ids: backend().read(ids), SETTINGS.poll_interval)
+    return Poller(
+        lambda ids: backend().read(ids),
+        SETTINGS.poll_interval,
+        is_final=lambda operation: operation.status.is_terminal,
+    )
 
 
 def owner() -> str:
-    """Return who is looking: the e-mail address or id of the login, "" in an app without one.
+    """Return who is looking: the e-mail address or id of the login, "" in an app without one."""
+    # Once in a session, as every change of login begins a new one: at each look at st.user,
+    # Streamlit looks for a secrets file, which was a tenth of what a tick cost.
+    if _OWNER not in st.session_state:
+        user = st.user.to_dict()
+        st.session_state[_OWNER] = str(user.get("email") or user.get("sub") or "")
+    known: str = st.session_state[_OWNER]
+    return known
 
-    An operation of another owner reads as unknown: an id in a URL is no permission.
+
+def visible(operation: Operation) -> bool:
+    """Return whether who is looking may see it: their own, or any if settings.toml says shared.
+
+    What is not visible reads as unknown: an id in a URL is no permission.
     """
-    user = st.user.to_dict()  # once: Streamlit looks for a secrets file at every look at st.user
-    return str(user.get("email") or user.get("sub") or "")
-
-
-def watching() -> str | None:
-    """Return the id of the operation that this session follows."""
-    operation_id: str | None = st.session_state.get(_WATCHED)
-    return operation_id
-
-
-def watch(operation_id: str) -> None:
-    """Follow an operation, in this session and, through the URL, after a reload."""
-    unwatch()
-    st.session_state.pop(_OUTCOME, None)
-    st.session_state[_WATCHED] = operation_id
-    st.session_state[_TOUCHED] = time.monotonic()
-    st.query_params["operation"] = operation_id
-
-
-def unwatch() -> None:
-    """Follow nothing. The next full run does not call the fragment, which ends its timer."""
-    st.session_state.pop(_WATCHED, None)
-    st.session_state.pop(_PAUSED, None)
-    st.session_state.pop(_CANCELLING, None)
-
-
-def outcome() -> Outcome | None:
-    """Return how the last watch of this session ended."""
-    ended: Outcome | None = st.session_state.get(_OUTCOME)
-    return ended
+    return SETTINGS.shared or operation.owner == owner()
 
 
 def start(job: str, subject: str) -> None:
@@ -91,41 +69,75 @@ def start(job: str, subject: str) -> None:
 
     The id is fixed before anything is stored, so a double click finds it and starts nothing more.
     """
-    if watching():
-        return
+    if not watching.was_just_started(job, subject):
+        _start(job, subject)
+
+
+def retry(operation_id: str) -> None:
+    """Start the job of an outcome again, in its place. For the callback of a button."""
+    old = watching.find(operation_id)
+    if old is None or old.operation is None or not old.ended:
+        return  # the other half of a double click: it has gone
+    if _start(old.job, old.subject, operation_id):
+        watching.unwatch(operation_id)
+
+
+def _start(job: str, subject: str, retry_of: str = "") -> bool:
+    if watching.is_full() or watching.is_watched(job, subject):
+        return False
     # A start that got no answer may have arrived: the next try says the same id, which starts
     # nothing twice.
-    wanted = (job, subject)
-    unsure_id, unsure = st.session_state.pop(_UNSURE, ("", None))
-    operation_id = unsure_id if unsure == wanted else new_operation_id()
-    watch(operation_id)
+    unsure: dict[tuple[str, str, str], str] = st.session_state.setdefault(_UNSURE, {})
+    wanted = (job, subject, retry_of)
+    operation_id = unsure.pop(wanted, None) or new_operation_id()
+    watching.watch_started(operation_id, job, subject)
     try:
-        backend().start(operation_id, job, subject, owner())
+        backend().start(operation_id, job, subject, owner(), retry_of)
     except BackendError as error:
-        unwatch()
-        st.query_params.pop("operation", None)
-        st.session_state[_UNSURE] = (operation_id, wanted)
+        watching.unwatch(operation_id)
+        unsure[wanted] = operation_id
         st.session_state[_PROBLEM] = ("The operation could not be started. Try again.", str(error))
+        return False
+    return True
 
 
-def cancel() -> None:
-    """Ask the job to stop. For the callback of a button; the page shows when it has."""
-    operation_id = watching()
-    if operation_id is None:
+def cancel(operation_id: str) -> None:
+    """Ask a job to stop. For the callback of a button; the page shows when it has."""
+    one = watching.find(operation_id)
+    if one is None:
         return
     try:
         # The id may have come from the URL: only the owner may end it.
         found = backend().read([operation_id]).get(operation_id)
         if found is not None and found.owner == owner():
             backend().cancel(operation_id)
-            st.session_state[_CANCELLING] = True
+            one.cancelling = True
     except BackendError as error:
         st.session_state[_PROBLEM] = ("The cancel request did not arrive. Try again.", str(error))
 
 
-def cancelling() -> bool:
-    """Return whether this session asked to cancel what it watches."""
-    return bool(st.session_state.get(_CANCELLING))
+def touch(page: str) -> None:
+    """Note that somebody is at a page. Call it in every full run of a page that polls."""
+    if st.session_state.get(_PAGE) != page:
+        resume()
+    st.session_state[_PAGE] = page
+    st.session_state[_TOUCHED] = time.monotonic()
+
+
+def idle() -> bool:
+    """Return whether nobody touched this page for the idle budget. A tick that sees it pauses."""
+    touched: float = st.session_state[_TOUCHED]
+    return time.monotonic() - touched > SETTINGS.idle_budget
+
+
+def pause() -> None:
+    """Stop polling until somebody resumes. The next full run does not call the fragment."""
+    st.session_state[_PAUSED] = True
+
+
+def paused() -> bool:
+    """Return whether this page stopped polling because nobody touched it."""
+    return bool(st.session_state.get(_PAUSED))
 
 
 def resume() -> None:
@@ -133,21 +145,36 @@ def resume() -> None:
     st.session_state.pop(_PAUSED, None)
 
 
+def offer_resume(meanwhile: str) -> None:
+    """Say why the page stopped polling, and offer to go on; `meanwhile` is what it misses."""
+    st.info(
+        f"Nobody touched this page for {duration(SETTINGS.idle_budget)}, so it stopped asking."
+        f" {meanwhile}",
+        icon=":material/pause_circle:",
+    )
+    st.button("Resume", key="resume", on_click=resume)
+
+
 def follow_url() -> None:
     """Bring session and URL together. Call it once in every full run of a page that follows.
 
-    A reload, a second tab, a restart of the server or another replica come with the id in the URL
-    and an empty session; a page change comes with the session and an empty URL.
+    A reload, a second tab, a restart of the server or another replica come with ids in the URL
+    and an empty session; a page change comes with the session and an empty URL. What a link adds
+    is followed besides the rest.
     """
-    st.session_state[_TOUCHED] = time.monotonic()
-    st.session_state[_OWNER] = owner()
-    asked = st.query_params.get("operation")
-    ended = outcome()
-    current = watching() or (ended.operation_id if ended else None)
-    if asked and asked != current:
-        watch(asked)
-    elif current and not asked:
-        st.query_params["operation"] = current
+    touch("run")
+    asked = dict.fromkeys(st.query_params.get_all("operation"))
+    new = [operation_id for operation_id in asked if watching.find(operation_id) is None]
+    room = watching.MOST - len(watching.watched())
+    for operation_id in reversed(new[:room]):
+        watching.watch(operation_id)
+    if len(new) > room:
+        advice = f"This page follows at most {watching.MOST} operations at once. Left out:"
+        st.session_state[_PROBLEM] = (advice, "\n".join(name[:200] for name in new[room:]))
+    if any(not one.job and not one.ended for one in watching.followed()):
+        # The buttons, drawn above the fragment, must know what an id stands for.
+        watching.settle(_ended(_look()), notify=False)
+    watching.write_url()
 
 
 def show_problem() -> None:
@@ -158,73 +185,121 @@ def show_problem() -> None:
         st.text(reason)
 
 
-def paused() -> bool:
-    """Return whether this page stopped polling because nobody touched it."""
-    return bool(st.session_state.get(_PAUSED))
+def show_notices(page: str) -> None:
+    """Say, once, what has ended while `page` was open, which does not draw it."""
+    touch(page)
+    for one in watching.take_notices():
+        status = one.operation.status if one.operation else "unknown"
+        icon = "check_circle" if status is Status.COMPLETED else "info"
+        st.toast(f"{plain(one.name)}: {status}", icon=f":material/{icon}:", duration="long")
+
+
+def _look() -> dict[str, Snapshot[Operation]]:
+    """Return the news of what this session watches, as far as who is looking may see it."""
+    snapshots = poller().read_all(watching.watched())
+    for operation_id, snapshot in snapshots.items():
+        operation = snapshot.value
+        if operation is not None and visible(operation):
+            watching.saw(operation_id, operation)
+            _forget_unsure(operation_id)
+        else:
+            snapshots[operation_id] = replace(snapshot, value=None)
+    return snapshots
+
+
+def _forget_unsure(operation_id: str) -> None:
+    unsure = st.session_state.get(_UNSURE, {})
+    for wanted in [key for key, arrived in unsure.items() if arrived == operation_id]:
+        del unsure[wanted]
+
+
+def _ended(snapshots: dict[str, Snapshot[Operation]]) -> list[str]:
+    """Return the ids of what has ended or does not exist for who is looking."""
+    return [
+        operation_id
+        for operation_id, snapshot in snapshots.items()
+        if snapshot.known and (snapshot.value is None or snapshot.value.status.is_terminal)
+    ]
 
 
 @st.fragment(run_every=SETTINGS.poll_interval)
 def live_progress() -> None:
-    """Show how far the watched operation is, at every tick, until it ends.
+    """Show how far the watched operations are, at every tick, until the last has ended.
 
-    Display only, and without arguments: they would freeze at the last full run.
+    Display only, and without arguments: they would freeze at the last full run. One fragment for
+    all of them: one timer, and one full run for all that ended since the last tick.
     """
-    operation_id = watching()
-    if operation_id is None:
-        st.stop()  # A tick that was under way when the watch ended.
-    if time.monotonic() - st.session_state[_TOUCHED] > SETTINGS.idle_budget:
-        st.session_state[_PAUSED] = True
+    if not watching.watched():
+        st.stop()  # A tick that was under way when the last watch ended.
+    if idle():
+        pause()
         st.rerun(scope="app")
-    snapshot = poller().read(operation_id)
-    operation = snapshot.operation
-    # As of the last full run, which every change of login brings: owner() is a sixth of a tick.
-    if operation is not None and operation.owner != st.session_state[_OWNER]:
-        operation = None
-    if operation is not None:
-        st.session_state.pop(_UNSURE, None)
-    if snapshot.known and (operation is None or operation.status.is_terminal):
-        unwatch()
-        st.session_state[_OUTCOME] = Outcome(operation_id, operation)
+    snapshots = _look()
+    if ended := _ended(snapshots):
+        watching.settle(ended, notify=False)
         st.rerun(scope="app")
-    _draw(snapshot, operation)
-
-
-def _draw(snapshot: Snapshot, operation: Operation | None) -> None:
-    if operation is None:
-        st.progress(0.0, text="Waiting for the first news")
-    else:
-        _draw_running(operation)
-    if snapshot.error is not None:
+    for one in watching.followed():
+        if not one.ended:
+            with st.container(border=len(snapshots) > 1):
+                _draw(one, 5 if len(snapshots) == 1 else 1)
+    if errors := [snapshot.error for snapshot in snapshots.values() if snapshot.error]:
         st.warning(
             "The progress cannot be read just now. The operation is not affected;"
             " this page goes on asking.",
             icon=":material/cloud_off:",
         )
-        st.text(str(snapshot.error))
+        st.text("\n".join(dict.fromkeys(map(str, errors))))
 
 
-def _draw_running(operation: Operation) -> None:
-    st.text(f"{operation.job}: {operation.subject}")
-    done = steps(operation.current_step, operation.total_steps)
-    if operation.status is Status.QUEUED:
+@st.fragment(run_every=SETTINGS.poll_interval)
+def live_notices() -> None:
+    """Notice the end of watched operations on a page that does not draw them. It draws nothing."""
+    if not watching.watched():
+        st.stop()
+    if idle():
+        pause()
+        st.rerun(scope="app")
+    if ended := _ended(_look()):
+        # A toast of this run would go with it: the full run shows it.
+        watching.settle(ended, notify=True)
+        st.rerun(scope="app")
+
+
+def _draw(one: watching.Followed, lines: int) -> None:
+    operation = one.operation
+    st.text(one.name)
+    if operation is None:
+        st.progress(0.0, text="Waiting for the first news")
+    elif operation.status is Status.QUEUED:
         st.progress(0.0, text="Queued: waiting for a worker")
     elif operation.progress is None:
         # An HTML progress element without a value is an indeterminate bar; st.progress has none.
-        st.caption(f"{done} so far")
-        colour = st.get_option("theme.primaryColor") or "auto"
-        st.html(f'<progress aria-label="In progress" style="width:100%;accent-color:{colour}">')
+        st.caption(f"{steps(operation.current_step, None)} so far")
+        scheme = st.context.theme.type or "light"
+        style = f"width:100%;accent-color:{accent()};color-scheme:{scheme}"
+        st.html(f'<progress aria-label="In progress" style="{style}">')
     else:
-        st.progress(operation.progress, text=done)
-    # Text of a job is data: st.text knows no Markdown.
-    st.text(operation.step_description or " ")
+        st.progress(operation.progress, text=steps(operation.current_step, operation.total_steps))
+    st.html(timeline(operation, lines, accent()))
+    if operation is not None:
+        _draw_figures(operation)
+
+
+def _draw_figures(operation: Operation) -> None:
     times = [f"Elapsed {duration(operation.elapsed)}"]
     if operation.remaining is not None:
         times.append(f"about {duration(operation.remaining)} left")
+    work = []
+    if operation.rate is not None:
+        work.append(pace(operation.rate))
     if operation.failed_steps:
-        times.append(f"{operation.failed_steps} failed so far")
+        work.append(f"{operation.failed_steps:,} failed so far")
     if operation.attempt > 1:
-        times.append(f"attempt {operation.attempt}")
-    st.caption(" · ".join(times))
+        work.append(f"attempt {operation.attempt}")
+    if operation.retry_of:
+        work.append(f"retry of {plain(operation.retry_of[:8])}")
+    # Two lines from the first tick on, so that nothing jumps when the second one fills.
+    st.caption(" · ".join(times) + "  \n" + (" · ".join(work) or "&nbsp;"))
     if operation.is_cancelling:
         st.info("Cancelling: waiting for the job to stop.", icon=":material/hourglass_top:")
     if operation.silence > SETTINGS.quiet_after:
@@ -236,3 +311,9 @@ def _draw_running(operation: Operation) -> None:
     if operation.problem:
         st.warning("The stored progress makes no sense in part:", icon=":material/rule:")
         st.text(operation.problem)
+
+
+def accent() -> str:
+    """Return the colour of the theme that the viewer sees."""
+    dark = st.get_option("theme.dark.primaryColor") if st.context.theme.type == "dark" else None
+    return dark or st.get_option("theme.primaryColor") or "auto"

@@ -3,15 +3,21 @@
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from progress.text import storable
+
 # What a page can show at a glance. Longer text is cut when it is read, whoever wrote it.
 _MAX_DESCRIPTION = 500
 _MAX_ERROR = 50_000
+LAST_STEPS = 20
+"""Ended steps that are kept with an operation: it may have 30,000."""
+MAX_STEP_DESCRIPTION = 200
+"""Characters kept of the description of an ended step: all of them are stored with every write."""
 
 
 class Status(StrEnum):
@@ -42,6 +48,51 @@ TERMINAL = tuple(status.value for status in Status if status.is_terminal)
 def new_operation_id() -> str:
     """Return an id that nobody can guess: 32 hexadecimal digits."""
     return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which operations of the store are asked for. Everything that is given must hold."""
+
+    owner: str | None
+    """None: of everybody."""
+    job: str | None = None
+    subject: str | None = None
+    statuses: frozenset[Status] = frozenset()
+    """Empty: whatever their status."""
+    since: datetime | None = None
+    """Aware; created then or later."""
+    before: tuple[datetime, str] | None = None
+    """The next page: `created_at` and `operation_id` of the last row of the page before."""
+    limit: int = 100
+
+    def __post_init__(self) -> None:
+        """Mend text that stores refuse, as the reporter does: it must match nothing, not fail."""
+        for name in ("owner", "job", "subject"):
+            text = getattr(self, name)
+            object.__setattr__(self, name, text if text is None else storable(text))
+        if self.before is not None:
+            object.__setattr__(self, "before", (self.before[0], storable(self.before[1])))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that has ended."""
+
+    number: int
+    """1 for the first."""
+    description: str
+    seconds: float
+    failed: bool
+
+
+def count_statuses(rows: Iterable[tuple[object, int]]) -> dict[Status, int]:
+    """Add up pairs of a status, as it was stored, and a count."""
+    counts: dict[Status, int] = {}
+    for value, count in rows:
+        status = _known_status(value) or Status.IN_PROGRESS
+        counts[status] = counts.get(status, 0) + count
+    return counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +127,11 @@ class Operation:
     """A traceback, or one line for each failed step."""
     result: dict[str, Any] | None = None
     attempt: int = 0
+    retry_of: str = ""
+    """The id of the operation that this one repeats; "" if none."""
+    last_steps: tuple[Step, ...] = ()
+    """The latest steps that have ended, oldest first, at most LAST_STEPS. Empty in what `recent`
+    returns, and where the backend does not know them."""
     problem: str | None = None
     """What in the stored row made no sense. The rest of the row is shown all the same."""
 
@@ -95,6 +151,15 @@ class Operation:
     def elapsed(self) -> float:
         """Seconds from the request to the end, or to `read_at` while it runs."""
         return _seconds(self.created_at, self.finished_at or self.read_at)
+
+    @property
+    def rate(self) -> float | None:
+        """Steps per second from the start to the end of the latest step; None if unknown."""
+        until = self.last_updated or self.finished_at
+        if self.started_at is None or until is None:
+            return None
+        seconds = _seconds(self.started_at, until)
+        return self.current_step / seconds if self.current_step and seconds else None
 
     @property
     def remaining(self) -> float | None:
@@ -165,6 +230,8 @@ class Operation:
             error=_tail(row, "error", _MAX_ERROR) or None,
             result=_result(row, problems),
             attempt=_count(row, "attempt", problems) or 0,
+            retry_of=_text(row, "retry_of", _MAX_DESCRIPTION),
+            last_steps=_steps(row, problems),
             problem="; ".join(problems) or None,
         )
 
@@ -177,14 +244,21 @@ def _shown(value: object) -> str:
     return repr(value if not isinstance(value, str) else value[:60])
 
 
-def _status(row: Mapping[str, Any], problems: list[str]) -> Status:
-    value = row.get("status")
+def _known_status(value: object) -> Status | None:
     try:
         return Status(str(value))
     except ValueError:
+        return None
+
+
+def _status(row: Mapping[str, Any], problems: list[str]) -> Status:
+    value = row.get("status")
+    status = _known_status(value)
+    if status is None:
         # Not terminal: whoever wrote it may mend it, and nobody here may declare a failure.
         problems.append(f"status {_shown(value)} is not one of {', '.join(Status)}")
         return Status.IN_PROGRESS
+    return status
 
 
 def _count(row: Mapping[str, Any], name: str, problems: list[str]) -> int | None:
@@ -236,3 +310,26 @@ def _result(row: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | Non
     if value is None or isinstance(value, dict):
         return value
     return {"value": value}
+
+
+def _steps(row: Mapping[str, Any], problems: list[str]) -> tuple[Step, ...]:
+    value = row.get("last_steps")
+    try:
+        value = json.loads(value) if isinstance(value, str | bytes) else value
+        steps = tuple(_step(entry) for entry in (value or [])[-LAST_STEPS:])
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        problems.append("last_steps is not a list of steps")
+        return ()
+    return steps
+
+
+def _step(entry: Mapping[str, Any]) -> Step:
+    seconds = float(entry["seconds"])
+    if not math.isfinite(seconds):
+        raise ValueError(seconds)
+    return Step(
+        number=int(entry["number"]),
+        description=_text(entry, "description", MAX_STEP_DESCRIPTION),
+        seconds=max(seconds, 0.0),
+        failed=bool(entry.get("failed")),
+    )

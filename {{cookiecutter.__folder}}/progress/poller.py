@@ -4,11 +4,11 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from progress.errors import BackendError, BackendUnavailable, PartlyUnavailable
-from progress.operation import Operation
 
 log = logging.getLogger(__name__)
 
@@ -17,60 +17,69 @@ BACK_OFF_CAP = 30.0
 HUNG_AFTER = 10.0
 """Seconds after which a read that has not come back counts as an error."""
 FORGET_AFTER = 60.0
-"""Seconds after which an id that nobody asked for is no longer read."""
+"""Seconds, or three intervals if they are longer, after which an id that nobody asked for is no
+longer read."""
+
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What is known of one operation."""
+class Snapshot(Generic[Value]):
+    """What is known of one id."""
 
-    operation: Operation | None = None
+    value: Value | None = None
     """As it was last read; None if it was not read yet or does not exist."""
     known: bool = False
-    """Whether the backend has answered for this id. With no operation: there is none."""
+    """Whether the backend has answered for this id. With no value: there is none."""
     error: BackendError | None = None
-    """Why the last read failed; `operation` is then older than the poll interval."""
+    """Why the last read failed; `value` is then older than the poll interval."""
 
 
 @dataclass(slots=True)
-class _Watched:
+class _Watched(Generic[Value]):
     asked_at: float
-    snapshot: Snapshot = field(default_factory=Snapshot)
-
-    @property
-    def is_final(self) -> bool:
-        operation = self.snapshot.operation
-        return operation is not None and operation.status.is_terminal
+    snapshot: Snapshot[Value]
+    is_final: bool = False
 
 
-class Poller:
+def never(value: object) -> bool:
+    """Say that a value may always change."""
+    return False
+
+
+class Poller(Generic[Value]):
     """Answers every viewer from one shared read.
 
     Args:
-        read: Returns the operations that exist among the given ids; the backend's `read`.
+        read: Returns what exists among the given ids; for operations, the backend's `read`.
         interval: Seconds between two reads.
+        is_final: Whether a value will never change again; it is then not read again.
         clock: Seconds, monotonic.
         jitter: Returns a number in 0..1 that spreads the tries of several processes.
     """
 
     def __init__(
         self,
-        read: Callable[[Sequence[str]], Mapping[str, Operation]],
+        read: Callable[[Sequence[str]], Mapping[str, Value]],
         interval: float,
+        is_final: Callable[[Value], bool] = never,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._read = read
         self._interval = interval
+        self._forget_after = max(FORGET_AFTER, 3 * interval)
+        self._is_final = is_final
         self._clock = clock
         self._jitter = jitter
         self._lock = threading.Lock()
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, _Watched[Value]] = {}
         self._due = -float("inf")
         self._failures = 0
         self._reading_since: float | None = None
 
-    def read(self, operation_id: str) -> Snapshot:
+    def read(self, key: str) -> Snapshot[Value]:
         """Return what is known, after a read of the backend if one is due.
 
         While one caller reads, the others get what was known before. It never raises: an error is
@@ -78,24 +87,33 @@ class Poller:
         """
         now = self._clock()
         with self._lock:
-            watched = self._watched.setdefault(operation_id, _Watched(now))
+            watched = self._watched.setdefault(key, _Watched(now, Snapshot()))
             watched.asked_at = now
             if self._reading_since is not None and not watched.is_final:
                 return self._meanwhile(watched.snapshot, now - self._reading_since)
             if watched.is_final or not self._is_due(now):
                 return watched.snapshot
             self._reading_since = now
-            ids = self._ids_to_read(now)
+            keys = self._keys_to_read(now)
         try:
-            self._refresh(ids)
+            self._refresh(keys)
         finally:
             with self._lock:
                 self._reading_since = None
         with self._lock:
             return watched.snapshot
 
+    def read_all(self, keys: Iterable[str]) -> dict[str, Snapshot[Value]]:
+        """Return what is known of several ids; those that are new all go into the same read."""
+        wanted = list(keys)
+        now = self._clock()
+        with self._lock:
+            for key in wanted:
+                self._watched.setdefault(key, _Watched(now, Snapshot())).asked_at = now
+        return {key: self.read(key) for key in wanted}
+
     @staticmethod
-    def _meanwhile(snapshot: Snapshot, seconds: float) -> Snapshot:
+    def _meanwhile(snapshot: Snapshot[Value], seconds: float) -> Snapshot[Value]:
         if seconds < HUNG_AFTER:
             return snapshot
         error = BackendUnavailable(f"The backend has not answered for {seconds:.0f} s.")
@@ -108,18 +126,18 @@ class Poller:
         slack = 0.0 if self._failures else self._interval / 4
         return now >= self._due - slack
 
-    def _ids_to_read(self, now: float) -> list[str]:
-        for operation_id, watched in list(self._watched.items()):
-            if now - watched.asked_at > FORGET_AFTER:
-                del self._watched[operation_id]
-        return [name for name, watched in self._watched.items() if not watched.is_final]
+    def _keys_to_read(self, now: float) -> list[str]:
+        for key, watched in list(self._watched.items()):
+            if now - watched.asked_at > self._forget_after:
+                del self._watched[key]
+        return [key for key, watched in self._watched.items() if not watched.is_final]
 
-    def _refresh(self, ids: list[str]) -> None:
+    def _refresh(self, keys: list[str]) -> None:
         error: BackendError | None = None
-        found: Mapping[str, Operation] = {}
+        found: Mapping[str, Value] = {}
         failed: Mapping[str, BackendError] = {}
         try:
-            found = self._read(ids)
+            found = self._read(keys)
         except PartlyUnavailable as problem:
             # It answers: only a wait that it asked for moves the next read.
             found, failed = problem.found, problem.failed
@@ -131,15 +149,17 @@ class Poller:
             log.exception("The backend's read failed in a way that it should have named")
             error = BackendUnavailable(f"{type(problem).__name__}: {problem}")
         if error is not None and not failed:
-            failed = dict.fromkeys(ids, error)
+            failed = dict.fromkeys(keys, error)
         now = self._clock()
         with self._lock:
-            for operation_id in ids:
-                watched = self._watched[operation_id]
-                if operation_id in failed:
-                    watched.snapshot = replace(watched.snapshot, error=failed[operation_id])
+            for key in keys:
+                watched = self._watched[key]
+                if key in failed:
+                    watched.snapshot = replace(watched.snapshot, error=failed[key])
                 else:
-                    watched.snapshot = Snapshot(found.get(operation_id), known=True)
+                    value = found.get(key)
+                    watched.snapshot = Snapshot(value, known=True)
+                    watched.is_final = value is not None and self._is_final(value)
             self._failures = 0 if error is None else self._failures + 1
             self._due = now + self._back_off(error) if error else self._next_on_grid(now)
 

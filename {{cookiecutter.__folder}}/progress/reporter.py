@@ -7,13 +7,15 @@ import os
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
 from progress.errors import BackendRejected, BackendUnavailable
-from progress.operation import Status
+from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Status, Step
+from progress.text import storable
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,13 @@ class Progress:
     total_steps: int | None = None
     failed_steps: int = 0
     step_description: str = ""
+    last_steps: tuple[Step, ...] = ()
+    """The latest steps that have ended, oldest first, at most LAST_STEPS."""
+
+    def columns(self) -> dict[str, Any]:
+        """Return the value of each column; `last_steps` as JSON text."""
+        columns = asdict(self)
+        return columns | {"last_steps": json.dumps(columns["last_steps"], ensure_ascii=False)}
 
 
 class ProgressWriter(Protocol):
@@ -73,7 +82,7 @@ class Reporter:
 
     Args:
         writer: Where the progress goes.
-        clock: Seconds, for the pace of the writes.
+        clock: Seconds, for the pace of the writes and how long the steps take.
         heartbeat: Whether a thread writes between the steps. Without it every step goes to the
             writer, in the thread of the job; the pace is then the writer's to keep.
     """
@@ -93,6 +102,8 @@ class Reporter:
         self._total: int | None = None
         self._description = ""
         self._in_step = False
+        self._step_began = 0.0
+        self._last_steps: deque[Step] = deque(maxlen=LAST_STEPS)
         self._failures: list[str] = []
         self._failed: set[int] = set()
         self._cancelled = False
@@ -127,7 +138,8 @@ class Reporter:
         with self._lock:
             self._end_step()
             self._in_step = True
-            self._description = _storable(str(description))
+            self._step_began = self._clock()
+            self._description = storable(str(description))
             if self._total is not None:
                 # More steps than announced: the bar must not pass its end.
                 self._total = max(self._total, self._current + 1)
@@ -145,7 +157,7 @@ class Reporter:
             if isinstance(reason, BaseException):
                 text = traceback.format_exception_only(reason)[-1].strip()
             line = f"Step {self._current + 1}, {self._description}: {text}"
-            self._failures.append(_storable(line))
+            self._failures.append(storable(line))
             self._failed.add(self._current)
             self._moved = True
 
@@ -219,11 +231,23 @@ class Reporter:
         self._stop_heart()
 
     def _progress(self) -> Progress:
-        return Progress(self._current, self._total, len(self._failed), self._description)
+        return Progress(
+            self._current,
+            self._total,
+            len(self._failed),
+            self._description,
+            tuple(self._last_steps),
+        )
 
     def _end_step(self) -> None:
-        self._current += self._in_step
+        if not self._in_step:
+            return
+        failed = self._current in self._failed
+        seconds = round(self._clock() - self._step_began, 3)
+        description = self._description[:MAX_STEP_DESCRIPTION]
+        self._current += 1
         self._in_step = False
+        self._last_steps.append(Step(self._current, description, seconds, failed))
 
     def _write_if_due(self) -> None:
         # While the backend is away, only the heartbeat waits for it: the work goes on.
@@ -304,7 +328,7 @@ def run_job(
             return None
         except BaseException:
             # SystemExit and the panics of native libraries, too: an operation needs an end.
-            return report.finish(Status.FAILED, error=_storable(traceback.format_exc()))
+            return report.finish(Status.FAILED, error=storable(traceback.format_exc()))
         return report.finish(Status.COMPLETED, result=result)
 
 
@@ -314,12 +338,6 @@ def _as_json(name: str, result: dict[str, Any] | None) -> str | None:
     if not isinstance(result, dict):
         raise TypeError(f"The job {name!r} returned {type(result).__name__}; return a dict.")
     try:
-        return _storable(json.dumps(result, allow_nan=False, ensure_ascii=False))
+        return storable(json.dumps(result, allow_nan=False, ensure_ascii=False))
     except (TypeError, ValueError) as error:
         raise TypeError(f"The job {name!r} returned what JSON cannot hold: {error}.") from None
-
-
-def _storable(text: str) -> str:
-    # What some stores refuse: the NUL character, and halves of a character that came from file
-    # names in another encoding.
-    return text.replace("\0", "�").encode("utf-8", "replace").decode()

@@ -29,6 +29,8 @@ class Settings:
     """Seconds without a touch after which a page stops polling."""
     quiet_after: float
     """Seconds without a sign of life after which an operation is shown as quiet."""
+    shared: bool
+    """Whether everybody who can open the app sees all operations. Only the owner may cancel."""
 
 
 @functools.cache
@@ -53,6 +55,7 @@ def load_settings(path: Path = ROOT / "settings.toml") -> Settings:
         poll_interval=_seconds(tables, "progress", "poll_interval", 0.2, 60),
         idle_budget=_seconds(tables, "progress", "idle_budget", 1, 7 * 24 * 3600),
         quiet_after=_seconds(tables, "progress", "quiet_after", 2, 24 * 3600),
+        shared=_flag(tables, "progress", "shared"),
     )
 
 
@@ -79,6 +82,13 @@ def _text(tables: dict[str, Any], table: str, name: str) -> str:
     value = _value(tables, table, name)
     if not isinstance(value, str):
         raise SettingsError(f"settings.toml: {name} = {value!r} is not text. Put it in quotes.")
+    return value
+
+
+def _flag(tables: dict[str, Any], table: str, name: str) -> bool:
+    value = _value(tables, table, name)
+    if not isinstance(value, bool):
+        raise SettingsError(f"settings.toml: {name} = {value!r} is neither true nor false.")
     return value
 
 

@@ -1,6 +1,8 @@
 """How values read on a page."""
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
@@ -12,6 +14,15 @@ def plain(text: str) -> str:
     text that a job wrote goes to `st.text`, `st.code` or a table, which know no Markdown.
     """
     return _PUNCTUATION.sub(r"\\\1", text)
+
+
+def storable(text: str) -> str:
+    """Return `text` without what some stores refuse.
+
+    That is the NUL character, and halves of a character: they come from file names in another
+    encoding.
+    """
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()
 
 
 def duration(seconds: float) -> str:
@@ -27,7 +38,33 @@ def duration(seconds: float) -> str:
 
 
 def steps(current: int, total: int | None) -> str:
-    """Return how far it is: "6 of 18 steps", or "6 steps" while nobody knows the total."""
+    """Return how far it is: "6 of 1,800 steps", or "6 steps" while nobody knows the total."""
     if total is None:
-        return f"{current} {'step' if current == 1 else 'steps'}"
-    return f"{current} of {total} {'step' if total == 1 else 'steps'}"
+        return f"{current:,} {'step' if current == 1 else 'steps'}"
+    return f"{current:,} of {total:,} {'step' if total == 1 else 'steps'}"
+
+
+def pace(rate: float) -> str:
+    """Return steps per second (above 0) as people read them: "2.5 s per step", "120 steps/s"."""
+    if rate < 1:
+        seconds = 1 / rate
+        return f"{f'{seconds:.1f} s' if seconds < 9.95 else duration(seconds)} per step"
+    return f"{rate:,.{0 if rate >= 9.95 else 1}f} steps/s"
+
+
+def clock(time: datetime, zone: str | None) -> str:
+    """Return the time of day in the viewer's zone: "05:12:09"; in UTC if no zone is known."""
+    return _local(time, zone, "%H:%M:%S")
+
+
+def moment(time: datetime, zone: str | None) -> str:
+    """Return a time in the viewer's zone: "21 Nov 2026, 05:12"; in UTC if no zone is known."""
+    return _local(time, zone, "%d %b %Y, %H:%M").removeprefix("0")
+
+
+def _local(time: datetime, zone: str | None, form: str) -> str:
+    try:
+        local = time.astimezone(ZoneInfo(zone or "UTC"))
+    except (KeyError, OSError, ValueError):  # what a browser calls it may be unknown here
+        local, zone = time.astimezone(UTC), None
+    return f"{local:{form}}{'' if zone else ' UTC'}"

@@ -13,6 +13,7 @@ from progress.reporter import Job, Reporter
 from progress.settings import load_settings
 
 STEPS = 6
+MANY = 1000
 SLOW = min(max(0.8 * load_settings().poll_interval, 0.4), 1.6)
 """Seconds for each step of a slow job."""
 
@@ -63,6 +64,18 @@ def endless(report: Reporter, subject: str) -> None:
         pace(subject)
 
 
+def rows(report: Reporter, subject: str) -> dict[str, Any]:
+    """Go through 30,000 steps, one of which fails; slowly, it takes half a minute or more."""
+    report.total(30_000)
+    for number in range(1, 30_001):
+        report.step(f"Row {number} of a table with a name that is longer than a phone is wide")
+        if subject == "slow":
+            time.sleep(0.001)
+        if number == 29_995:
+            report.step_failed(ValueError("no amount"))
+    return {"table": [{"row": number, "amount": number / 2} for number in range(30_000)]}
+
+
 def die(report: Reporter, subject: str) -> None:
     """End without a word in the second step, as when memory runs out."""
     report.total(STEPS)
@@ -77,6 +90,13 @@ def chatter(report: Reporter, subject: str) -> None:
     """Print a megabyte."""
     for _ in range(10_000):
         print("x" * 100)
+
+
+def many(report: Reporter, subject: str) -> None:
+    """Go through many quick steps with long descriptions."""
+    report.total(MANY)
+    for number in range(1, MANY + 1):
+        report.step(f"Step number {number} 😀 " * 40)
 
 
 def odd_text(report: Reporter, subject: str) -> dict[str, Any]:
@@ -95,7 +115,9 @@ JOBS: dict[str, Job] = {
     "fail": fail,
     "partial": partial,
     "endless": endless,
+    "rows": rows,
     "die": die,
+    "many": many,
     "odd_text": odd_text,
     "unfit": unfit,
     "chatter": chatter,

@@ -1,13 +1,23 @@
 """The conformance suite: what every progress backend must do, shown on the one chosen."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from progress.backend import ProgressConnection
-from progress.operation import Operation, Status, new_operation_id
+from progress.operation import (
+    LAST_STEPS,
+    MAX_STEP_DESCRIPTION,
+    Operation,
+    Query,
+    Status,
+    new_operation_id,
+)
 from tests.conftest import OWNER, wait_for_end, wait_until
-from tests.jobs import STEPS
+from tests.jobs import MANY, SLOW, STEPS
 
 Started = Callable[..., str]
 
@@ -190,12 +200,174 @@ def test_a_subject_arrives_as_it_is(
     assert operation.subject == subject
 
 
+@pytest.fixture(scope="module")
+def history(connection: ProgressConnection) -> list[Operation]:
+    """25 operations of an owner who has no others, newest first, as `read` returns them.
+
+    The first is completed, the second failed and repeats the first, the third is partial; the
+    others wait for a job that is not there, which is the quickest way to an end.
+    """
+    ids = [new_operation_id() for _ in range(25)]
+    for number, operation_id in enumerate(ids):
+        job = ["succeed", "fail", "partial"][number] if number < 3 else "no_such_job"
+        retry_of = ids[0] if number == 1 else ""
+        connection.start(operation_id, job, SUBJECTS[number % 2], HISTORIAN, retry_of)
+    ended = [wait_for_end(connection, operation_id) for operation_id in ids]
+    return sorted(ended, key=place, reverse=True)
+
+
+HISTORIAN = "historian@example.com"
+SUBJECTS = ("fast", "O'Brien; DROP TABLE operations -- \" % :owner 😀")
+
+
+def place(operation: Operation) -> tuple[datetime, str]:
+    """Return what `recent` sorts by, and what the next page begins after."""
+    return operation.created_at, operation.operation_id
+
+
+def ids_of(operations: list[Operation]) -> list[str]:
+    """Return their ids, in the same order."""
+    return [operation.operation_id for operation in operations]
+
+
 def test_recent_gives_those_of_the_owner_newest_first(
+    connection: ProgressConnection, history: list[Operation]
+) -> None:
+    assert ids_of(connection.recent(Query(HISTORIAN, limit=2))) == ids_of(history[:2])
+    assert ids_of(connection.recent(Query(HISTORIAN))) == ids_of(history)
+    assert connection.recent(Query("nobody@example.com")) == []
+    # "" is the owner in an app without a login, not everybody.
+    assert all(operation.owner == "" for operation in connection.recent(Query("")))
+
+
+def test_without_an_owner_recent_gives_those_of_everybody(
+    connection: ProgressConnection, history: list[Operation], started: Started
+) -> None:
+    operation_id = started("succeed")
+    wait_for_end(connection, operation_id)
+    everybody = Query(None, since=history[-1].created_at, limit=1000)
+    found = connection.recent(everybody)
+    assert {operation_id, *ids_of(history)} <= set(ids_of(found))
+    assert found == sorted(found, key=place, reverse=True)
+    assert sum(connection.counts(everybody).values()) == len(found)
+
+
+def test_recent_is_light(connection: ProgressConnection, history: list[Operation]) -> None:
+    assert any(operation.result for operation in history)
+    assert any(operation.last_steps for operation in history)
+    expected = [replace(operation, result=None, error=None, last_steps=()) for operation in history]
+    rows = connection.recent(Query(HISTORIAN))
+    for row, operation in zip(rows, expected, strict=True):
+        assert replace(row, read_at=operation.read_at) == operation
+
+
+def test_pages_have_no_gap_and_no_repeat(
+    connection: ProgressConnection, history: list[Operation]
+) -> None:
+    seen: list[Operation] = []
+    sizes = []
+    query = Query(HISTORIAN, limit=10)
+    while page := connection.recent(query):
+        seen += page
+        sizes.append(len(page))
+        query = replace(query, before=place(page[-1]))
+    assert sizes == [10, 10, 5]
+    assert ids_of(seen) == ids_of(history)
+
+
+@pytest.mark.parametrize("subject", [None, *SUBJECTS])
+@pytest.mark.parametrize("job", [None, "fail", "no_such_job"])
+@pytest.mark.parametrize(
+    "statuses", [set(), {Status.FAILED}, {Status.COMPLETED, Status.PARTIAL}, {Status.QUEUED}]
+)
+@pytest.mark.parametrize("since", [None, 9])
+def test_filters_of_recent_and_counts(
+    connection: ProgressConnection,
+    history: list[Operation],
+    subject: str | None,
+    job: str | None,
+    statuses: set[Status],
+    since: int | None,
+) -> None:
+    earliest = history[since].created_at if since is not None else None
+    expected = [
+        operation
+        for operation in history
+        if subject in (None, operation.subject)
+        and job in (None, operation.job)
+        and (not statuses or operation.status in statuses)
+        and (earliest is None or operation.created_at >= earliest)
+    ]
+    query = Query(HISTORIAN, job, subject, frozenset(statuses), earliest)
+    assert ids_of(connection.recent(query)) == ids_of(expected)
+    first = connection.recent(replace(query, limit=3))
+    assert ids_of(first) == ids_of(expected[:3])
+    if first:
+        rest = connection.recent(replace(query, before=place(first[-1])))
+        assert ids_of(rest) == ids_of(expected[3:])
+    counts = Counter(operation.status for operation in expected)
+    assert connection.counts(query) == counts
+    assert connection.counts(replace(query, limit=1, before=place(history[-1]))) == counts
+
+
+def test_nothing_is_newer_than_now(
+    connection: ProgressConnection, history: list[Operation]
+) -> None:
+    query = Query(HISTORIAN, since=history[0].created_at + timedelta(seconds=1))
+    assert connection.recent(query) == []
+    assert connection.counts(query) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "%", "_", "' OR '1'='1", "no\x00thing", "half \udce4", "\\", "ü" * 999, "NULL"]
+)
+def test_a_filter_is_compared_and_never_executed(
+    connection: ProgressConnection, history: list[Operation], text: str
+) -> None:
+    for query in (
+        Query(HISTORIAN, job=text),
+        Query(HISTORIAN, subject=text),
+        Query("nobody" + text),
+        Query(HISTORIAN, before=(history[-1].created_at - timedelta(days=1), text)),
+    ):
+        assert connection.recent(query) == []
+    assert connection.counts(Query(HISTORIAN, job=text)) == {}
+    assert sum(connection.counts(Query(HISTORIAN)).values()) == len(history)
+
+
+def test_a_retry_names_the_operation_that_it_repeats(
+    connection: ProgressConnection, history: list[Operation]
+) -> None:
+    repeated, retry = history[-1], history[-2]
+    assert (repeated.job, repeated.retry_of) == ("succeed", "")
+    assert (retry.job, retry.retry_of) == ("fail", repeated.operation_id)
+
+
+def test_the_steps_that_have_ended_are_kept(
     connection: ProgressConnection, started: Started
 ) -> None:
-    ids = [started("succeed") for _ in range(3)]
-    recent = connection.recent(2, OWNER)
-    assert [operation.operation_id for operation in recent] == [ids[2], ids[1]]
-    assert connection.recent(100, "nobody@example.com") == []
-    for operation_id in ids:
-        wait_for_end(connection, operation_id)
+    operation_id = started("partial", "slow")
+    running = wait_until(connection, operation_id, lambda operation: operation.current_step >= 3)
+    assert not running.status.is_terminal
+    ended = wait_for_end(connection, operation_id)
+    for operation in (running, ended):
+        assert [step.number for step in operation.last_steps] == list(
+            range(1, operation.current_step + 1)
+        )
+        assert [step.description for step in operation.last_steps] == [
+            f"Step number {step.number}" for step in operation.last_steps
+        ]
+        assert all(SLOW * 0.9 < step.seconds < SLOW + 3 for step in operation.last_steps)
+    assert [step.number for step in ended.last_steps if step.failed] == [2, 5]
+    assert ended.rate is not None
+    assert ended.rate < 1.1 / SLOW
+
+
+def test_of_many_steps_the_latest_are_kept(
+    connection: ProgressConnection, started: Started
+) -> None:
+    operation = wait_for_end(connection, started("many"))
+    assert operation.status is Status.COMPLETED
+    numbers = [step.number for step in operation.last_steps]
+    assert numbers == list(range(MANY - LAST_STEPS + 1, MANY + 1))
+    assert {len(step.description) for step in operation.last_steps} == {MAX_STEP_DESCRIPTION}

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress.operation import TERMINAL, Operation, Status, new_operation_id
+from progress.operation import (
+    MAX_STEP_DESCRIPTION,
+    TERMINAL,
+    Operation,
+    Status,
+    Step,
+    count_statuses,
+    new_operation_id,
+)
+from progress.reporter import Progress
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -38,6 +47,8 @@ def row(**changes: Any) -> dict[str, Any]:
         "error": None,
         "result": None,
         "attempt": 1,
+        "retry_of": "",
+        "last_steps": "[]",
         "read_at": after(10).isoformat(),
     }
     return columns | changes
@@ -101,6 +112,10 @@ def test_cancelling_ends_with_the_acknowledgement() -> None:
         ({"total_steps": float("nan")}, "total_steps nan is not a count"),
         ({"heartbeat_at": "yesterday"}, "heartbeat_at 'yesterday' is not a time"),
         ({"result": "{"}, "result is not JSON"),
+        ({"last_steps": "["}, "last_steps is not a list of steps"),
+        ({"last_steps": {"number": 1}}, "last_steps is not a list of steps"),
+        ({"last_steps": [{"number": 1}]}, "last_steps is not a list of steps"),
+        ({"last_steps": [{"number": 1, "seconds": "nan"}]}, "last_steps is not a list of steps"),
     ],
 )
 def test_nonsense_is_named(changes: dict[str, Any], problem: str) -> None:
@@ -118,6 +133,40 @@ def test_a_result_may_be_text_or_a_value() -> None:
     assert Operation.from_row(row(result='{"a": 1}')).result == {"a": 1}
     assert Operation.from_row(row(result={"a": 1})).result == {"a": 1}
     assert Operation.from_row(row(result="[1, 2]")).result == {"value": [1, 2]}
+
+
+def test_steps_are_read_as_the_reporter_wrote_them() -> None:
+    steps = tuple(Step(number, f"{number} 😀", 0.25, number == 2) for number in (1, 2, 3))
+    written = Progress(last_steps=steps).columns()["last_steps"]
+    assert Operation.from_row(row(last_steps=written)).last_steps == steps
+    assert Operation.from_row(row(last_steps=json.loads(written))).last_steps == steps
+    assert Operation.from_row(row(last_steps=None)).last_steps == ()
+
+
+def test_only_the_latest_steps_are_read_and_cut() -> None:
+    stored = [{"number": n, "description": "x" * 1000, "seconds": 1} for n in range(100)]
+    steps = Operation.from_row(row(last_steps=stored)).last_steps
+    assert [step.number for step in steps] == list(range(80, 100))
+    assert {len(step.description) for step in steps} == {MAX_STEP_DESCRIPTION}
+
+
+def test_the_rate_is_that_of_the_steps_that_have_ended() -> None:
+    assert Operation.from_row(row()).rate == pytest.approx(1.0)
+    assert Operation.from_row(row(read_at=after(99))).rate == pytest.approx(1.0)
+    ended = row(status="completed", last_updated=None, finished_at=after(5))
+    assert Operation.from_row(ended).rate == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"current_step": 0}, {"started_at": None}, {"last_updated": after(2)}]
+)
+def test_no_rate_before_a_step_has_ended(changes: dict[str, Any]) -> None:
+    assert Operation.from_row(row(**changes)).rate is None
+
+
+def test_counts_of_unknown_statuses_are_not_ends() -> None:
+    rows = [("failed", 2), ("banana", 3), (None, 1), ("in_progress", 4)]
+    assert count_statuses(rows) == {Status.FAILED: 2, Status.IN_PROGRESS: 8}
 
 
 def test_very_long_text_is_cut() -> None:
@@ -181,6 +230,7 @@ def test_no_row_raises_and_every_number_can_be_drawn(columns: dict[str, Any]) ->
     assert operation.elapsed >= 0
     assert operation.silence >= 0
     assert operation.remaining is None or operation.remaining >= 0
+    assert operation.rate is None or operation.rate > 0
     assert operation.read_at.tzinfo is not None
     json.dumps(operation.result, default=str)
 

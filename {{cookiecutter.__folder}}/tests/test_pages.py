@@ -1,7 +1,7 @@
 """The pages without a browser. Fragments run inline here and have no timer."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +9,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from progress import live
+from progress import live, watching
 from progress.backend import ProgressConnection
 from progress.errors import BackendUnavailable
-from progress.operation import new_operation_id
+from progress.operation import Query, new_operation_id
+from progress.poller import Poller, Snapshot
 from progress.settings import ROOT
 from tests.conftest import wait_for_end, wait_until
 
@@ -28,7 +29,7 @@ def shared_objects(environment: dict[str, str]) -> Iterator[None]:
     st.cache_resource.clear()
 
 
-def open_page(name: str, **query: str) -> AppTest:
+def open_page(name: str, **query: str | list[str]) -> AppTest:
     page = AppTest.from_file(str(ROOT / "views" / f"{name}.py"), default_timeout=30)
     for key, value in query.items():
         page.query_params[key] = value
@@ -51,6 +52,36 @@ def texts(page: AppTest) -> list[Any]:
     return [element.value for element in page.text]
 
 
+def shown(page: AppTest) -> str:
+    """Return the steps that are drawn."""
+    return "".join(element.body for element in page.html)
+
+
+def labels(page: AppTest) -> list[str]:
+    return [button.label for button in page.button]
+
+
+def followed(page: AppTest) -> list[watching.Followed]:
+    ones: list[watching.Followed] = page.session_state[watching._FOLLOWED]
+    return ones
+
+
+def watched(page: AppTest) -> list[str]:
+    return [one.operation_id for one in followed(page) if not one.ended]
+
+
+def in_url(page: AppTest) -> list[str]:
+    ids = page.query_params["operation"]
+    return [ids] if isinstance(ids, str) else ids
+
+
+def end_all(page: AppTest) -> None:
+    """Leave no job behind."""
+    for operation_id in watched(page):
+        live.backend().cancel(operation_id)
+    run_until(page, lambda page: not watched(page))
+
+
 def start(page: AppTest, job: str, subject: str = "fast") -> AppTest:
     page.selectbox(key="job").set_value(job)
     page.selectbox(key="subject").set_value(subject)
@@ -68,14 +99,14 @@ def test_start_follow_and_end() -> None:
     assert not page.button(key="start").disabled
     assert page.metric[0].value == "6"
     assert "All well." in texts(page)
-    assert live._WATCHED not in page.session_state
+    assert not watched(page)
 
 
 def test_a_failure_shows_its_last_line_and_the_traceback() -> None:
     page = run_until(start(open_page("run"), "fail"), lambda page: bool(page.error))
     assert page.error[0].value.startswith("Failed after 2 of 6 steps")
     assert page.code[0].value == "RuntimeError: the **third** step broke :red[badly]"
-    assert page.expander[0].label == "Traceback"
+    assert "Traceback" in [expander.label for expander in page.expander]
     assert page.code[1].value.startswith("Traceback (most recent call last):")
 
 
@@ -105,18 +136,35 @@ def test_an_operation_of_another_owner_reads_as_unknown(connection: ProgressConn
     wait_for_end(connection, operation_id)
 
 
+def test_in_a_shared_app_everybody_sees_all_operations(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "succeed", "fast", "other@example.com")
+    wait_for_end(connection, operation_id)
+    monkeypatch.setattr(live, "SETTINGS", replace(live.SETTINGS, shared=True))
+    page = open_page("run", operation=operation_id)
+    assert page.success[0].value.startswith("Completed")
+    assert "other@example.com" in {row.owner for row in connection.recent(Query(None))}
+    assert "other@example.com" in set(open_page("board").dataframe[0].value["Owner"])
+
+
 def test_an_operation_of_another_owner_cannot_be_cancelled(
-    connection: ProgressConnection,
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = new_operation_id()
     connection.start(operation_id, "succeed", "slow", "other@example.com")
-    page = start(open_page("run"), "endless", "slow")
-    own = page.session_state[live._WATCHED]
-    page.session_state[live._WATCHED] = operation_id
-    page.button(key="cancel").click().run()
+    with monkeypatch.context() as patch:
+        # Before the first news the page cannot know whose it is.
+        patch.setattr(Poller, "read_all", lambda self, keys: {key: Snapshot() for key in keys})
+        page = open_page("run", operation=operation_id)
+        page.button(key="cancel").click().run()
+        assert not followed(page)[0].cancelling
+    monkeypatch.setattr(live, "SETTINGS", replace(live.SETTINGS, shared=True))
+    page = open_page("run", operation=operation_id)
+    run_until(page, lambda page: "Step number" in shown(page))
+    assert "Cancel" not in labels(page)
     assert wait_for_end(connection, operation_id).status == "completed"
-    connection.cancel(own)
-    wait_for_end(connection, own)
 
 
 def test_a_page_that_nobody_touches_stops_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,12 +173,11 @@ def test_a_page_that_nobody_touches_stops_and_resumes(monkeypatch: pytest.Monkey
         patch.setattr(live, "SETTINGS", replace(live.SETTINGS, idle_budget=0.0))
         page.run()
         assert page.info[0].value.startswith("Nobody touched this page for")
-        assert "Resume" in [button.label for button in page.button]
-        assert live._WATCHED in page.session_state
+        assert "Resume" in labels(page)
+        assert watched(page)
     page.button(key="resume").click().run()
     assert not page.info
-    page.button(key="cancel").click().run()
-    run_until(page, lambda page: live._WATCHED not in page.session_state)
+    end_all(page)
 
 
 def test_a_start_that_fails_says_so_and_keeps_its_id_for_the_next_try(
@@ -156,7 +203,7 @@ def test_a_start_that_fails_says_so_and_keeps_its_id_for_the_next_try(
 
 def test_a_backend_that_is_away_is_shown_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     page = start(open_page("run"), "endless", "slow")
-    run_until(page, lambda page: any(text.startswith("Round") for text in texts(page)))
+    run_until(page, lambda page: "Round" in shown(page))
     with monkeypatch.context() as patch:
 
         def fail(self: ProgressConnection, ids: list[str]) -> None:
@@ -165,11 +212,10 @@ def test_a_backend_that_is_away_is_shown_as_itself(monkeypatch: pytest.MonkeyPat
         patch.setattr(ProgressConnection, "read", fail)
         run_until(page, lambda page: bool(page.warning))
         assert page.warning[0].value.startswith("The progress cannot be read just now.")
-        assert any(text.startswith("Round") for text in texts(page)), "what was known stays"
+        assert "Round" in shown(page), "what was known stays"
         assert not page.error
     run_until(page, lambda page: not page.warning)
-    page.button(key="cancel").click().run()
-    run_until(page, lambda page: live._WATCHED not in page.session_state)
+    end_all(page)
 
 
 @pytest.mark.parametrize(
@@ -207,34 +253,180 @@ def test_a_start_whose_answer_was_lost_is_not_in_the_way_of_the_next_one(
     with monkeypatch.context() as patch:
         patch.setattr(ProgressConnection, "start", lose_the_answer)
         start(page, "succeed")
-    arrived = connection.recent(1, TESTER)[0].operation_id
+    arrived = connection.recent(Query(TESTER))[0].operation_id
     page.query_params["operation"] = arrived
     page.run()
     run_until(page, lambda page: bool(page.success))
     start(page, "succeed")
     assert page.query_params["operation"] != [arrived]
+    run_until(page, lambda page: len(page.success) == 2)
+    assert connection.recent(Query(TESTER))[0].operation_id != arrived
+
+
+def test_several_operations_end_one_by_one() -> None:
+    page = start(open_page("run"), "endless", "slow")
+    (endless,) = watched(page)
+    page.selectbox(key="job").set_value("succeed").run()
+    assert not page.button(key="start").disabled
+    start(page, "succeed", "slow")
+    succeed, other = watched(page)
+    assert other == endless
+    assert in_url(page) == [succeed, endless]
+    assert page.button(key=f"cancel-{endless}").label == "Cancel"
+    assert page.button(key="start").disabled
+    assert "This job is at work on this subject: see below." in [c.value for c in page.caption]
     run_until(page, lambda page: bool(page.success))
-    assert connection.recent(1, TESTER)[0].operation_id != arrived
+    assert watched(page) == [endless]
+    assert in_url(page) == [succeed, endless]
+    assert not page.button(key="start").disabled
+    page.button(key="cancel").click().run()
+    run_until(page, lambda page: not watched(page))
+    assert page.success
+    assert page.info[0].value.startswith("Cancelled")
 
 
-def test_the_board_lists_operations(connection: ProgressConnection) -> None:
+def test_ids_in_the_url_are_followed_in_their_order(connection: ProgressConnection) -> None:
+    ids = [new_operation_id() for _ in range(3)]
+    for operation_id, job in zip(ids, ("succeed", "endless", "fail"), strict=True):
+        connection.start(operation_id, job, "slow" if job == "endless" else "fast", TESTER)
+    wait_for_end(connection, ids[0])
+    wait_for_end(connection, ids[2])
+    page = open_page("run", operation=[*ids, ids[0]])
+    assert [one.operation_id for one in followed(page)] == ids
+    assert watched(page) == [ids[1]]
+    assert in_url(page) == ids
+    page.selectbox(key="job").set_value("endless")
+    page.selectbox(key="subject").set_value("slow").run()
+    assert page.button(key="start").disabled, "what the URL brought is known to be at work"
+    # A link to another one, as the board gives it, is followed besides the rest.
+    page.query_params["operation"] = [other := new_operation_id()]
+    page.run()
+    assert in_url(page) == [other, *ids]
+    end_all(page)
+
+
+def test_a_session_follows_so_many_and_no_more(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "MOST", 2)
+    ids = [new_operation_id() for _ in range(3)]
+    for operation_id in ids:
+        connection.start(operation_id, "endless", "slow", TESTER)
+    page = open_page("run", operation=ids)
+    assert watched(page) == ids[:2]
+    assert page.error[0].value == "This page follows at most 2 operations at once. Left out:"
+    assert ids[2] in texts(page)
+    assert page.button(key="start").disabled
+    assert any(caption.value.startswith("This page follows 2") for caption in page.caption)
+    page.run()
+    assert not page.error, "it is said once"
+    page.button(key=f"unwatch-{ids[0]}").click().run()
+    assert watched(page) == [ids[1]]
+    assert in_url(page) == [ids[1]]
+    assert not page.button(key="start").disabled
+    assert not connection.read([ids[0]])[ids[0]].cancel_requested, "it goes on"
+    for operation_id in ids:
+        connection.cancel(operation_id)
+    end_all(page)
+
+
+def test_the_oldest_outcome_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MOST", 2)
+    page = open_page("run")
+    for job in ("succeed", "partial", "fail"):
+        run_until(start(page, job), lambda page: not watched(page))
+    assert [one.job for one in followed(page)] == ["fail", "partial"]
+    assert in_url(page) == [one.operation_id for one in followed(page)]
+
+
+def test_an_outcome_can_be_dismissed() -> None:
+    page = run_until(start(open_page("run"), "succeed"), lambda page: bool(page.success))
+    (one,) = followed(page)
+    page.button(key=f"dismiss-{one.operation_id}").click().run()
+    assert not page.success
+    assert "operation" not in page.query_params
+
+
+def test_a_failed_operation_is_retried_in_its_place(connection: ProgressConnection) -> None:
+    page = run_until(start(open_page("run"), "fail"), lambda page: bool(page.error))
+    (old,) = followed(page)
+    page.button(key=f"retry-{old.operation_id}").click().run()
+    run_until(page, lambda page: bool(page.error))
+    (new,) = followed(page)
+    assert new.operation_id != old.operation_id
+    assert connection.read([new.operation_id])[new.operation_id].retry_of == old.operation_id
+    assert f"Retry of {old.operation_id[:8]}" in labels(page)
+    page.button(key=f"origin-{new.operation_id}").click().run()
+    assert [one.operation_id for one in followed(page)] == [old.operation_id, new.operation_id]
+    assert len(page.error) == 2
+    assert page.button(key=f"origin-{new.operation_id}").disabled
+
+
+def test_a_completed_operation_is_not_retried() -> None:
+    page = run_until(start(open_page("run"), "succeed"), lambda page: bool(page.success))
+    assert "Retry" not in labels(page)
+
+
+def test_a_retry_that_fails_keeps_the_outcome(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = run_until(start(open_page("run"), "fail"), lambda page: bool(page.error))
+    (old,) = followed(page)
+
+    def refuse(self: ProgressConnection, *arguments: str) -> None:
+        raise BackendUnavailable("no route")
+
+    monkeypatch.setattr(ProgressConnection, "start", refuse)
+    page.button(key=f"retry-{old.operation_id}").click().run()
+    assert page.error[0].value == "The operation could not be started. Try again."
+    assert followed(page) == [old]
+    assert not page.button(key=f"retry-{old.operation_id}").disabled
+
+
+def test_the_history_of_a_subject_is_read_when_it_is_opened(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     operation_id = new_operation_id()
     connection.start(operation_id, "partial", "fast", TESTER)
     wait_for_end(connection, operation_id)
-    table = open_page("board").dataframe[0].value
-    assert list(table.iloc[0])[:4] == ["partial", "partial", "fast", 100]
+    asked: list[Query] = []
+    real = ProgressConnection.recent
 
+    def recent(self: ProgressConnection, query: Query) -> Sequence[Any]:
+        asked.append(query)
+        return real(self, query)
 
-def test_an_empty_board_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "owner", lambda: "nobody@example.com")
-    assert open_page("board").info[0].value.startswith("There is no operation yet.")
+    monkeypatch.setattr(ProgressConnection, "recent", recent)
+    page = open_page("run")
+    page.selectbox(key="subject").set_value("fast").run()
+    assert not asked
+    page.session_state["history"] = True
+    page.run()
+    assert asked[-1] == Query(TESTER, subject="fast", limit=5)
+    entry = page.button(key=f"history-{operation_id}")
+    assert entry.label.startswith("partial\\, ")
+    entry.click().run()
+    assert page.warning[0].value.startswith("Partly completed")
+    assert page.button(key=f"history-{operation_id}").disabled
 
-
-def test_a_board_without_a_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: ProgressConnection, limit: int, owner: str) -> None:
+    def fail(self: ProgressConnection, query: Query) -> Sequence[Any]:
         raise BackendUnavailable("no route")
 
     monkeypatch.setattr(ProgressConnection, "recent", fail)
-    page = open_page("board")
-    assert page.error[0].value == "The operations cannot be read just now."
-    assert texts(page) == ["no route"]
+    page.run()
+    assert page.warning[1].value == "The history cannot be read just now."
+
+
+def test_the_text_of_a_toast_is_not_markdown() -> None:
+    def other_page() -> None:
+        from progress import live
+
+        live.show_notices("other")
+
+    page = AppTest.from_function(other_page, default_timeout=30)
+    one = watching.Followed("a" * 32, "*load*", ":red[x] `y`", ended=True)
+    page.session_state[watching._NOTICES] = [one]
+    page.run()
+    assert not page.exception
+    assert page.toast[0].value == r"\*load\*\: \:red\[x\] \`y\`: unknown"
+    assert not page.run().toast, "it is said once"

@@ -56,6 +56,10 @@ class Clock:
         return self.now
 
 
+def has_ended(operation: Operation) -> bool:
+    return operation.status.is_terminal
+
+
 @pytest.fixture
 def backend() -> Backend:
     store = Backend()
@@ -69,26 +73,28 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def poller(backend: Backend, clock: Clock) -> Poller:
-    return Poller(backend.read, INTERVAL, clock, jitter=lambda: 1.0)
+def poller(backend: Backend, clock: Clock) -> Poller[Operation]:
+    return Poller(backend.read, INTERVAL, has_ended, clock, jitter=lambda: 1.0)
 
 
-def test_the_first_caller_gets_the_operation_at_once(poller: Poller, backend: Backend) -> None:
+def test_the_first_caller_gets_the_operation_at_once(
+    poller: Poller[Operation], backend: Backend
+) -> None:
     snapshot = poller.read("a")
     assert snapshot.known
-    assert snapshot.operation == backend.operations["a"]
+    assert snapshot.value == backend.operations["a"]
     assert snapshot.error is None
 
 
-def test_an_unknown_id_is_known_to_be_unknown(poller: Poller) -> None:
+def test_an_unknown_id_is_known_to_be_unknown(poller: Poller[Operation]) -> None:
     snapshot = poller.read("nobody")
     assert snapshot.known
-    assert snapshot.operation is None
+    assert snapshot.value is None
 
 
 @pytest.mark.parametrize("viewers", [1, 2, 20, 200])
 def test_one_read_per_interval_whatever_the_number_of_viewers(
-    poller: Poller, backend: Backend, clock: Clock, viewers: int
+    poller: Poller[Operation], backend: Backend, clock: Clock, viewers: int
 ) -> None:
     seconds, tick = 60.0, INTERVAL / viewers
     while clock.now < 1000 + seconds:
@@ -98,17 +104,19 @@ def test_one_read_per_interval_whatever_the_number_of_viewers(
 
 
 def test_a_tick_that_comes_a_little_early_sees_the_news(
-    poller: Poller, backend: Backend, clock: Clock
+    poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     for step, early in enumerate([0.0, 0.02, -0.02, 0.03, 0.0, 0.04]):
         backend.put("a", step=step)
         clock.now = 1000 + step * INTERVAL - early
-        operation = poller.read("a").operation
+        operation = poller.read("a").value
         assert operation is not None
         assert operation.current_step == step
 
 
-def test_all_watched_ids_go_into_one_read(poller: Poller, backend: Backend, clock: Clock) -> None:
+def test_all_watched_ids_go_into_one_read(
+    poller: Poller[Operation], backend: Backend, clock: Clock
+) -> None:
     backend.put("b")
     poller.read("a")
     waiting = poller.read("b")
@@ -117,6 +125,16 @@ def test_all_watched_ids_go_into_one_read(poller: Poller, backend: Backend, cloc
     clock.now += INTERVAL
     assert poller.read("b").known
     assert backend.reads[1] == ["a", "b"]
+
+
+def test_ids_that_are_asked_for_together_go_into_the_first_read(
+    poller: Poller[Operation], backend: Backend
+) -> None:
+    backend.put("b")
+    snapshots = poller.read_all(["a", "b", "nobody"])
+    assert backend.reads == [["a", "b", "nobody"]]
+    assert [snapshot.known for snapshot in snapshots.values()] == [True, True, True]
+    assert snapshots["nobody"].value is None
 
 
 def test_while_one_reads_the_others_do_not_wait(backend: Backend, clock: Clock) -> None:
@@ -128,20 +146,20 @@ def test_while_one_reads_the_others_do_not_wait(backend: Backend, clock: Clock) 
             assert go_on.wait(10)
         return backend.read(ids)
 
-    poller = Poller(slow, INTERVAL, clock)
+    poller = Poller(slow, INTERVAL, clock=clock)
     poller.read("a")
     clock.now += INTERVAL
     backend.put("a", step=1)
     first = threading.Thread(target=poller.read, args=("a",))
     first.start()
     assert reading.wait(10)
-    old = poller.read("a").operation
+    old = poller.read("a").value
     go_on.set()
     first.join()
     assert old is not None
     assert old.current_step == 0
     assert len(backend.reads) == 2
-    new = poller.read("a").operation
+    new = poller.read("a").value
     assert new is not None
     assert new.current_step == 1
 
@@ -154,7 +172,7 @@ def test_a_read_that_hangs_is_shown_as_an_error(backend: Backend, clock: Clock) 
         assert go_on.wait(10)
         return backend.read(ids)
 
-    poller = Poller(hang, INTERVAL, clock)
+    poller = Poller(hang, INTERVAL, clock=clock)
     first = threading.Thread(target=poller.read, args=("a",))
     first.start()
     assert reading.wait(10)
@@ -168,20 +186,29 @@ def test_a_read_that_hangs_is_shown_as_an_error(backend: Backend, clock: Clock) 
 
 
 def test_an_operation_that_ended_is_not_read_again(
-    poller: Poller, backend: Backend, clock: Clock
+    poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.put("a", Status.COMPLETED)
     poller.read("a")
     for _ in range(10):
         clock.now += INTERVAL
-        operation = poller.read("a").operation
+        operation = poller.read("a").value
         assert operation is not None
         assert operation.status is Status.COMPLETED
     assert len(backend.reads) == 1
 
 
+def test_without_a_final_value_everything_is_read_again(backend: Backend, clock: Clock) -> None:
+    poller = Poller(backend.read, INTERVAL, clock=clock)
+    backend.put("a", Status.COMPLETED)
+    for count in range(1, 4):
+        poller.read("a")
+        assert len(backend.reads) == count
+        clock.now += INTERVAL
+
+
 def test_ids_that_nobody_asks_for_are_dropped(
-    poller: Poller, backend: Backend, clock: Clock
+    poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.put("b")
     poller.read("b")
@@ -190,18 +217,31 @@ def test_ids_that_nobody_asks_for_are_dropped(
     assert backend.reads[-1] == ["a"]
 
 
-def test_an_error_keeps_what_was_known(poller: Poller, backend: Backend, clock: Clock) -> None:
+def test_an_id_is_not_dropped_between_two_slow_polls(backend: Backend, clock: Clock) -> None:
+    poller = Poller(backend.read, 60, clock=clock)
+    backend.put("b")
+    poller.read("a")
+    for _ in range(5):
+        clock.now += 61  # a browser's timer is a little late
+        assert poller.read("b").known or backend.reads[-1] == ["a"]
+        assert poller.read("a").known
+    assert poller.read("b").known
+
+
+def test_an_error_keeps_what_was_known(
+    poller: Poller[Operation], backend: Backend, clock: Clock
+) -> None:
     poller.read("a")
     backend.error = BackendUnavailable("no route")
     clock.now += INTERVAL
     snapshot = poller.read("a")
     assert snapshot.error is backend.error
-    assert snapshot.operation == backend.operations["a"]
+    assert snapshot.value == backend.operations["a"]
     assert snapshot.known
 
 
 def test_a_dead_backend_is_asked_less_and_less(
-    poller: Poller, backend: Backend, clock: Clock
+    poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.error = BackendUnavailable("no route")
     asked_at: list[float] = []
@@ -219,7 +259,7 @@ def test_a_dead_backend_is_asked_less_and_less(
 
 
 def test_the_interval_is_back_after_the_backend_is(
-    poller: Poller, backend: Backend, clock: Clock
+    poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.error = BackendUnavailable("no route")
     for _ in range(5):
@@ -236,7 +276,7 @@ def test_the_interval_is_back_after_the_backend_is(
 
 
 def test_the_backend_may_say_when_to_come_again(
-    poller: Poller, backend: Backend, clock: Clock
+    poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.error = BackendUnavailable("busy", retry_after=7)
     poller.read("a")
@@ -250,7 +290,7 @@ def test_the_backend_may_say_when_to_come_again(
 
 @pytest.mark.parametrize("retry_after", [None, 7])
 def test_one_that_cannot_be_read_does_not_hide_the_others(
-    poller: Poller, backend: Backend, clock: Clock, retry_after: float | None
+    poller: Poller[Operation], backend: Backend, clock: Clock, retry_after: float | None
 ) -> None:
     backend.put("b", step=1)
     for name in ("a", "b", "gone"):
@@ -262,11 +302,11 @@ def test_one_that_cannot_be_read_does_not_hide_the_others(
     clock.now += INTERVAL
     a, b, gone = (poller.read(name) for name in ("a", "b", "gone"))
     assert a.error is failure
-    assert a.operation == backend.operations["a"], "what was known stays"
+    assert a.value == backend.operations["a"], "what was known stays"
     assert b.error is None
-    assert b.operation == backend.operations["b"]
+    assert b.value == backend.operations["b"]
     assert gone.known
-    assert gone.operation is None
+    assert gone.value is None
     count = len(backend.reads)
     for wait, expected in ((INTERVAL, retry_after is None), (7, True)):
         clock.now += wait
@@ -275,7 +315,9 @@ def test_one_that_cannot_be_read_does_not_hide_the_others(
 
 
 @pytest.mark.parametrize("error", [BackendRejected("no such table"), ZeroDivisionError("oops")])
-def test_no_error_reaches_the_caller(poller: Poller, backend: Backend, error: Exception) -> None:
+def test_no_error_reaches_the_caller(
+    poller: Poller[Operation], backend: Backend, error: Exception
+) -> None:
     backend.error = error
     snapshot = poller.read("a")
     assert isinstance(snapshot.error, BackendError)

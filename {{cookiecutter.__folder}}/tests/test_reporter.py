@@ -2,14 +2,14 @@
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from progress import reporter
 from progress.errors import BackendRejected, BackendUnavailable
-from progress.operation import Status
+from progress.operation import Status, Step
 from progress.reporter import (
     OperationCancelled,
     OperationLost,
@@ -79,7 +79,36 @@ def test_a_step_counts_when_it_has_ended(report: Reporter, writer: Recorder, clo
         (2, "three"),
     ]
     report.finish(Status.COMPLETED)
-    assert writer.outcomes == [(Status.COMPLETED, Progress(3, 3, 0, "three"), None, None)]
+    [(status, progress, error, result)] = writer.outcomes
+    assert (status, error, result) == (Status.COMPLETED, None, None)
+    assert replace(progress, last_steps=()) == Progress(3, 3, 0, "three")
+
+
+def test_the_latest_ended_steps_are_kept_with_their_times(
+    report: Reporter, writer: Recorder, clock: Clock
+) -> None:
+    report.step("one")
+    clock.now += 2
+    report.step("two")
+    assert list(writer.written[-1].last_steps) == [Step(1, "one", 2.0, failed=False)]
+    report.step_failed("no such row")
+    clock.now += 0.5
+    report.step("three")
+    assert writer.written[-1].last_steps[-1] == Step(2, "two", 0.5, failed=True)
+    for number in range(4, 50_000):
+        report.step(f"{number} " + "x" * 10_000)
+    report.finish(Status.COMPLETED)
+    progress = writer.outcomes[0][1]
+    assert [step.number for step in progress.last_steps] == list(range(49_980, 50_000))
+    assert len(progress.columns()["last_steps"]) < 20 * 300
+
+
+def test_a_step_that_broke_has_not_ended(report: Reporter, writer: Recorder, clock: Clock) -> None:
+    report.step("one")
+    clock.now += 1
+    report.step("two")
+    report.finish(Status.FAILED, "broken")
+    assert [step.description for step in writer.outcomes[0][1].last_steps] == ["one"]
 
 
 def test_quick_steps_are_few_writes_and_none_is_lost(
@@ -171,7 +200,7 @@ def test_more_steps_than_announced_move_the_total(
         assert writer.written[-1].total_steps is not None
         assert writer.written[-1].current_step < writer.written[-1].total_steps
     report.finish(Status.COMPLETED)
-    assert writer.outcomes[0][1] == Progress(3, 3, 0, "three")
+    assert replace(writer.outcomes[0][1], last_steps=()) == Progress(3, 3, 0, "three")
 
 
 @pytest.mark.parametrize("steps", [0, -1])
@@ -241,7 +270,7 @@ def test_a_lost_operation_stops_the_job_and_writes_no_outcome(
             "no_such_job",
             Status.FAILED,
             "LookupError: There is no job 'no_such_job'; the jobs are succeed, fail, partial,"
-            " endless, die, odd_text, unfit, chatter.",
+            " endless, die, many, odd_text, unfit, chatter.",
         ),
         (
             "unfit",

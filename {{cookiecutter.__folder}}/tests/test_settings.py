@@ -20,6 +20,7 @@ def test_the_settings_of_this_project_are_good() -> None:
     assert settings.title
     assert settings.operation
     assert 0.2 <= settings.poll_interval <= 60
+    assert not settings.shared
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,8 @@ def test_what_is_not_a_duration(text: str) -> None:
         ("idle_budget", '"0"', "idle_budget = '0' is out of range"),
         ("quiet_after", "[]", "quiet_after: '[]' is not a duration"),
         ("title", "7", "title = 7 is not text"),
+        ("shared", '"yes"', "shared = 'yes' is neither true nor false"),
+        ("shared", "1", "shared = 1 is neither true nor false"),
     ],
 )
 def test_a_bad_value_is_named(tmp_path: Path, name: str, value: str, said: str) -> None:
@@ -57,7 +60,7 @@ def test_a_bad_value_is_named(tmp_path: Path, name: str, value: str, said: str) 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["poll_interval", "title"])
+@pytest.mark.parametrize("name", ["poll_interval", "title", "shared"])
 def test_a_missing_value_is_named(tmp_path: Path, name: str) -> None:
     lines = [line for line in GOOD.splitlines() if not line.startswith(name)]
     with pytest.raises(SettingsError, match=f"has no {name} under"):

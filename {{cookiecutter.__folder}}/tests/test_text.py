@@ -1,8 +1,10 @@
 """How values read on a page."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from progress.text import duration, plain, steps
+from progress.text import clock, duration, moment, pace, plain, steps
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,7 @@ def test_durations(seconds: float, text: str) -> None:
     ("current", "total", "text"),
     [
         (6, 18, "6 of 18 steps"),
+        (29_812, 30_000, "29,812 of 30,000 steps"),
         (1, 1, "1 of 1 step"),
         (0, None, "0 steps"),
         (1, None, "1 step"),
@@ -37,3 +40,30 @@ def test_steps(current: int, total: int | None, text: str) -> None:
 def test_markdown_is_escaped() -> None:
     assert plain("a *b* <i> $x$ :red[c] \\") == r"a \*b\* \<i\> \$x\$ \:red\[c\] \\"
     assert plain("Größe 😀") == "Größe 😀"
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (0.001, "16 min 40 s per step"),
+        (0.4, "2.5 s per step"),
+        (2.55, "2.5 steps/s"),
+        (1234.5, "1,234 steps/s"),
+    ],
+)
+def test_paces(rate: float, text: str) -> None:
+    assert pace(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [("Europe/Berlin", "00:30:05"), (None, "22:30:05 UTC"), ("Mars/Olympus", "22:30:05 UTC")],
+)
+def test_the_time_of_day_is_the_viewers(zone: str | None, text: str) -> None:
+    assert clock(datetime(2026, 7, 1, 22, 30, 5, tzinfo=UTC), zone) == text
+
+
+def test_a_moment_has_its_day() -> None:
+    time = datetime(2026, 11, 1, 23, 30, 5, tzinfo=UTC)
+    assert moment(time, "Europe/Berlin") == "2 Nov 2026, 00:30"
+    assert moment(time, None) == "1 Nov 2026, 23:30 UTC"

@@ -1,152 +1,142 @@
-"""The page that starts, follows and cancels one operation, and shows its result."""
-
-import logging
-from collections.abc import Callable
-from typing import Any
+"""The page that starts, follows and cancels operations, and shows how they ended."""
 
 import streamlit as st
 
-from progress import live
-from progress.operation import Operation, Status
+from progress import live, watching
+from progress.errors import BackendError
+from progress.operation import Query
 from progress.reporter import jobs_module
 from progress.settings import load_settings
-from progress.text import duration, plain, steps
+from progress.text import duration, moment, plain
+from views import outcome
 
-log = logging.getLogger(__name__)
+# Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
+HISTORY = 5  # operations in the history of a subject
+
 settings = load_settings()
 jobs = jobs_module()
 
 
+def chosen() -> tuple[str, str | None]:
+    """Return the job and the subject that are chosen on the page."""
+    return st.session_state.get("job", next(iter(jobs.JOBS))), st.session_state["subject"]
+
+
 def start_operation() -> None:
     """Start what is chosen on the page."""
-    live.start(st.session_state.get("job", next(iter(jobs.JOBS))), st.session_state["subject"])
+    job, subject = chosen()
+    if subject is not None:
+        live.start(job, subject)
 
 
-def draw_outcome(ended: live.Outcome) -> None:
-    """Draw how the operation ended; no timer is left by now."""
-    operation = ended.operation
-    if operation is None:
-        st.warning(
-            "There is no operation with this id, or it is not yours. Start a new one above.",
-            icon=":material/help:",
+def draw_start() -> None:
+    """Draw the start button, and why it cannot be pressed."""
+    job, subject = chosen()
+    reason = ""
+    if subject is None:
+        reason = "There is nothing to work on."
+    elif watching.is_watched(job, subject):
+        reason = "This job is at work on this subject: see below."
+    elif watching.is_full():
+        reason = f"This page follows {watching.MOST} operations, which is all it can."
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            plain(settings.operation),
+            key="start",
+            type="primary",
+            icon=":material/play_arrow:",
+            on_click=start_operation,
+            disabled=bool(reason),
         )
-        st.text(ended.operation_id[:200])
+        if len(watching.watched()) == 1:
+            draw_controls(next(one for one in watching.followed() if not one.ended), "")
+    if reason:
+        st.caption(reason)
+
+
+def draw_rows() -> None:
+    """Draw a row of buttons for each operation, if there are several."""
+    running = [one for one in watching.followed() if not one.ended]
+    if len(running) < 2:
         return
-    st.text(f"{operation.job}: {operation.subject}")
-    done = steps(operation.current_step, operation.total_steps)
-    took = duration(operation.elapsed)
-    match operation.status:
-        case Status.COMPLETED:
-            st.success(f"Completed: {done} in {took}.", icon=":material/check_circle:")
-        case Status.PARTIAL:
-            failed = steps(operation.failed_steps, operation.current_step)
-            st.warning(f"Partly completed: {failed} failed, in {took}.", icon=":material/rule:")
-            st.code(operation.error or "No reason was given.", language=None, wrap_lines=True)
-        case Status.CANCELLED:
-            st.info(f"Cancelled after {done}, in {took}.", icon=":material/cancel:")
-        case _:
-            draw_failure(operation, f"Failed after {done}, in {took}.")
-    if operation.problem:
-        st.warning("The stored progress makes no sense in part:", icon=":material/rule:")
-        st.text(operation.problem)
-    draw_result(operation.result or {})
+    for one in running:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.text(one.name, width="stretch")
+            draw_controls(one, f"-{one.operation_id}")
 
 
-def draw_failure(operation: Operation, headline: str) -> None:
-    """Draw the last line of the traceback, and the whole of it on demand."""
-    st.error(headline, icon=":material/error:")
-    if operation.step_description:
-        st.text(f"In step {operation.current_step + 1}: {operation.step_description}")
-    st.code(operation.reason or "No reason was given.", language=None, wrap_lines=True)
-    if operation.error and "\n" in operation.error.strip():
-        # Without a key it would close whenever the page is drawn again.
-        with st.expander("Traceback", key="traceback"):
-            st.code(operation.error, language=None)
+def draw_controls(one: watching.Followed, suffix: str) -> None:
+    """Draw the buttons of an operation that runs; `suffix` makes their keys its own."""
+    if one.operation is None or one.operation.owner == live.owner():
+        st.button(
+            "Cancelling" if one.cancelling else "Cancel",
+            key=f"cancel{suffix}",
+            icon=":material/close:",
+            on_click=live.cancel,
+            args=(one.operation_id,),
+            disabled=one.cancelling,
+        )
+    st.button(
+        "Stop following",
+        key=f"unwatch{suffix}",
+        icon=":material/visibility_off:",
+        type="tertiary",
+        help="The operation goes on without this page.",
+        on_click=watching.unwatch,
+        args=(one.operation_id,),
+    )
+    outcome.draw_origin(one)
 
 
-def draw_result(result: dict[str, Any]) -> None:
-    """Draw what the job returned: the keys that jobs.py names, and the rest as JSON."""
-    draw: dict[str, Callable[[Any], None]] = {
-        "metrics": draw_metrics,
-        "chart": draw_chart,
-        "table": draw_table,
-        "notes": draw_notes,
-    }
-    rest = dict(result)
-    for key, draw_part in draw.items():
-        if part := rest.get(key):
-            try:
-                draw_part(part)
-            except Exception:
-                # Any job may return anything; what cannot be drawn is shown as it came.
-                log.exception("The %s of a result cannot be drawn", key)
-            else:
-                del rest[key]
-    if rest:
-        st.json(rest, expanded=False)
-
-
-def draw_metrics(metrics: dict[str, Any]) -> None:
-    """Draw named figures side by side."""
-    with st.container(horizontal=True, gap="medium"):
-        for name, value in metrics.items():
-            st.metric(plain(str(name)), plain(str(value)), width="content")
-
-
-def draw_chart(rows: list[dict[str, Any]]) -> None:
-    """Draw the first column as x, and a line for each of the others."""
-    x, *lines = rows[0]
-    st.line_chart(rows, x=x, y=lines)
-
-
-def draw_table(rows: list[dict[str, Any]]) -> None:
-    """Draw one line for each row."""
-    st.dataframe(rows, hide_index=True)
-
-
-def draw_notes(notes: list[Any]) -> None:
-    """Draw plain text, one line each."""
-    if isinstance(notes, str):
-        notes = [notes]
-    for note in notes:
-        st.text(str(note))
+def draw_history(subject: str) -> None:
+    """Draw the latest operations on a subject, once somebody asks for them."""
+    history = st.expander(
+        "History of this subject", key="history", icon=":material/history:", on_change="rerun"
+    )
+    if not history.open:
+        return
+    owner = None if settings.shared else live.owner()
+    with history:
+        try:
+            operations = live.backend().recent(Query(owner, subject=subject, limit=HISTORY))
+        except BackendError as error:
+            st.warning("The history cannot be read just now.", icon=":material/cloud_off:")
+            st.text(str(error))
+            return
+        if not operations:
+            st.text("There is no operation on it yet.")
+        for operation in operations:
+            when = moment(operation.created_at, st.context.timezone)
+            words = f"{operation.status.replace('_', ' ')}, {duration(operation.elapsed)}"
+            st.button(
+                plain(f"{operation.job}, {when}: {words}"),
+                key=f"history-{operation.operation_id}",
+                type="tertiary",
+                icon=outcome.ICONS[operation.status],
+                on_click=watching.watch,
+                args=(operation.operation_id,),
+                disabled=watching.is_full() or watching.find(operation.operation_id) is not None,
+            )
 
 
 live.follow_url()
-busy = live.watching() is not None
 
 st.title(plain(settings.title))
 st.caption(plain(settings.description))
 if len(jobs.JOBS) > 1:
-    st.selectbox("Job", list(jobs.JOBS), key="job", disabled=busy)
-st.selectbox("Subject", jobs.subjects(), key="subject", disabled=busy)
-with st.container(horizontal=True):
-    st.button(
-        plain(settings.operation),
-        key="start",
-        type="primary",
-        icon=":material/play_arrow:",
-        on_click=start_operation,
-        disabled=busy or st.session_state["subject"] is None,
-    )
-    if busy:
-        st.button(
-            "Cancelling" if live.cancelling() else "Cancel",
-            key="cancel",
-            icon=":material/close:",
-            on_click=live.cancel,
-            disabled=live.cancelling(),
-        )
+    st.selectbox("Job", list(jobs.JOBS), key="job")
+st.selectbox("Subject", jobs.subjects(), key="subject")
+draw_start()
+draw_rows()
 live.show_problem()
 
-if live.paused():
-    st.info(
-        f"Nobody touched this page for {duration(settings.idle_budget)}, so it stopped asking."
-        " The operation goes on without it.",
-        icon=":material/pause_circle:",
-    )
-    st.button("Resume", key="resume", on_click=live.resume)
-elif busy:
-    live.live_progress()
-elif (ended := live.outcome()) is not None:
-    draw_outcome(ended)
+if watching.watched():
+    if live.paused():
+        live.offer_resume("The operations go on without it.")
+    else:
+        live.live_progress()
+for ended in watching.outcomes():
+    with st.container(border=len(watching.followed()) > 1):
+        outcome.draw(ended)
+if (subject := chosen()[1]) is not None:
+    draw_history(subject)

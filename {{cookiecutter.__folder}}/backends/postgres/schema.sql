@@ -29,21 +29,32 @@ CREATE TABLE IF NOT EXISTS operations (
     error            text,
     result           json,
     attempt          integer NOT NULL DEFAULT 0,
+    retry_of         text NOT NULL DEFAULT '',
+    last_steps       json NOT NULL DEFAULT '[]',
     -- The job in Procrastinate's queue that runs it now. A job that is not this one has lost the operation.
     queue_job        bigint
 );
-CREATE INDEX IF NOT EXISTS operations_by_owner ON operations (owner, created_at DESC);
+-- A table made by an earlier version of this file lacks these.
+ALTER TABLE operations
+    ADD COLUMN IF NOT EXISTS retry_of text NOT NULL DEFAULT '',
+    ADD COLUMN IF NOT EXISTS last_steps json NOT NULL DEFAULT '[]';
+DROP INDEX IF EXISTS operations_by_owner;
+DROP FUNCTION IF EXISTS start_operation(text, text, text, text);
+
+CREATE INDEX IF NOT EXISTS operations_by_owner_and_time ON operations (owner, created_at DESC, operation_id DESC);
+CREATE INDEX IF NOT EXISTS operations_by_time ON operations (created_at DESC, operation_id DESC);
 CREATE INDEX IF NOT EXISTS operations_by_queue_job ON operations (queue_job);
 CREATE INDEX IF NOT EXISTS operations_active ON operations (queue_job) WHERE status IN ('queued', 'in_progress');
 
 -- The functions run with the rights of their owner, so that the web role needs no rights on Procrastinate's tables.
 
 -- Put an operation and its job into the queue: both or neither, and once for each id.
-CREATE OR REPLACE FUNCTION start_operation(p_operation_id text, p_job text, p_subject text, p_owner text)
+CREATE OR REPLACE FUNCTION start_operation(
+    p_operation_id text, p_job text, p_subject text, p_owner text, p_retry_of text DEFAULT '')
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    INSERT INTO operations (operation_id, job, subject, owner)
-    VALUES (p_operation_id, p_job, p_subject, p_owner)
+    INSERT INTO operations (operation_id, job, subject, owner, retry_of)
+    VALUES (p_operation_id, p_job, p_subject, p_owner, p_retry_of)
     ON CONFLICT (operation_id) DO NOTHING;
     IF FOUND THEN
         UPDATE operations SET queue_job = defer_operation(p_operation_id) WHERE operation_id = p_operation_id;

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from progress.backend import ProgressConnection
-from progress.operation import new_operation_id
+from progress.operation import Query, new_operation_id
 from progress.settings import ROOT
 from tests.browser.conftest import Server, Viewer, free_port
 from tests.conftest import wait_for_end
@@ -171,6 +171,12 @@ def test_a_page_that_nobody_touches_stops_polling(
         assert viewer.frames_in(QUIET_SECONDS) == 0
         viewer.page.click(".st-key-resume button")
         viewer.see("steps so far")
+        viewer.page.get_by_role("link", name="Board").click()
+        viewer.see("Nobody touched this page for 3 s")
+        viewer.frames_in(0.5)
+        assert viewer.frames_in(QUIET_SECONDS) == 0, "nor does it wait for the end there"
+        viewer.page.get_by_role("link", name="Run").click()
+        viewer.see("steps so far")
         viewer.page.click(".st-key-cancel button")
         viewer.see(ENDS["endless"])
     finally:
@@ -181,10 +187,10 @@ def test_a_double_click_starts_one_operation(visit: Visit, connection: ProgressC
     viewer = visit()
     viewer.choose("job", "succeed")
     viewer.choose("subject", "slow")
-    before = {operation.operation_id for operation in connection.recent(1000, "")}
+    before = {operation.operation_id for operation in connection.recent(Query("", limit=1000))}
     viewer.page.dblclick(".st-key-start button")
     viewer.see(ENDS["succeed"])
-    after = {operation.operation_id for operation in connection.recent(1000, "")}
+    after = {operation.operation_id for operation in connection.recent(Query("", limit=1000))}
     assert after - before == {operation_in(viewer)}
 
 

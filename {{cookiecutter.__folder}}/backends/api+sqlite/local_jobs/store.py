@@ -5,13 +5,12 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from progress.errors import BackendUnavailable
-from progress.operation import TERMINAL, Operation, Status
+from progress.operation import TERMINAL, Operation, Query, Status, count_statuses
 from progress.reporter import OperationLost, Progress
 
 BUSY_TIMEOUT = 5.0
@@ -37,10 +36,44 @@ CREATE TABLE IF NOT EXISTS operations (
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     error            TEXT,
     result           TEXT,
-    attempt          INTEGER NOT NULL DEFAULT 0
+    attempt          INTEGER NOT NULL DEFAULT 0,
+    retry_of         TEXT NOT NULL DEFAULT '',
+    last_steps       TEXT NOT NULL DEFAULT '[]'
 );
 CREATE INDEX IF NOT EXISTS operations_by_owner ON operations (owner, created_at DESC);
+CREATE INDEX IF NOT EXISTS operations_by_time ON operations (created_at DESC);
 """
+# Columns that a file made by an earlier version of this project does not have.
+_ADDED = {
+    "retry_of": "ALTER TABLE operations ADD COLUMN retry_of TEXT NOT NULL DEFAULT ''",
+    "last_steps": "ALTER TABLE operations ADD COLUMN last_steps TEXT NOT NULL DEFAULT '[]'",
+}
+_RECENT = """
+SELECT operation_id, job, subject, owner, status, current_step, total_steps, failed_steps,
+    step_description, created_at, started_at, last_updated, heartbeat_at, finished_at,
+    cancel_requested, attempt, retry_of, utc_now() AS read_at
+FROM operations
+WHERE owner = :owner
+    AND created_at >= :since
+    AND (created_at, operation_id) < (:before_time, :before_id)
+    AND (:job IS NULL OR job = :job)
+    AND (:subject IS NULL OR subject = :subject)
+    AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+ORDER BY created_at DESC, operation_id DESC LIMIT :limit
+"""
+_COUNTS = """
+SELECT status, count(*) FROM operations
+WHERE owner = :owner
+    AND created_at >= :since
+    AND (:job IS NULL OR job = :job)
+    AND (:subject IS NULL OR subject = :subject)
+    AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+GROUP BY status
+"""
+# Statements of their own, because SQLite uses no index for "owner = :owner, if there is one".
+_RECENT_OF_ALL = _RECENT.replace("owner = :owner", "TRUE")
+_COUNTS_OF_ALL = _COUNTS.replace("owner = :owner", "TRUE")
+_AFTER_ALL_TIMES = chr(0x10FFFF)
 _TERMINAL = json.dumps(TERMINAL)
 
 
@@ -56,13 +89,15 @@ class OperationStore:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def insert(self, operation_id: str, job: str, subject: str, owner: str) -> bool:
+    def insert(
+        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    ) -> bool:
         """Add a queued operation; return False if there is one with this id."""
         rows = self.execute(
-            "INSERT INTO operations (operation_id, job, subject, owner, created_at)"
-            " VALUES (?, ?, ?, ?, utc_now())"
+            "INSERT INTO operations (operation_id, job, subject, owner, retry_of, created_at)"
+            " VALUES (?, ?, ?, ?, ?, utc_now())"
             " ON CONFLICT (operation_id) DO NOTHING RETURNING operation_id",
-            (operation_id, job, subject, owner),
+            (operation_id, job, subject, owner, retry_of),
         )
         return bool(rows)
 
@@ -75,17 +110,17 @@ class OperationStore:
         )
         return {row["operation_id"]: Operation.from_row(dict(row)) for row in rows}
 
-    def recent(self, limit: int, owner: str) -> list[Operation]:
-        """Return the operations of an owner, newest first, without their results."""
-        rows = self.execute(
-            "SELECT operation_id, job, subject, owner, status, current_step, total_steps,"
-            " failed_steps, step_description, created_at, started_at, last_updated,"
-            " heartbeat_at, finished_at, cancel_requested, attempt,"
-            " utc_now() AS read_at FROM operations"
-            " WHERE owner = ? ORDER BY created_at DESC, rowid DESC LIMIT ?",
-            (owner, limit),
-        )
+    def recent(self, query: Query) -> list[Operation]:
+        """Return a page of operations, newest first, without result, error and steps."""
+        statement = _RECENT_OF_ALL if query.owner is None else _RECENT
+        rows = self.execute(statement, _parameters(query))
         return [Operation.from_row(dict(row)) for row in rows]
+
+    def counts(self, query: Query) -> dict[Status, int]:
+        """Return how many operations have each status; `limit` and `before` do not matter."""
+        statement = _COUNTS_OF_ALL if query.owner is None else _COUNTS
+        rows = self.execute(statement, _parameters(query))
+        return count_statuses((row[0], row[1]) for row in rows)
 
     def request_cancel(self, operation_id: str) -> None:
         """Ask the job to stop; an operation that has ended is left alone."""
@@ -167,17 +202,47 @@ class OperationStore:
         )
         try:
             connection.row_factory = sqlite3.Row
-            connection.create_function(
-                "utc_now", 0, lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
-            )
+            connection.create_function("utc_now", 0, lambda: _stored(datetime.now(UTC)))
             # Readers and the writer do not wait for each other; a commit needs no disk flush.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_SCHEMA)
+            _bring_up_to_date(connection)
         except sqlite3.Error:
             connection.close()
             raise
         return connection
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    connection.executescript(_SCHEMA)
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(operations)")}
+    for name, statement in _ADDED.items():
+        if name not in columns:
+            try:
+                connection.execute(statement)
+            except sqlite3.OperationalError as error:
+                # Another process was first.
+                if "duplicate column" not in str(error):
+                    raise
+
+
+def _parameters(query: Query) -> dict[str, Any]:
+    before_time, before_id = query.before or (None, "")
+    return {
+        "owner": query.owner,
+        "job": query.job,
+        "subject": query.subject,
+        "statuses": json.dumps(sorted(query.statuses)),
+        "since": _stored(query.since) or "",
+        "before_time": _stored(before_time) or _AFTER_ALL_TIMES,
+        "before_id": before_id,
+        "limit": query.limit,
+    }
+
+
+def _stored(time: datetime | None) -> str | None:
+    # As utc_now() writes it: text is compared with text.
+    return None if time is None else time.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 class OperationWriter:
@@ -194,10 +259,11 @@ class OperationWriter:
             " CASE WHEN (current_step, step_description) = (:current_step, :step_description)"
             " THEN last_updated ELSE utc_now() END,"
             " current_step = :current_step, total_steps = :total_steps,"
-            " failed_steps = :failed_steps, step_description = :step_description"
+            " failed_steps = :failed_steps, step_description = :step_description,"
+            " last_steps = :last_steps"
             " WHERE operation_id = :operation_id AND status = 'in_progress'"
             " RETURNING cancel_requested",
-            asdict(progress) | {"operation_id": self._operation_id},
+            progress.columns() | {"operation_id": self._operation_id},
         )
         if not rows:
             raise OperationLost
@@ -211,9 +277,10 @@ class OperationWriter:
             "UPDATE operations SET status = :status, error = :error, result = :result,"
             " current_step = :current_step, total_steps = :total_steps,"
             " failed_steps = :failed_steps, step_description = :step_description,"
+            " last_steps = :last_steps,"
             " finished_at = utc_now(), last_updated = utc_now(), heartbeat_at = utc_now()"
             " WHERE operation_id = :operation_id AND status = 'in_progress'",
-            asdict(progress)
+            progress.columns()
             | {"status": status.value, "error": error, "result": result}
             | {"operation_id": self._operation_id},
         )

