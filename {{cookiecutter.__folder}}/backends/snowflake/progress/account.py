@@ -285,7 +285,8 @@ _NO_SUCH_ACCOUNT = 290404
 _SESSION_GONE = {390104, 390111, 390112, 390114, 390195}
 # The statement took too long, or too many others wait for the same lock.
 _WORTH_ANOTHER_TRY = _SESSION_GONE | {604, 625}
-_NO_SUCH_OBJECT = {2003, 2043}
+# The last one: a column, of a table that an earlier version of schema.sql made.
+_NO_SUCH_OBJECT = {2003, 2043, 904}
 
 
 def _named(error: connector.Error) -> BackendError:
