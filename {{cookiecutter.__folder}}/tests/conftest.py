@@ -3,13 +3,14 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dev.stand_in import stand_in
 from progress.backend import ProgressConnection
-from progress.operation import Operation, new_operation_id
+from progress.operation import Operation, Query, new_operation_id
 from progress.settings import ROOT
 
 OWNER = "somebody@example.com"
@@ -55,6 +56,15 @@ def started(connection: ProgressConnection) -> Callable[[str, str], str]:
         return operation_id
 
     return start
+
+
+def pages(recent: Callable[[Query], list[Operation]], query: Query) -> list[list[Operation]]:
+    """Read one page after the other, but no more than 10, should they not end."""
+    found: list[list[Operation]] = []
+    while len(found) < 10 and (page := recent(query)):
+        found.append(page)
+        query = replace(query, before=(page[-1].created_at, page[-1].operation_id))
+    return found
 
 
 def wait_until(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from progress.errors import BackendUnavailable
 from progress.operation import Operation, Query, Status, Step, new_operation_id
 from progress.reporter import OperationLost, Progress
 from progress.settings import ROOT
+from tests.conftest import pages
 
 
 @pytest.fixture
@@ -197,26 +197,27 @@ def test_a_file_of_an_earlier_version_gets_the_new_columns(tmp_path: Path) -> No
 def test_operations_of_the_same_millisecond_are_paged_by_their_ids(store: OperationStore) -> None:
     ids = sorted((queue(store) for _ in range(25)), reverse=True)
     store.execute("UPDATE operations SET created_at = '2026-01-02T03:04:05.678+00:00'", ())
-    query, seen = Query("", limit=10), list[str]()
-    while page := store.recent(query):
-        seen += [operation.operation_id for operation in page]
-        query = replace(query, before=(page[-1].created_at, page[-1].operation_id))
-    assert seen == ids
+    found = pages(store.recent, Query("", limit=10))
+    assert [operation.operation_id for page in found for operation in page] == ids
 
 
 @pytest.mark.parametrize("owner", ["", None])
-def test_pages_and_filters_are_read_by_an_index(store: OperationStore, owner: str | None) -> None:
+def test_pages_and_counts_are_read_by_an_index(store: OperationStore, owner: str | None) -> None:
     statements: list[str] = []
     queue(store)
     assert store._connection is not None
     store._connection.set_trace_callback(statements.append)
     now = datetime.now(UTC)
-    store.recent(Query(owner, "j", "s", frozenset({Status.QUEUED}), now, (now, "a")))
+    query = Query(owner, "j", "s", frozenset({Status.QUEUED}), now, (now, "a"))
+    store.recent(query)
+    store.counts(query)
     store._connection.set_trace_callback(None)
-    explain = "EXPLAIN QUERY PLAN " + statements[0]
-    plan = "\n".join(row["detail"] for row in store.execute(explain, ()))
-    expected = "operations_by_owner" if owner is not None else "operations_by_time"
-    assert f"SEARCH operations USING INDEX {expected}" in plan
+    index = "operations_of_owner" if owner is not None else "operations_of_all"
+    for statement, use in zip(statements, ("INDEX", "COVERING INDEX"), strict=True):
+        explain = "EXPLAIN QUERY PLAN " + statement
+        plan = "\n".join(row["detail"] for row in store.execute(explain, ()))
+        assert f"SEARCH operations USING {use} {index}" in plan
+        assert "FOR ORDER BY" not in plan
 
 
 def test_a_locked_file_is_unavailable_and_then_available_again(

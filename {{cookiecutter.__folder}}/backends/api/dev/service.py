@@ -17,7 +17,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,14 @@ from starlette.routing import Route
 from local_jobs import process
 from local_jobs.store import OperationStore
 from progress.errors import BackendUnavailable
-from progress.operation import Operation
+from progress.operation import Operation, Query, Status
 from progress.settings import ROOT
 
 DESCRIPTION = Path(__file__).with_name("openapi.json")
 FIRST_NEWS = 1
 """Seconds after the start before which there is nothing new to read: the Retry-After of a start."""
 MAX_BODY = 100_000
-_LIMITS = {"job": (1, 200), "subject": (0, 2000), "owner": (0, 320)}
+_LIMITS = {"job": (1, 200), "subject": (0, 2000), "owner": (0, 320), "retry_of": (0, 64)}
 
 
 def make_app(
@@ -63,7 +63,7 @@ def make_app(
         wanted = await _wanted(request)
 
         def insert() -> Operation:
-            if store.insert(key, wanted["job"], wanted["subject"], wanted["owner"]):
+            if store.insert(key, **wanted):
                 launch(store.path, key)
             return store.read([key])[key]
 
@@ -87,16 +87,15 @@ def make_app(
         return _answer(_one(request), 202)
 
     def recent(request: Request) -> Response:
-        text = request.query_params.get("limit", "100")
-        if not (re.fullmatch(r"[0-9]{1,4}", text) and 1 <= int(text) <= 1000):
-            raise HTTPException(400, "limit must be a number from 1 to 1000.")
-        owner = request.query_params.get("owner", "")
-        operations = store.recent(int(text), owner)
+        query = _query(request)
+        operations = store.recent(query)
         if process.recover(store, operations):
-            operations = store.recent(int(text), owner)
-        # Whoever wants a result or a traceback asks for the one operation.
-        bodies = [_body(operation) | {"error": None, "result": None} for operation in operations]
-        return JSONResponse({"operations": bodies})
+            operations = store.recent(query)
+        # Whoever wants a result, a traceback or the steps asks for the one operation.
+        return JSONResponse({"operations": [_body(operation) for operation in operations]})
+
+    def counts(request: Request) -> Response:
+        return JSONResponse(store.counts(_query(request)))
 
     async def operations(request: Request) -> Response:
         # One route, so that a 405 names both methods.
@@ -127,6 +126,7 @@ def make_app(
             Route("/operations", operations, methods=["GET", "POST"]),
             Route("/operations/{operation_id}", show, methods=["GET"]),
             Route("/operations/{operation_id}/cancel", cancel, methods=["POST"]),
+            Route("/counts", counts, methods=["GET"]),
             Route("/openapi.json", describe, methods=["GET"]),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=check_token)],
@@ -147,8 +147,10 @@ async def _wanted(request: Request) -> dict[str, str]:
     except (ValueError, RecursionError):
         raise HTTPException(400, "The body is not JSON.") from None
     if not isinstance(body, dict) or set(body) - set(_LIMITS):
-        raise HTTPException(400, "Send an object with job, subject and owner, and no more.")
-    wanted = {"owner": ""} | body
+        raise HTTPException(
+            400, "Send an object with job, subject, owner and retry_of, and no more."
+        )
+    wanted = {"owner": "", "retry_of": ""} | body
     for name, (least, most) in _LIMITS.items():
         value = wanted.get(name)
         if not isinstance(value, str) or not least <= len(value) <= most:
@@ -156,6 +158,40 @@ async def _wanted(request: Request) -> dict[str, str]:
         if not value.isascii() and value.encode(errors="replace").decode() != value:
             raise HTTPException(400, f"{name} holds half of a surrogate pair.")
     return wanted
+
+
+def _query(request: Request) -> Query:
+    given = request.query_params
+    limit = given.get("limit", "100")
+    if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= 1000):
+        raise HTTPException(400, "limit must be a number from 1 to 1000.")
+    try:
+        statuses = frozenset(Status(word) for word in given.getlist("status"))
+    except ValueError:
+        raise HTTPException(400, f"status must be one of {', '.join(Status)}.") from None
+    before = _time(request, "before")
+    return Query(
+        owner=given.get("owner"),
+        job=given.get("job"),
+        subject=given.get("subject"),
+        statuses=statuses,
+        since=_time(request, "since"),
+        before=None if before is None else (before, given.get("before_id", "")),
+        limit=int(limit),
+    )
+
+
+def _time(request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise HTTPException(400, f"{name} must be a time with its zone, like 2026-01-02T03:04:05Z.")
 
 
 def _body(operation: Operation) -> dict[str, Any]:

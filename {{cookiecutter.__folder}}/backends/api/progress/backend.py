@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -19,7 +19,7 @@ from progress import http
 from progress.errors import BackendError, BackendRejected, BackendUnavailable, PartlyUnavailable
 from progress.http import Answer, Refused, Unreadable
 from progress.mapping import Call, Service, fill, fill_path, pick
-from progress.operation import Operation, Status
+from progress.operation import Operation, Query, Status, count_statuses
 from progress.service import SERVICE
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ PATIENCE = http.DEADLINE + 2.0
 """Seconds after which a caller gets an answer, even if a service sends its headers byte by byte."""
 REMEMBERED = 10_000
 """Operations of which the last answer is kept, for ETags and places."""
+LISTED = 100
+"""Runs that a service is asked for which cannot narrow them down itself."""
 LONGEST_ID = 200
 Result = TypeVar("Result")
 _PLACES = ("Operation-Location", "Azure-AsyncOperation", "Location")
@@ -40,6 +42,7 @@ class _Known:
     job: str = ""
     subject: str = ""
     owner: str = ""
+    retry_of: str = ""
     started_at: float = -float("inf")
     """When this process started it, by its monotonic clock."""
     place: httpx2.URL | None = None
@@ -69,14 +72,24 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         self._threads = ThreadPoolExecutor(http.MAX_CONNECTIONS, "progress-api")
         return http.open_client(http.configuration(self._secrets, kwargs))
 
-    def start(self, operation_id: str, job: str, subject: str, owner: str) -> None:
+    def start(
+        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    ) -> None:
         """Ask the service to begin. The same id twice is one operation.
+
+        Args:
+            operation_id: Its id, made by the caller.
+            job: What the service is to do.
+            subject: What the job works on.
+            owner: Whose it is.
+            retry_of: The id of the operation that this one repeats.
 
         Raises:
             BackendUnavailable: It is unknown whether it began: try again with the same id.
             BackendRejected: The service refused.
         """
-        self._in_time(self._start_one, self._instance, operation_id, job, subject, owner)
+        known = _Known(job, subject, owner, retry_of, started_at=time.monotonic())
+        self._in_time(self._start_one, self._instance, operation_id, known)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         """Return the operations that exist among these, with at most 8 GETs at the same time.
@@ -112,14 +125,27 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         # The one that asked for the longest break speaks for all.
         raise max(failed.values(), key=lambda error: getattr(error, "retry_after", None) or 0.0)
 
-    def recent(self, limit: int, owner: str) -> list[Operation]:
-        """Return at most `limit` operations of an owner, newest first.
+    def recent(self, query: Query) -> list[Operation]:
+        """Return a page of operations, newest first, without result, error and steps.
+
+        Of a service that cannot narrow them down itself, the latest 100 are looked through.
 
         Raises:
             BackendUnavailable: The service cannot be reached, or asks for a break.
             BackendRejected: The service refused.
         """
-        return self._in_time(self._recent_now, self._instance, limit, owner)
+        return self._in_time(self._matching, self._instance, query)[: query.limit]
+
+    def counts(self, query: Query) -> dict[Status, int]:
+        """Return how many operations have each status; `limit` and `before` do not matter.
+
+        Where the service has no such answer, those that `recent` can see are counted.
+
+        Raises:
+            BackendUnavailable: The service cannot be reached, or asks for a break.
+            BackendRejected: The service refused.
+        """
+        return self._in_time(self._counts_now, self._instance, replace(query, before=None))
 
     def cancel(self, operation_id: str) -> None:
         """Ask the job to stop. An operation that has ended, or does not exist, is left alone.
@@ -141,16 +167,18 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
     def _in_time(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return _outcome(self._threads.submit(work, *arguments), time.monotonic() + PATIENCE)
 
-    def _start_one(
-        self, client: httpx2.Client, operation_id: str, job: str, subject: str, owner: str
-    ) -> None:
+    def _start_one(self, client: httpx2.Client, operation_id: str, known: _Known) -> None:
         service = self._service
-        known = _Known(job=job, subject=subject, owner=owner, started_at=time.monotonic())
         if not service.start.repeatable and self._find(client, operation_id, known) is not None:
             # A start whose answer was lost: a service without keys would begin it again.
             self._remember(operation_id, known)
             return
-        values = _values(operation_id, known) | {"job": job, "subject": subject, "owner": owner}
+        values = _values(operation_id, known) | {
+            "job": known.job,
+            "subject": known.subject,
+            "owner": known.owner,
+            "retry_of": known.retry_of,
+        }
         try:
             answer = self._send(client, service.start, values)
         except Refused as refusal:
@@ -191,9 +219,11 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             return self._queued(operation_id, known, None)
         return operation
 
-    def _recent_now(self, client: httpx2.Client, limit: int, owner: str) -> list[Operation]:
+    def _matching(self, client: httpx2.Client, query: Query) -> list[Operation]:
+        """Return what the service lists and the query asks for, newest first."""
         service = self._service
-        answer = self._send(client, service.recent, {"limit": limit, "owner": owner})
+        limit = query.limit if service.filters else max(query.limit, LISTED)
+        answer = self._send(client, service.recent, _asked(query) | {"limit": limit})
         operations = []
         for item in self._items(answer):
             operation_id = pick(item, service.fields["operation_id"])
@@ -202,10 +232,24 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             known = self._recall(operation_id)
             known.run_id = known.run_id or _identity(service, item)
             operation = self._operation(operation_id, known, item, answer.date)
-            if operation.owner == owner:
-                operations.append(operation)
-        operations.sort(key=lambda operation: operation.created_at, reverse=True)
-        return operations[:limit]
+            # Again, also where the service did it: nobody may see what is another owner's.
+            if _matches(operation, query):
+                operations.append(replace(operation, result=None, error=None, last_steps=()))
+        operations.sort(key=_place_in_list, reverse=True)
+        return operations
+
+    def _counts_now(self, client: httpx2.Client, query: Query) -> dict[Status, int]:
+        service = self._service
+        if service.counts is None:
+            return dict(Counter(found.status for found in self._matching(client, query)))
+        answer = self._send(client, service.counts, _asked(query))
+        if not isinstance(answer.body, dict):
+            raise Unreadable(f"GET {answer.url.host}{answer.url.path} answered without counts.")
+        return count_statuses(
+            (service.statuses.get(word, word), count)
+            for word, count in answer.body.items()
+            if isinstance(count, int)
+        )
 
     def _cancel_one(self, client: httpx2.Client, operation_id: str) -> None:
         known = self._recall(operation_id)
@@ -253,11 +297,12 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             path = place or fill_path(call.path, values)
         except ValueError as error:
             raise Refused(f"{error}.", 404) from None
+        query = {} if place else fill(call.query, values)
         return http.send(
             client,
             call.method,
             path,
-            query=None if place else fill(call.query, values),
+            query={name: value for name, value in query.items() if value is not None},
             headers={**fill(call.headers, values), **(conditions or {})},
             body=fill(call.body, values),
             repeatable=call.repeatable,
@@ -297,7 +342,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             raise Unreadable(f"The service answered about {operation_id} with another operation.")
         row["operation_id"] = operation_id
         # What the service does not repeat is known from the start, in the process that started it.
-        for name in ("job", "subject", "owner"):
+        for name in ("job", "subject", "owner", "retry_of"):
             if row.get(name) is None:
                 row[name] = getattr(known, name)
         if row.get("read_at") is None:
@@ -314,6 +359,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             job=known.job,
             subject=known.subject,
             owner=known.owner,
+            retry_of=known.retry_of,
             status=Status.QUEUED,
             read_at=now,
             created_at=known.operation.created_at if known.operation else now,
@@ -342,6 +388,34 @@ def _values(operation_id: str, known: _Known) -> dict[str, Any]:
     except ValueError:
         hyphens = operation_id
     return {"operation_id": operation_id, "uuid": hyphens, "id": known.run_id or operation_id}
+
+
+def _asked(query: Query) -> dict[str, Any]:
+    before_time, before_id = query.before or (None, None)
+    return {
+        "owner": query.owner,
+        "job": query.job,
+        "subject": query.subject,
+        "statuses": sorted(query.statuses),
+        "since": query.since and query.since.isoformat(),
+        "before_time": before_time and before_time.isoformat(),
+        "before_id": before_id,
+    }
+
+
+def _place_in_list(operation: Operation) -> tuple[datetime, str]:
+    return operation.created_at, operation.operation_id
+
+
+def _matches(operation: Operation, query: Query) -> bool:
+    return (
+        query.owner in (None, operation.owner)
+        and query.job in (None, operation.job)
+        and query.subject in (None, operation.subject)
+        and (not query.statuses or operation.status in query.statuses)
+        and (query.since is None or operation.created_at >= query.since)
+        and (query.before is None or _place_in_list(operation) < query.before)
+    )
 
 
 def _identity(service: Service, body: Any) -> str | int | None:

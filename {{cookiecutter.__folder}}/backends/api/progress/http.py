@@ -151,7 +151,7 @@ def send(
     method: str,
     where: str | httpx2.URL,
     *,
-    query: Mapping[str, str] | None = None,
+    query: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
     body: Any = None,
     repeatable: bool = False,
@@ -162,7 +162,7 @@ def send(
         client: From `open_client`.
         method: GET, POST and so on.
         where: A path under the configured url, or a whole address on its origin.
-        query: Parameters.
+        query: Parameters; one whose value is a list is sent once for each.
         headers: Besides those of the client.
         body: What is sent as JSON; None for nothing.
         repeatable: Whether the service does it once however often it is asked. A GET always is.

@@ -18,14 +18,19 @@ class Call:
     """One request to the service. `{name}` in its texts stands for a value.
 
     The values are operation_id (ours, 32 hexadecimal digits), uuid (the same with hyphens), id (the
-    service's own), and at a start job, subject and owner, in lists limit and owner. In a path they
-    are percent-encoded; `{+id}` keeps the slashes of an id.
+    service's own), and at a start job, subject, owner and retry_of (the operation that this one
+    repeats, or ""). In lists they are limit, and what the query asks for, or nothing: owner, job,
+    subject, statuses (a list of ours), since, before_time and before_id (the last run of the page
+    before; times as ISO 8601). In a path they are percent-encoded; `{+id}` keeps the slashes of an
+    id.
     """
 
     method: str
     path: str
     """Below the url of the secrets, with a slash in front."""
     query: Mapping[str, str] = field(default_factory=dict)
+    """A parameter that is just `"{name}"` is sent once for each value of a list, and left out for
+    nothing."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     """Sent as JSON. A text that is just `"{name}"` becomes the value as it is, numbers too."""
@@ -53,10 +58,16 @@ class Service:
     """The columns of an operation, and where they stand in the body of a run: status,
     operation_id, job, subject, owner, current_step, total_steps, percent (0 to 100, in the place
     of both), failed_steps, step_description, created_at, started_at, last_updated, heartbeat_at,
-    finished_at, cancel_requested, error, result, attempt. Leave out what the service does not
-    say."""
+    finished_at, cancel_requested, error, result, attempt, retry_of, last_steps (a list of objects
+    with number, description, seconds and failed). Leave out what the service does not say."""
     statuses: Mapping[str, Status]
     """What its words for a status mean here. Other words are shown as a problem."""
+    filters: bool = False
+    """Whether `recent` takes all that a query may ask for. Otherwise its latest 100 runs are
+    narrowed down here: no page and no filter reaches behind them."""
+    counts: Call | None = None
+    """Asks how many runs of a query have each status: an object of its words and numbers. None:
+    the runs that `recent` can see are counted."""
     id: Field | None = None
     """Where the service's own id stands in a body. None: it takes ours."""
     find: Call | None = None

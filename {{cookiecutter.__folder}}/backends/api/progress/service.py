@@ -7,12 +7,24 @@ of your own could speak: dev/openapi.json describes it.
 from progress.mapping import Call, Service
 from progress.operation import Status
 
+FILTERS = {
+    "owner": "{owner}",
+    "job": "{job}",
+    "subject": "{subject}",
+    "status": "{statuses}",
+    "since": "{since}",
+}
 SERVICE = Service(
     start=Call(
         method="POST",
         path="/operations",
         headers={"Idempotency-Key": "{operation_id}"},
-        body={"job": "{job}", "subject": "{subject}", "owner": "{owner}"},
+        body={
+            "job": "{job}",
+            "subject": "{subject}",
+            "owner": "{owner}",
+            "retry_of": "{retry_of}",
+        },
         repeatable=True,
     ),
     read=Call(method="GET", path="/operations/{operation_id}"),
@@ -22,8 +34,14 @@ SERVICE = Service(
         headers={"Idempotency-Key": "cancel-{operation_id}"},
         repeatable=True,
     ),
-    recent=Call(method="GET", path="/operations", query={"owner": "{owner}", "limit": "{limit}"}),
+    recent=Call(
+        method="GET",
+        path="/operations",
+        query=FILTERS | {"before": "{before_time}", "before_id": "{before_id}", "limit": "{limit}"},
+    ),
     items="operations",
+    filters=True,
+    counts=Call(method="GET", path="/counts", query=FILTERS),
     statuses={
         "queued": Status.QUEUED,
         "in_progress": Status.IN_PROGRESS,
@@ -53,5 +71,7 @@ SERVICE = Service(
         "error": "error",
         "result": "result",
         "attempt": "attempt",
+        "retry_of": "retry_of",
+        "last_steps": "last_steps",
     },
 )

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -23,9 +24,11 @@ from progress.errors import (
     BackendUnavailable,
     PartlyUnavailable,
 )
-from progress.operation import Operation, Status, new_operation_id
+from progress.operation import Operation, Query, Status, new_operation_id
 from progress.poller import Poller
+from progress.service import SERVICE
 from progress.settings import ROOT
+from tests.conftest import pages
 from tests.fault_server import Behaviour, FaultServer, Request, fault_server
 
 TOKEN = "the-secret-token"
@@ -266,7 +269,8 @@ def test_an_answer_byte_by_byte_ends(
     for attempt in (
         lambda: api.start(new_operation_id(), "j", "s", ""),
         lambda: api.cancel("a"),
-        lambda: api.recent(1, ""),
+        lambda: api.recent(Query("")),
+        lambda: api.counts(Query("")),
     ):
         with pytest.raises(BackendUnavailable, match=message):
             attempt()
@@ -597,9 +601,55 @@ def test_304_without_a_question_is_named(service: FaultServer, api: ProgressConn
 def test_a_list_that_is_none_is_named(service: FaultServer, api: ProgressConnection) -> None:
     service.behaviour = lambda request: request.answer({"operations": "many"})
     with pytest.raises(BackendUnavailable, match="without a list"):
-        api.recent(10, "")
+        api.recent(Query(""))
     service.behaviour = lambda request: request.answer({"operations": [None, 3, {}, body("a")]})
-    assert [operation.operation_id for operation in api.recent(10, "")] == ["a"]
+    assert [operation.operation_id for operation in api.recent(Query(""))] == ["a"]
+
+
+def test_a_list_of_a_service_that_narrows_nothing_down_is_narrowed_down_here(
+    service: FaultServer,
+) -> None:
+    times = [f"2026-01-02T03:04:{seconds:02}Z" for seconds in range(25)]
+    runs = [
+        body(f"run{number:02}", created_at=time, job=f"job {number % 2}", result={"a": 1})
+        for number, time in enumerate(times)
+    ]
+    runs += [body("foreign", owner="another", created_at=NOW)]
+    runs[3]["status"] = "failed"
+    service.behaviour = lambda request: request.answer({"operations": runs})
+    plain = replace(SERVICE, filters=False, counts=None)
+    api = ProgressConnection("progress", service=plain, url=service.url, token=TOKEN)
+    seen = [row for page in pages(api.recent, Query("", limit=10)) for row in page]
+    assert [row.operation_id for row in seen] == [f"run{n:02}" for n in reversed(range(25))]
+    assert all(row.result is None for row in seen)
+    failed = Query("", job="job 1", statuses=frozenset({Status.FAILED}))
+    assert [row.operation_id for row in api.recent(failed)] == ["run03"]
+    assert api.recent(replace(failed, job="job 0")) == []
+    since = datetime(2026, 1, 2, 3, 4, 20, tzinfo=UTC)
+    assert len(api.recent(Query("", since=since, subject="s"))) == 5
+    assert len(api.recent(Query(None, limit=1000))) == 26
+    assert api.counts(Query("", limit=1)) == {Status.IN_PROGRESS: 24, Status.FAILED: 1}
+    assert "limit=100&" in service.seen[0].path + "&", "all that a page may be made of"
+    assert "owner=" not in service.seen[-2].path, "nobody is no owner's name"
+    api.reset()
+
+
+def test_what_a_service_should_have_left_out_is_left_out(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    service.behaviour = lambda request: request.answer(
+        {"operations": [body("mine", owner="me"), body("foreign", owner="another")]}
+    )
+    assert [row.operation_id for row in api.recent(Query("me"))] == ["mine"]
+    assert "owner=me" in service.seen[0].path
+
+
+def test_counts_that_are_none_are_named(service: FaultServer, api: ProgressConnection) -> None:
+    service.behaviour = lambda request: request.answer([1])
+    with pytest.raises(BackendUnavailable, match="without counts"):
+        api.counts(Query(""))
+    service.behaviour = lambda request: request.answer({"failed": 2, "queued": "x", "odd": 1})
+    assert api.counts(Query("")) == {Status.FAILED: 2, Status.IN_PROGRESS: 1}
 
 
 @pytest.mark.parametrize(

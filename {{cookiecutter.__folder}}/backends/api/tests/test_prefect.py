@@ -18,7 +18,7 @@ import pytest
 
 from progress.backend import ProgressConnection
 from progress.errors import BackendRejected
-from progress.operation import Operation, Status, new_operation_id
+from progress.operation import Operation, Query, Status, new_operation_id
 from progress.profiles import prefect
 from progress.settings import ROOT
 from tests.conftest import OWNER, wait_until
@@ -159,9 +159,9 @@ def test_a_run_is_started_and_followed_to_its_end(
     # Another replica, or this one after a restart, knows nothing but the id.
     assert second.read([operation_id, new_operation_id()]).keys() == {operation_id}
     assert second.read([operation_id])[operation_id].status is Status.COMPLETED
-    recent = second.recent(10, OWNER)
+    recent = second.recent(Query(OWNER))
     assert [run.operation_id for run in recent] == [operation_id], "it ran once"
-    assert second.recent(10, "nobody@example.com") == []
+    assert second.recent(Query("nobody@example.com")) == []
 
 
 def test_a_failure_is_told(connect: Callable[..., ProgressConnection]) -> None:

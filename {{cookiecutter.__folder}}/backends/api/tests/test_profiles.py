@@ -11,7 +11,7 @@ import pytest
 from progress import profiles
 from progress.backend import ProgressConnection
 from progress.mapping import Service
-from progress.operation import Operation, Status, new_operation_id
+from progress.operation import Operation, Query, Status, new_operation_id
 from tests.fault_server import FaultServer, Request, fault_server
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -351,8 +351,8 @@ def test_github_from_start_to_cancel(player: FaultServer, opened: Opened) -> Non
     second.cancel(operation_id)
     assert asked(player) == [f"POST {one}/cancel"]
     assert second.read([operation_id])[operation_id].is_cancelling
-    assert [run.operation_id for run in second.recent(5, "me@example.com")] == [operation_id]
-    assert second.recent(5, "other@example.com") == []
+    assert [run.operation_id for run in second.recent(Query("me@example.com"))] == [operation_id]
+    assert second.recent(Query("other@example.com")) == []
 
 
 def test_airflow_takes_our_id_and_refuses_it_twice(player: FaultServer, opened: Opened) -> None:

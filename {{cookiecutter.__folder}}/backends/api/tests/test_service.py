@@ -84,6 +84,7 @@ def test_nothing_is_told_without_the_token(client: TestClient, authorization: st
         ('{"job": "", "subject": "s"}', "k", 400),
         ('{"job": "j", "subject": 3}', "k", 400),
         ('{"job": "j", "subject": "s", "more": 1}', "k", 400),
+        ('{"job": "j", "subject": "s", "retry_of": null}', "k", 400),
         ('{"job": "j", "subject": "\\ud800"}', "k", 400),
         ("[" * 90_000, "k", 400),
         (" " * 100_001, "k", 413),
@@ -98,6 +99,55 @@ def test_a_malformed_start_is_a_problem(
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["status"] == status
     assert answer.json()["title"]
+
+
+def listed(client: TestClient, **query: Any) -> list[str]:
+    answer = client.get("/operations", params=query)
+    assert answer.status_code == 200
+    return [body["operation_id"] for body in answer.json()["operations"]]
+
+
+def test_lists_and_counts_are_narrowed_down(client: TestClient) -> None:
+    start(client, "a", job="one")
+    start(client, "b", job="two", retry_of="a")
+    start(client, "c", job="two", owner="another")
+    (b,) = client.get("/operations", params={"owner": "o", "job": "two"}).json()["operations"]
+    assert (b["operation_id"], b["retry_of"], b["last_steps"]) == ("b", "a", [])
+    assert sorted(listed(client)) == ["a", "b", "c"]
+    assert sorted(listed(client, status=["queued", "failed"])) == ["a", "b", "c"]
+    assert listed(client, status=["completed", "failed"]) == []
+    assert listed(client, subject="another") == []
+    assert listed(client, since="2999-01-01T00:00:00Z") == []
+    assert listed(client, before="2000-01-01T00:00:00Z") == []
+    first, second, third = listed(client)
+    (one,) = client.get("/operations", params={"limit": 1}).json()["operations"]
+    assert one["operation_id"] == first
+    page = {"before": one["created_at"], "before_id": first}
+    assert listed(client, **page) == [second, third]
+    assert client.get("/counts", params={"job": "two"}).json() == {"queued": 2}
+    assert client.get("/counts", params={"job": "two", "owner": "o"}).json() == {"queued": 1}
+    assert client.get("/counts", params={"status": "failed"}).json() == {}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "status=banana",
+        "status=",
+        "since=",
+        "since=yesterday",
+        "before=2026-01-01",
+        "before=2026-01-01T00:00:00",
+        "before=0001-01-01T00:00:00%2B14:00",
+    ],
+)
+def test_a_malformed_query_is_a_problem(client: TestClient, query: str) -> None:
+    answer = client.get(f"/operations?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(query.partition("=")[0])
 
 
 def test_a_store_that_is_away_says_when_to_come_again(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from progress.operation import Operation, Query, Status, Step, new_operation_id
 from progress.reporter import OperationLost, Progress
 from progress.settings import ROOT
 from schema import apply_schema
-from tests.conftest import wait_for_end, wait_until
+from tests.conftest import pages, wait_for_end, wait_until
 from tests.jobs import STEPS
 from worker import ended_jobs, recover
 
@@ -492,10 +491,8 @@ def test_operations_of_the_same_moment_are_paged_by_their_ids(
         " FROM generate_series(1, 25) AS n",
         {},
     )
-    query, seen = Query("me", limit=10), list[str]()
-    while page := operations.recent(query):
-        seen += [operation.operation_id for operation in page]
-        query = replace(query, before=(page[-1].created_at, page[-1].operation_id))
+    found = pages(operations.recent, Query("me", limit=10))
+    seen = [operation.operation_id for page in found for operation in page]
     assert len(seen) == 25
     assert seen == sorted(set(seen), reverse=True)
 

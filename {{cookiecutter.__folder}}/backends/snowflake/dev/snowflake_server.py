@@ -34,7 +34,7 @@ import threading
 import uuid
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from pathlib import Path
@@ -51,6 +51,8 @@ from starlette.routing import Route
 
 # A module by name, because the package has a function of the same name.
 fakesnow_server: Any = importlib.import_module("fakesnow.server")
+fakesnow_arrow: Any = importlib.import_module("fakesnow.arrow")
+pyarrow: Any = importlib.import_module("pyarrow")  # it has no types
 
 USER = "stand_in"
 PASSWORD = "stand_in"
@@ -241,6 +243,18 @@ def with_body(request: Request, body: Mapping[str, Any]) -> Request:
     return Request({**request.scope, "headers": headers}, receive)
 
 
+def timestamp_or_none(
+    times: Any, convert: Callable[[Any], Any] = fakesnow_arrow.timestamp_to_sf_struct
+) -> Any:
+    """Convert a column of timestamps; fakesnow's own makes 1970 of those that are NULL."""
+    parts = convert(times)
+    nulls = pyarrow.array(times.is_null().to_pylist())
+    fields = list(parts.type)
+    return pyarrow.StructArray.from_arrays(
+        [parts.field(field.name) for field in fields], fields=fields, mask=nulls
+    )
+
+
 def saying(name: str, value: str) -> dict[str, Any]:
     """Return a statement whose result is one row with one text."""
     bindings = {"1": {"type": "TEXT", "value": value}}
@@ -255,6 +269,7 @@ class Server:
         self.calls = Calls(folder / "calls.jsonl", port)
         # DuckDB runs one statement at a time for each session.
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        fakesnow_arrow.timestamp_to_sf_struct = timestamp_or_none
         shared = FakeSnow(db_path=folder)
         shared.results_cache = _Bounded()
         fakesnow_server.shared_fs = shared

@@ -100,8 +100,8 @@ class SnowflakeServer:
 
 
 def create_tables(execute: Callable[[str], object]) -> None:
-    """Run those statements of schema.sql that create tables: the rest is an administrator's."""
+    """Run those statements of schema.sql that are about tables: the rest is an administrator's."""
     for statement in (ROOT / "schema.sql").read_text("utf-8").split(";\n"):
         lines = [line for line in statement.splitlines() if not line.startswith("--")]
-        if (text := "\n".join(lines).strip()).startswith("CREATE TABLE"):
+        if (text := "\n".join(lines).strip()).startswith(("CREATE TABLE", "ALTER TABLE")):
             execute(text)

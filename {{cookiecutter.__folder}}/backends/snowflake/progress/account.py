@@ -302,7 +302,8 @@ _NO_SUCH_ACCOUNT = 290404
 _SESSION_GONE = {390104, 390111, 390112, 390114, 390195}
 # Cancelled (by the connector, after its timeout); too many others wait for the same lock; too long.
 _WORTH_ANOTHER_TRY = _SESSION_GONE | {604, 625, 630}
-_NO_SUCH_OBJECT = {2003, 2043}
+# The last one: a column, of a table that an earlier version of schema.sql made.
+_NO_SUCH_OBJECT = {2003, 2043, 904}
 
 
 def _named(error: connector.Error) -> BackendError:

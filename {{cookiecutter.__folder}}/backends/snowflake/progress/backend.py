@@ -11,7 +11,7 @@ from streamlit.connections import BaseConnection
 from progress import events
 from progress.account import Account, QueryState, configured_options
 from progress.errors import BackendError, BackendRejected
-from progress.operation import Operation, Status
+from progress.operation import Operation, Query, Status
 from progress.reporter import Progress
 
 log = logging.getLogger(__name__)
@@ -44,15 +44,24 @@ class ProgressConnection(BaseConnection[Account]):
         self._checked: dict[str, tuple[float, bool]] = {}
         return Account(kwargs or configured_options())
 
-    def start(self, operation_id: str, job: str, subject: str, owner: str) -> None:
+    def start(
+        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    ) -> None:
         """Add an operation and call its procedure. The same id twice is one operation.
+
+        Args:
+            operation_id: Its id, made by the caller.
+            job: Which job, one of `JOBS` in jobs.py.
+            subject: What the job works on.
+            owner: Whose it is.
+            retry_of: The id of the operation that this one repeats.
 
         Raises:
             BackendUnavailable: It is unknown whether it was stored: try again with the same id.
             BackendRejected: Snowflake refused.
         """
         execute = self._instance.execute
-        if events.add(execute, operation_id, job, subject, owner):
+        if events.add(execute, operation_id, job, subject, owner, retry_of):
             self._call(operation_id, job, subject)
             return
         # A start that broke between the event and the call is completed. Of two calls the second
@@ -75,17 +84,26 @@ class ProgressConnection(BaseConnection[Account]):
             operations = events.read(self._instance.execute, operation_ids)
         return {name: self._with_sign(operation) for name, operation in operations.items()}
 
-    def recent(self, limit: int, owner: str) -> list[Operation]:
-        """Return at most `limit` operations of an owner, newest first.
+    def recent(self, query: Query) -> list[Operation]:
+        """Return a page of operations, newest first, without result, error and steps.
 
         Raises:
             BackendUnavailable: Snowflake cannot be reached.
             BackendRejected: Snowflake refused.
         """
-        operations = events.recent(self._instance.execute, limit, owner)
+        operations = events.recent(self._instance.execute, query)
         if self._settle(operations):
-            operations = events.recent(self._instance.execute, limit, owner)
+            operations = events.recent(self._instance.execute, query)
         return [self._with_sign(operation) for operation in operations]
+
+    def counts(self, query: Query) -> dict[Status, int]:
+        """Return how many operations have each status; `limit` and `before` do not matter.
+
+        Raises:
+            BackendUnavailable: Snowflake cannot be reached.
+            BackendRejected: Snowflake refused.
+        """
+        return events.counts(self._instance.execute, query)
 
     def cancel(self, operation_id: str) -> None:
         """Ask the job to stop, and Snowflake to end it. One that has ended is left alone.
@@ -205,13 +223,16 @@ class ProgressConnection(BaseConnection[Account]):
         return True
 
     def _end(self, operation: Operation, status: Status, error: str | None) -> None:
+        execute, operation_id = self._instance.execute, operation.operation_id
+        last = events.read(execute, [operation_id])[operation_id]  # `recent` leaves out the steps
         progress = Progress(
-            operation.current_step,
-            operation.total_steps,
-            operation.failed_steps,
-            operation.step_description,
+            last.current_step,
+            last.total_steps,
+            last.failed_steps,
+            last.step_description,
+            last.last_steps,
         )
-        events.end(self._instance.execute, operation.operation_id, status, progress, error)
+        events.end(execute, operation_id, status, progress, error)
 
     def _with_sign(self, operation: Operation) -> Operation:
         """Count the warehouse's word that the procedure runs as a sign of life."""

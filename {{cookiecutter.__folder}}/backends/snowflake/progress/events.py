@@ -9,10 +9,13 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from progress.operation import Operation, Status
+from progress.operation import Operation, Query, Status, count_statuses
 from progress.reporter import OperationLost, Progress
+from progress.text import storable
 
 Execute = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
 """Runs a statement with its parameters; returns rows with names of columns in lower case."""
@@ -23,16 +26,18 @@ REFILL = 1.0
 """Seconds after which it may make one more."""
 
 _FIRST = """
-INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, JOB, SUBJECT, OWNER)
-SELECT ?, SYSDATE(), 'queued', ?, ?, ?
+INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, JOB, SUBJECT, OWNER, RETRY_OF)
+SELECT ?, SYSDATE(), 'queued', ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ?)
 """
 _READ = """
 SELECT
-    OPERATION_ID, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION, ERROR, RESULT,
+    OPERATION_ID, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION,
+    ERROR, RESULT, LAST_STEPS,
     MAX(JOB) OVER (PARTITION BY OPERATION_ID) AS JOB,
     MAX(SUBJECT) OVER (PARTITION BY OPERATION_ID) AS SUBJECT,
     MAX(OWNER) OVER (PARTITION BY OPERATION_ID) AS OWNER,
+    MAX(RETRY_OF) OVER (PARTITION BY OPERATION_ID) AS RETRY_OF,
     MIN(WRITTEN_AT) OVER (PARTITION BY OPERATION_ID) AS CREATED_AT,
     MIN(IFF(CLAIM IS NULL, NULL, WRITTEN_AT)) OVER (PARTITION BY OPERATION_ID) AS STARTED_AT,
     MAX(IFF(MOVED, WRITTEN_AT, NULL)) OVER (PARTITION BY OPERATION_ID) AS LAST_UPDATED,
@@ -57,12 +62,35 @@ QUALIFY ROW_NUMBER() OVER (
         EVENT_NUMBER DESC
 ) = 1
 """
+# The same for the operations whose first event is asked for, the newest of them, and light.
+_FOUND = _READ.replace("    ERROR, RESULT, LAST_STEPS,\n", "").replace(
+    "SELECT VALUE::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?)))",
+    """
+        SELECT OPERATION_ID FROM OPERATION_EVENTS
+        WHERE STATUS = 'queued' AND WRITTEN_AT >= TO_TIMESTAMP_NTZ(?)
+            AND (
+                WRITTEN_AT < TO_TIMESTAMP_NTZ(?)
+                OR (WRITTEN_AT = TO_TIMESTAMP_NTZ(?) AND OPERATION_ID < ?)
+            )
+            AND OWNER = COALESCE(?, OWNER)
+            AND JOB = COALESCE(?, JOB)
+            AND SUBJECT = COALESCE(?, SUBJECT)
+        GROUP BY OPERATION_ID
+        QUALIFY ROW_NUMBER() OVER (ORDER BY MIN(WRITTEN_AT) DESC, OPERATION_ID DESC) <= ?
+    """,
+)
 _RECENT = """
-SELECT OPERATION_ID FROM OPERATION_EVENTS
-WHERE STATUS = 'queued' AND OWNER = ?
-GROUP BY OPERATION_ID
-QUALIFY ROW_NUMBER() OVER (ORDER BY MIN(WRITTEN_AT) DESC) <= ?
-"""
+SELECT * FROM (FOUND)
+WHERE ? = 0 OR STATUS IN (?, ?, ?, ?, ?, ?)
+ORDER BY CREATED_AT DESC, OPERATION_ID DESC LIMIT ?
+""".replace("FOUND", _FOUND)
+_COUNTS = """
+SELECT STATUS, COUNT(*) AS OPERATIONS FROM (FOUND)
+WHERE ? = 0 OR STATUS IN (?, ?, ?, ?, ?, ?)
+GROUP BY STATUS
+""".replace("FOUND", _FOUND)
+_ALL = 2**31
+"""More operations than there are."""
 _CANCEL = """
 INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, CANCEL_REQUESTED)
 SELECT ?, SYSDATE(), TRUE
@@ -98,8 +126,8 @@ QUALIFY ROW_NUMBER() OVER (ORDER BY WRITTEN_AT, CLAIM) = 1
 _PROGRESS = """
 INSERT INTO OPERATION_EVENTS
     (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION,
-     MOVED)
-SELECT ?, SYSDATE(), 'in_progress', ?, ?, ?, ?, ?
+     LAST_STEPS, MOVED)
+SELECT ?, SYSDATE(), 'in_progress', ?, ?, ?, ?, ?, ?
 WHERE NOT EXISTS (
     SELECT 1 FROM OPERATION_EVENTS
     WHERE OPERATION_ID = ? AND (
@@ -114,8 +142,8 @@ WHERE OPERATION_ID = ? AND STATUS IN ('completed', 'partial', 'failed', 'cancell
 _END = """
 INSERT INTO OPERATION_EVENTS
     (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION,
-     MOVED, ERROR, RESULT)
-SELECT ?, SYSDATE(), ?, ?, ?, ?, ?, TRUE, ?, ?
+     LAST_STEPS, MOVED, ERROR, RESULT)
+SELECT ?, SYSDATE(), ?, ?, ?, ?, ?, ?, TRUE, ?, ?
 WHERE NOT EXISTS (
     SELECT 1 FROM OPERATION_EVENTS
     WHERE OPERATION_ID = ? AND STATUS IN ('completed', 'partial', 'failed', 'cancelled')
@@ -123,10 +151,12 @@ WHERE NOT EXISTS (
 """
 
 
-def add(execute: Execute, operation_id: str, job: str, subject: str, owner: str) -> bool:
+def add(
+    execute: Execute, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+) -> bool:
     """Append the first event of an operation; return False if there is one with this id."""
-    texts = (operation_id, _storable(job), _storable(subject), _storable(owner))
-    return _inserted(execute(_FIRST, (*texts, operation_id)))
+    texts = [storable(text) for text in (job, subject, owner, retry_of)]
+    return _inserted(execute(_FIRST, (operation_id, *texts, operation_id)))
 
 
 def read(execute: Execute, operation_ids: Sequence[str]) -> dict[str, Operation]:
@@ -137,11 +167,20 @@ def read(execute: Execute, operation_ids: Sequence[str]) -> dict[str, Operation]
     return {row["operation_id"]: _operation(row) for row in rows}
 
 
-def recent(execute: Execute, limit: int, owner: str) -> list[Operation]:
-    """Return at most `limit` operations of an owner, newest first."""
-    rows = execute(_RECENT, (_storable(owner), limit))
-    found = read(execute, [row["operation_id"] for row in rows])
-    return sorted(found.values(), key=lambda operation: operation.created_at, reverse=True)
+def recent(execute: Execute, query: Query) -> list[Operation]:
+    """Return a page of operations, newest first, without result, error and steps."""
+    # What status an operation has is known from its events only: then all are looked through.
+    newest = _ALL if query.statuses else query.limit
+    rows = execute(_RECENT, (*_first_event(query), newest, *_statuses(query), query.limit))
+    return [_operation(row) for row in rows]
+
+
+def counts(execute: Execute, query: Query) -> dict[Status, int]:
+    """Return how many operations have each status; `limit` and `before` do not matter."""
+    parameters = (*_first_event(replace(query, before=None)), _ALL, *_statuses(query))
+    return count_statuses(
+        (row["status"], row["operations"]) for row in execute(_COUNTS, parameters)
+    )
 
 
 def request_cancel(execute: Execute, operation_id: str) -> bool:
@@ -171,7 +210,7 @@ def end(
     result: str | None = None,
 ) -> None:
     """Append the terminal event, unless there is one."""
-    text = error if error is None else _storable(error)
+    text = error if error is None else storable(error)
     columns = (operation_id, status.value, *_columns(progress), text, result)
     execute(_END, (*columns, operation_id))
 
@@ -246,19 +285,31 @@ def _operation(row: dict[str, Any]) -> Operation:
     return Operation.from_row(row | {"attempt": int(row["started_at"] is not None)})
 
 
-def _columns(progress: Progress) -> tuple[int, int | None, int, str]:
+def _first_event(query: Query) -> tuple[str | None, ...]:
+    before_time, before_id = query.before or (datetime.max.replace(tzinfo=UTC), "")
+    before = _ntz(before_time)
+    since = _ntz(query.since or datetime.min.replace(tzinfo=UTC))
+    return since, before, before, before_id, query.owner, query.job, query.subject
+
+
+def _statuses(query: Query) -> tuple[int | str, ...]:
+    asked = [status.value for status in query.statuses]
+    return len(asked), *asked, *[""] * (len(Status) - len(asked))
+
+
+def _ntz(moment: datetime) -> str:
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def _columns(progress: Progress) -> tuple[int, int | None, int, str, str]:
     return (
         progress.current_step,
         progress.total_steps,
         progress.failed_steps,
-        _storable(progress.step_description),
+        storable(progress.step_description),
+        str(progress.columns()["last_steps"]),
     )
 
 
 def _inserted(rows: list[dict[str, Any]]) -> bool:
     return bool(rows[0]["number of rows inserted"])
-
-
-def _storable(text: str) -> str:
-    # Some clients of Snowflake end a text at its NUL character.
-    return text.replace("\0", "�")

@@ -19,16 +19,16 @@ from snowflake.snowpark.exceptions import SnowparkSQLException
 from streamlit.testing.v1 import AppTest
 
 import procedures
-from dev.stand_in import SnowflakeServer
+from dev.stand_in import SnowflakeServer, create_tables
 from progress import account, backend, events, live, reporter
 from progress.account import Account, QueryState, configured_options
 from progress.backend import ProgressConnection
 from progress.errors import BackendRejected, BackendUnavailable
-from progress.operation import Operation, Status, new_operation_id
+from progress.operation import Operation, Query, Status, Step, new_operation_id
 from progress.reporter import OperationLost, Progress
 from progress.settings import ROOT
 from samples.cortex import BATCH
-from tests.conftest import wait_for_end, wait_until
+from tests.conftest import pages, wait_for_end, wait_until
 from tests.jobs import STEPS
 
 OWNER = "somebody@example.com"
@@ -508,6 +508,72 @@ def test_nonsense_written_by_hand_is_read(
     assert found["y"].problem is not None
 
 
+def test_operations_of_the_same_moment_are_paged_by_their_ids(
+    operations: ProgressConnection, database: Account
+) -> None:
+    ids = sorted((new_operation_id() for _ in range(25)), reverse=True)
+    for operation_id in ids:
+        database.execute(
+            "INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, JOB, SUBJECT, OWNER)"
+            " SELECT ?, '2026-01-02 03:04:05.678901'::TIMESTAMP_NTZ, 'queued', '', '', 'me'",
+            (operation_id,),
+        )
+        events.end(database.execute, operation_id, Status.CANCELLED, Progress())
+    cancelled = frozenset({Status.CANCELLED})
+    found = pages(operations.recent, Query("me", statuses=cancelled, limit=10))
+    assert [operation.operation_id for page in found for operation in page] == ids
+
+
+def test_recent_and_counts_are_one_statement_each(
+    operations: ProgressConnection, database: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = begun(database)
+    events.end(database.execute, operation_id, Status.COMPLETED, Progress(6, 6))
+    statements: list[str] = []
+    execute = Account.execute
+
+    def counted(self: Account, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        statements.append(statement)
+        return execute(self, statement, parameters)
+
+    monkeypatch.setattr(Account, "execute", counted)
+    assert [row.operation_id for row in operations.recent(Query(OWNER))] == [operation_id]
+    assert operations.counts(Query(OWNER)) == {Status.COMPLETED: 1}
+    assert len(statements) == 2
+
+
+def test_an_operation_that_recent_finds_dead_keeps_its_steps(
+    operations: ProgressConnection, database: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "SILENCE_BEFORE_CHECK", 0.2)
+    monkeypatch.setattr(Account, "query_state", lambda self, query_id: (QueryState.ENDED, ""))
+    operation_id = begun(database)
+    step = Step(1, "one", 0.5, failed=True)
+    writer = events.OperationWriter(database.execute, operation_id)
+    writer.progress(Progress(1, 6, 1, "two", (step,)))
+    time.sleep(0.5)
+    (row,) = operations.recent(Query(OWNER))
+    assert (row.status, row.last_steps) == (Status.FAILED, ())
+    assert operations.read([operation_id])[operation_id].last_steps == (step,)
+
+
+def test_a_table_of_an_earlier_version_gets_the_new_columns(server: SnowflakeServer) -> None:
+    options = server.options | {"schema": "EARLIER"}
+    there = Account(options)
+    create_tables(there.execute)
+    there.execute("ALTER TABLE OPERATION_EVENTS DROP COLUMN RETRY_OF")
+    there.execute("ALTER TABLE OPERATION_EVENTS DROP COLUMN LAST_STEPS")
+    app = ProgressConnection("progress", **options)
+    with pytest.raises(BackendRejected, match=r"Is schema\.sql applied, and the role granted\?$"):
+        app.read(["a"])
+    create_tables(there.execute)
+    assert app.read(["a"]) == {}
+    assert events.add(there.execute, "a", "j", "s", "o", "b")
+    assert app.read(["a"])["a"].retry_of == "b"
+    app.reset()
+    there.close()
+
+
 def test_a_nul_in_a_text_does_no_harm(operations: ProgressConnection, database: Account) -> None:
     operation_id = new_operation_id()
     operations.start(operation_id, "fail", "a\0b", OWNER)
@@ -643,7 +709,7 @@ def test_a_wrong_login_is_one_line_without_secrets_and_is_not_tried_again(
     monkeypatch.setattr(account, "_connect", logins.append)
     for _ in range(3):
         with pytest.raises(BackendRejected, match=re.escape(said)) as again:
-            refused.recent(1, "")
+            refused.recent(Query(""))
         assert again.value is not caught.value, "its traceback would grow with every raise"
     assert logins == [], "Snowflake locks a user whose logins fail"
     refused.reset()
