@@ -1,15 +1,17 @@
 """The progress backend: operations that another service runs, started and followed over HTTP."""
 
+import itertools
 import logging
+import re
 import time
 import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar
 
 import httpx2
@@ -26,18 +28,23 @@ log = logging.getLogger(__name__)
 
 PATIENCE = http.DEADLINE + 2.0
 """Seconds after which a caller gets an answer, even if a service sends its headers byte by byte."""
-REMEMBERED = 10_000
+REMEMBERED = 1_000
 """Operations of which the last answer is kept, for ETags and places."""
 LISTED = 100
 """Runs that a service is asked for which cannot narrow them down itself."""
-LONGEST_ID = 200
+CLOSED = "The connection to the service was closed before it answered."
 Result = TypeVar("Result")
+_ID = re.compile(r"[A-Za-z0-9_.:+~-]{1,200}")
+_TURNS = itertools.count(1)
 _PLACES = ("Operation-Location", "Azure-AsyncOperation", "Location")
 
 
 @dataclass(slots=True)
 class _Known:
-    """What this process knows of an operation besides its id."""
+    """What this process knows of an operation besides its id.
+
+    A thread that asks works on a copy; `_remember` brings what it found together with the rest.
+    """
 
     job: str = ""
     subject: str = ""
@@ -54,6 +61,30 @@ class _Known:
     not_before: float = -float("inf")
     """When the service wants to be asked again."""
     cancelling: bool = False
+    turn: int = field(default_factory=_TURNS.__next__)
+    """Counts the questions: the answer to a later one goes before."""
+
+    def learn(self, older: "_Known") -> None:
+        """Take over what only the other knows: a start or a cancel at the same time."""
+        told = False
+        for name in ("job", "subject", "owner", "place", "run_id", "cancelling"):
+            if getattr(older, name) and not getattr(self, name):
+                setattr(self, name, getattr(older, name))
+                told = True
+        self.started_at = max(self.started_at, older.started_at)
+        if told:
+            # The operation was made without it: ask for the whole of it again.
+            self.etag, self.not_before = None, -float("inf")
+        if self.cancelling and self.operation and not self.operation.status.is_terminal:
+            self.operation = replace(self.operation, cancel_requested=True)
+
+    def goes_before(self, other: "_Known") -> bool:
+        """Return whether this operation stays, whatever the other answer says."""
+        if self.operation is None or other.operation is None:
+            return self.operation is not None
+        if self.operation.status.is_terminal is not other.operation.status.is_terminal:
+            return self.operation.status.is_terminal
+        return self.turn > other.turn
 
 
 class ProgressConnection(BaseConnection[httpx2.Client]):
@@ -65,12 +96,30 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
     go before the secrets. How it speaks is in progress/service.py. Safe to share between threads.
     """
 
+    def __init__(self, connection_name: str, **kwargs: Any) -> None:
+        # Over `_known`, and over opening and closing.
+        self._lock = RLock()
+        self._logged: set[type[Exception]] = set()
+        super().__init__(connection_name, **kwargs)
+
+    @property
+    def _instance(self) -> httpx2.Client:
+        with self._lock:
+            return super()._instance
+
     def _connect(self, service: Service = SERVICE, **kwargs: Any) -> httpx2.Client:
+        try:
+            service.check()
+        except ValueError as error:
+            raise BackendRejected(f"The mapping in progress/service.py: {error}") from None
         self._service = service
-        self._lock = Lock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        return self._open()
+
+    def _open(self) -> httpx2.Client:
         self._threads = ThreadPoolExecutor(http.MAX_CONNECTIONS, "progress-api")
-        return http.open_client(http.configuration(self._secrets, kwargs))
+        self._calls = ThreadPoolExecutor(http.MAX_CALLS, "progress-api-call")
+        return http.open_client(http.configuration(self._secrets, self._kwargs))
 
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
@@ -99,18 +148,19 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             BackendUnavailable: The service cannot be reached, or asks for a break.
             BackendRejected: The service refused.
         """
-        client = self._instance  # Connects, where it is not done yet.
-        answers = {
-            name: self._threads.submit(self._read_one, client, name)
-            for name in dict.fromkeys(operation_ids)
-            if _may_be_asked(name)
-        }
+        with self._lock:  # No reset in between.
+            client = self._instance
+            answers = {
+                name: self._threads.submit(self._read_one, client, name)
+                for name in dict.fromkeys(operation_ids)
+                if _may_be_asked(name)
+            }
         until = time.monotonic() + PATIENCE
         found: dict[str, Operation] = {}
         failed: dict[str, BackendError] = {}
         for name, answer in answers.items():
             try:
-                operation = _outcome(answer, until)
+                operation = self._outcome(client, answer, until)
             except BackendError as error:
                 failed[name] = error
                 continue
@@ -159,13 +209,56 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
 
     def reset(self) -> None:
         """Close the connections; the next use opens them anew."""
-        if self._raw_instance is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._raw_instance.close()
-        super().reset()
+        with self._lock:
+            if self._raw_instance is not None:
+                self._close(self._raw_instance)
+            super().reset()
 
-    def _in_time(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        return _outcome(self._threads.submit(work, *arguments), time.monotonic() + PATIENCE)
+    def _close(self, client: httpx2.Client) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._calls.shutdown(wait=False, cancel_futures=True)
+        client.close()
+
+    def _renew(self, client: httpx2.Client) -> None:
+        """Put aside threads and connections that an answer without end holds."""
+        with self._lock:
+            if self._raw_instance is client:
+                log.warning("The service keeps connections without an answer: new ones are opened.")
+                self._close(client)
+                self._raw_instance = None
+                self._raw_instance = self._open()
+
+    def _in_time(
+        self, work: Callable[..., Result], client: httpx2.Client, *arguments: Any
+    ) -> Result:
+        with self._lock:
+            if client is not self._raw_instance:
+                raise BackendUnavailable(CLOSED)
+            answer = self._calls.submit(work, client, *arguments)
+        return self._outcome(client, answer, time.monotonic() + PATIENCE)
+
+    def _outcome(self, client: httpx2.Client, answer: "Future[Result]", until: float) -> Result:
+        try:
+            return answer.result(max(until - time.monotonic(), 0.0))
+        except BackendError:
+            raise
+        except CancelledError:
+            raise BackendUnavailable(CLOSED) from None
+        except FutureTimeout:
+            # One that waits for a thread must not be sent later, when the page has said that it
+            # failed. One that has a thread may keep it for ever.
+            if not answer.cancel() and not answer.done():
+                self._renew(client)
+            message = f"The service did not answer within {PATIENCE:g} s."
+            raise BackendUnavailable(message) from None
+        except Exception as error:
+            if client.is_closed:
+                raise BackendUnavailable(CLOSED) from None
+            if type(error) not in self._logged:
+                self._logged.add(type(error))
+                log.exception("An answer of the service was not understood")
+            what = " ".join(str(error).split())[:300]
+            raise Unreadable(f"The answer: {type(error).__name__}: {what}") from error
 
     def _start_one(self, client: httpx2.Client, operation_id: str, known: _Known) -> None:
         service = self._service
@@ -200,6 +293,11 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         known = self._recall(operation_id)
         if known.operation is not None and time.monotonic() < known.not_before:
             return known.operation
+        return self._read_now(client, operation_id, known)
+
+    def _read_now(
+        self, client: httpx2.Client, operation_id: str, known: _Known
+    ) -> Operation | None:
         service = self._service
         if known.place is None and service.id is not None and known.run_id is None:
             operation = self._find(client, operation_id, known)
@@ -209,13 +307,15 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             try:
                 answer = self._send(client, service.read, values, conditions, known.place)
                 operation = self._keep(operation_id, known, answer)
+                if answer.status != 304:
+                    known.etag = _etag(answer)
             except Refused as refusal:
                 if refusal.status not in (404, 410):
                     raise
                 operation = None
         if operation is not None:
-            self._remember(operation_id, known)
-        elif time.monotonic() < known.started_at + service.appears_within:
+            return self._remember(operation_id, known).operation
+        if time.monotonic() < known.started_at + service.appears_within:
             return self._queued(operation_id, known, None)
         return operation
 
@@ -262,10 +362,16 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         except Refused as refusal:
             if refusal.status not in (404, 409, 410):
                 raise
-            return
-        known.cancelling = True
-        known.not_before = -float("inf")
-        known.etag = None
+            found = self._read_now(client, operation_id, self._recall(operation_id))
+            if found is None or found.status.is_terminal:
+                return
+            raise
+        known.turn = 0  # It is no answer about how far the operation is.
+        known = self._remember(operation_id, known)
+        with self._lock:
+            known.cancelling = True
+            known.not_before = -float("inf")
+            known.etag = None
 
     def _find(self, client: httpx2.Client, operation_id: str, known: _Known) -> Operation | None:
         """Look for the run that has our id, where the service made one of its own."""
@@ -313,10 +419,10 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         before = known.operation
         if answer.status == 304 and before is not None:
             now = answer.date or datetime.now(UTC)
-            operation = replace(before, read_at=max(before.read_at, now))
+            operation = self._alive(replace(before, read_at=max(before.read_at, now)))
         else:
             operation = self._operation(operation_id, known, answer.body, answer.date)
-            known.etag = answer.headers.get("ETag")
+            known.etag = None  # What a list or a start says is not for the read's If-None-Match.
             known.run_id = known.run_id or _identity(self._service, answer.body)
         if (
             before is not None
@@ -347,9 +453,15 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
                 row[name] = getattr(known, name)
         if row.get("read_at") is None:
             row["read_at"] = date
-        operation = Operation.from_row(row)
+        operation = self._alive(Operation.from_row(row))
         if known.cancelling and not operation.status.is_terminal:
             operation = replace(operation, cancel_requested=True)
+        return operation
+
+    def _alive(self, operation: Operation) -> Operation:
+        # Where the service tells no heartbeat, its word that it runs is the sign of life.
+        if operation.status is Status.IN_PROGRESS and "heartbeat_at" not in self._service.fields:
+            return replace(operation, heartbeat_at=operation.read_at)
         return operation
 
     def _queued(self, operation_id: str, known: _Known, date: datetime | None) -> Operation:
@@ -367,19 +479,27 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
 
     def _recall(self, operation_id: str) -> _Known:
         with self._lock:
-            return self._known.get(operation_id) or _Known()
+            known = self._known.get(operation_id)
+            return _Known() if known is None else replace(known, turn=next(_TURNS))
 
-    def _remember(self, operation_id: str, known: _Known) -> None:
+    def _remember(self, operation_id: str, known: _Known) -> _Known:
+        """Keep the newer of what was found out now and before; return it."""
         with self._lock:
+            other = self._known.get(operation_id)
+            if other is not None:
+                if other.goes_before(known):
+                    known, other = other, known
+                known.learn(other)
             self._known[operation_id] = known
             self._known.move_to_end(operation_id)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
+            return known
 
 
 def _may_be_asked(operation_id: str) -> bool:
     """Whether it could be an id. It may come from a URL."""
-    return 0 < len(operation_id) <= LONGEST_ID and operation_id.isprintable()
+    return _ID.fullmatch(operation_id) is not None
 
 
 def _values(operation_id: str, known: _Known) -> dict[str, Any]:
@@ -423,6 +543,11 @@ def _identity(service: Service, body: Any) -> str | int | None:
     return found if found and isinstance(found, str | int) else None
 
 
+def _etag(answer: Answer) -> str | None:
+    tag = answer.headers.get("ETag")
+    return tag if tag and tag.isascii() else None  # Another could not be sent back.
+
+
 def _place(client: httpx2.Client, answer: Answer) -> httpx2.URL | None:
     """Return where the service says that the operation is found, if that is on its origin."""
     for name in _PLACES:
@@ -436,10 +561,3 @@ def _place(client: httpx2.Client, answer: Answer) -> httpx2.URL | None:
                 return place
             log.warning("The service's %s is on another origin, %s: left aside.", name, place.host)
     return None
-
-
-def _outcome(answer: "Future[Result]", until: float) -> Result:
-    try:
-        return answer.result(max(until - time.monotonic(), 0.0))
-    except FutureTimeout:
-        raise BackendUnavailable(f"The service did not answer within {PATIENCE:g} s.") from None

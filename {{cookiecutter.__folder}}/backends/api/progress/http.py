@@ -30,7 +30,10 @@ MAX_BODY = 4_000_000
 """Bytes of an answer. More is not read."""
 MAX_REDIRECTS = 3
 MAX_CONNECTIONS = 8
-"""Connections for each server process, and GETs at the same time."""
+"""GETs of watched operations at the same time, for each server process."""
+MAX_CALLS = 4
+"""Starts, cancels and lists at the same time. Their connections are their own, so that no click
+waits behind reads."""
 TRIES = 3
 """Tries of a request that may be repeated."""
 MAX_RETRY_AFTER = 900.0
@@ -139,7 +142,7 @@ def open_client(settings: Mapping[str, str]) -> httpx2.Client:
         if "username" in settings
         else None,
         timeout=httpx2.Timeout(SILENCE_TIMEOUT, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
-        limits=httpx2.Limits(max_connections=MAX_CONNECTIONS),
+        limits=httpx2.Limits(max_connections=MAX_CONNECTIONS + MAX_CALLS),
         follow_redirects=False,
         # A proxy of the environment is for the world outside.
         trust_env=url.host not in ("127.0.0.1", "localhost", "::1"),
@@ -171,10 +174,16 @@ def send(
         BackendUnavailable: No answer, or one that says "later" or cannot be read.
         BackendRejected: The service refused, or leads to another origin.
     """
-    url = client.base_url.join(where if isinstance(where, httpx2.URL) else where.removeprefix("/"))
+    # Not base_url.join: to that "jobs:run" is an address of its own.
+    url = (
+        where
+        if isinstance(where, httpx2.URL)
+        else httpx2.URL(f"{client.base_url}{where.removeprefix('/')}")
+    )
     request = client.build_request(
         method, url, params=query or None, headers=dict(headers or {}), json=body
     )
+    until = time.monotonic() + DEADLINE
     for attempt in stamina.retry_context(
         on=_wait_before_retry,
         attempts=TRIES if repeatable or method == "GET" else 1,
@@ -184,7 +193,7 @@ def send(
         wait_jitter=0.05,
     ):
         with attempt:
-            return _follow(client, request)
+            return _follow(client, request, until)
     raise AssertionError("stamina tries at least once")
 
 
@@ -221,8 +230,7 @@ def reason(body: Any) -> str:
     return ": ".join(text for text in texts if text)[:500]
 
 
-def _follow(client: httpx2.Client, request: httpx2.Request) -> Answer:
-    until = time.monotonic() + DEADLINE
+def _follow(client: httpx2.Client, request: httpx2.Request, until: float) -> Answer:
     for _ in range(MAX_REDIRECTS + 1):
         answer = _ask(client, request, until)
         if answer.status not in _REDIRECTS:
@@ -248,6 +256,10 @@ def _ask(client: httpx2.Client, request: httpx2.Request, until: float) -> Answer
             f"The service leads to {_origin(request.url)}, where the credentials must not go."
             f" Only {_origin(client.base_url)} is configured."
         )
+    # What is left of the time of all tries.
+    left = max(until - time.monotonic(), 0.01)
+    timeouts = {name: min(wait, left) for name, wait in client.timeout.as_dict().items() if wait}
+    request.extensions = {**request.extensions, "timeout": timeouts}
     try:
         response = client.send(request, stream=True)
         try:

@@ -1,16 +1,29 @@
 """What a mapping between a job service and this app is made of. Yours is in progress/service.py."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from progress.operation import Status
+from progress.operation import Operation, Status
 
 Field = str | Callable[[Any], Any]
 """Where a value stands in a body: "metadata.progressPercent", or a function of the body."""
+
+_RUN = {"operation_id", "uuid", "id"}
+_ASKED = {"owner", "job", "subject", "statuses", "since"}
+_PAGE = _ASKED | {"limit", "before_time", "before_id"}
+_VALUES = {
+    "start": _RUN | {"job", "subject", "owner", "retry_of"},
+    "read": _RUN,
+    "cancel": _RUN,
+    "find": _RUN | {"owner", "limit"},
+    "recent": _PAGE,
+    "counts": _ASKED,
+}
+"""What `{name}` may be in each call of a service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +92,57 @@ class Service:
     appears_within: float = 0.0
     """Seconds that a new run may take to be seen by `read` or `find`. Until then it is queued."""
 
+    def check(self) -> None:
+        """Find the slips of a pen that would otherwise be tracebacks, or say nothing at all.
+
+        Raises:
+            ValueError: What is wrong and where, in one line.
+        """
+        columns = {column.name for column in fields(Operation)} - {"problem"} | {"percent"}
+        for name in ("operation_id", "status"):
+            if name not in self.fields:
+                raise ValueError(f"fields has no {name}, which every service must tell.")
+        for name in self.fields:
+            if name not in columns:
+                raise ValueError(f"fields has {name}, which is not one of {_listed(columns)}.")
+        for name, values in _VALUES.items():
+            call: Call | None = getattr(self, name, None)
+            for value in _placeholders(call):
+                if value not in values:
+                    raise ValueError(f"{name} has {{{value}}}, but only {_listed(values)}.")
+
     def row(self, body: Any) -> dict[str, Any]:
         """Return what a body says, by the names of an operation's columns. It never raises."""
         row = {name: pick(body, where) for name, where in self.fields.items()}
         word = row.get("status")
         row["status"] = self.statuses.get(word, word) if isinstance(word, str) else word
+        if word in tuple(Status) and word not in self.statuses:
+            # One of our words, but nobody said that it means the same.
+            row["status"] = f"{word} (not in the mapping)"
         if "percent" in row:
             row["current_step"], row["total_steps"] = row.pop("percent"), 100
             if row["current_step"] is None:
                 row["total_steps"] = None
         return row
+
+
+def _placeholders(call: Call | None) -> Iterator[str]:
+    if call is None:
+        return
+    yield from re.findall(r"\{\+?(.*?)\}", call.path)
+    parts: list[Any] = [call.query, call.headers, call.body]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Mapping):
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+        elif isinstance(part, str):
+            yield from re.findall(r"\{(\w+)\}", part)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def pick(body: Any, where: Field) -> Any:
@@ -99,7 +153,7 @@ def pick(body: Any, where: Field) -> Any:
         for part in where.split(".") if where else []:
             body = body[int(part)] if isinstance(body, list) else body[part]
         return body
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+    except Exception:  # Whatever a function of the mapping does not expect is not there.
         return None
 
 

@@ -32,7 +32,7 @@ def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> S
     def status(body: Any) -> str:
         if not body["done"] if "done" in body else True:
             return "running"
-        if "error" not in body:
+        if body.get("error") is None:
             return "done"
         return "cancelled" if pick(body, "error.code") == 1 else "failed"
 
@@ -225,17 +225,17 @@ def github_actions(repository: str, workflow: str, ref: str = "main") -> Service
     )
 
 
-def airflow(dag_id: str, api: str = "/api/v2") -> Service:
+def airflow(dag_id: str) -> Service:
     """Runs of one DAG of Apache Airflow 3, whose conf gives back what it was started with.
 
     A run takes our id for its dag_run_id. Airflow knows no cancelled runs: cancelling marks the run
-    as failed, with a note by which it is told apart.
+    as failed, with a note by which it is told apart. Not for
+    Airflow 2, which refuses to change the note that way.
 
     Args:
         dag_id: The DAG.
-        api: "/api/v1" for Airflow 2; take the logical_date out of the start, then.
     """
-    runs = f"{api}/dags/{dag_id}/dagRuns"
+    runs = f"/api/v2/dags/{dag_id}/dagRuns"
     note = "Cancelled in the app."
 
     def status(body: Any) -> Any:
@@ -253,7 +253,6 @@ def airflow(dag_id: str, api: str = "/api/v2") -> Service:
         cancel=Call(
             method="PATCH",
             path=runs + "/{operation_id}",
-            query={"update_mask": "state,note"},
             body={"state": "failed", "note": note},
         ),
         recent=Call(method="GET", path=runs, query={"order_by": "-start_date", "limit": "{limit}"}),
@@ -303,6 +302,12 @@ def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
     def status(body: Any) -> Any:
         state = body["state"]
         return state.get("result_state") or state["life_cycle_state"]
+
+    def trouble(body: Any) -> str | None:
+        state = body["state"]
+        # These two have no result_state, or have one a moment later.
+        over = "result_state" in state or state["life_cycle_state"] in ("INTERNAL_ERROR", "SKIPPED")
+        return state["state_message"] if over and status(body) != "SUCCESS" else None
 
     def ended(body: Any) -> int:
         return sum("result_state" in task["state"] for task in body["tasks"])
@@ -356,6 +361,7 @@ def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
             "UPSTREAM_CANCELED": Status.CANCELLED,
             "SKIPPED": Status.CANCELLED,
             "EXCLUDED": Status.CANCELLED,
+            "DISABLED": Status.CANCELLED,
         },
         fields={
             "operation_id": parameter("operation_id"),
@@ -371,11 +377,7 @@ def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
             "started_at": milliseconds("start_time"),
             "finished_at": milliseconds("end_time"),
             "cancel_requested": lambda body: body["state"]["life_cycle_state"] == "TERMINATING",
-            "error": lambda body: (
-                body["state"]["state_message"]
-                if body["state"].get("result_state", "SUCCESS") != "SUCCESS"
-                else None
-            ),
+            "error": trouble,
             "attempt": lambda body: body["attempt_number"] + 1,
         },
     )

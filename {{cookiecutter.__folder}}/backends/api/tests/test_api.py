@@ -1,10 +1,12 @@
 """Services that answer late, wrongly, too much, or lead astray: each is a clear state."""
 
 import base64
+import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +18,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from progress import backend, http, live
+from progress import backend, http, live, profiles
+from progress import service as mapping
 from progress.backend import ProgressConnection
 from progress.errors import (
     BackendError,
@@ -24,6 +27,7 @@ from progress.errors import (
     BackendUnavailable,
     PartlyUnavailable,
 )
+from progress.mapping import Call, Service
 from progress.operation import Operation, Query, Status, new_operation_id
 from progress.poller import Poller
 from progress.service import SERVICE
@@ -198,7 +202,9 @@ def test_what_is_another_origin(one: str, other: str) -> None:
     assert http.same_origin(httpx2.URL(one), httpx2.URL(one.replace(".example/", ".example:443/")))
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../../admin", "?x=1", "a#b", "%2e%2e"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "../../admin", "?x=1", "a#b", "%2e%2e", 'a"b', "a b", "é"]
+)
 def test_an_id_does_not_lead_to_another_path(
     service: FaultServer, api: ProgressConnection, name: str
 ) -> None:
@@ -687,4 +693,307 @@ def test_no_answer_makes_a_traceback_on_the_page(
             assert any("makes no sense" in warning.value for warning in page.warning)
     finally:
         live.backend().reset()
+        st.cache_resource.clear()
+
+
+# One that hangs, and many at once.
+
+
+def drip_headers(request: Request) -> None:
+    drip(request, b"HTTP/1.1 200 OK\r\nX-Drip: ")
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Return what each gave or raised, with a thread for each."""
+
+    def outcome(call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(outcome, calls))
+
+
+def told(**changes: Any) -> Service:
+    return dataclasses.replace(mapping.SERVICE, **changes)
+
+
+def test_answers_without_end_do_not_keep_the_connections(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    operation_id = new_operation_id()
+    service.behaviour = lambda request: request.answer(status=202, Location="/place")
+    api.start(operation_id, "j", "s", "me")
+    service.behaviour = drip_headers
+    with pytest.raises(BackendUnavailable):
+        api.read([new_operation_id() for _ in range(http.MAX_CONNECTIONS + 1)])
+    service.behaviour = lambda request: request.answer(body(operation_id, owner=None))
+    assert read(api, operation_id).owner == "me", "what was known still is"
+    assert service.seen[-1].path == "/place"
+
+
+def test_a_click_does_not_wait_behind_reads(service: FaultServer, api: ProgressConnection) -> None:
+    service.behaviour = lambda request: (
+        drip_headers(request) if request.command == "GET" else request.answer(body("a"), 202)
+    )
+    ids = [new_operation_id() for _ in range(http.MAX_CONNECTIONS + 1)]
+
+    def click() -> float:
+        time.sleep(0.3)
+        began = time.monotonic()
+        api.start("a", "j", "s", "")
+        return time.monotonic() - began
+
+    error, seconds = at_once(lambda: api.read(ids), click)
+    assert isinstance(error, BackendUnavailable)
+    assert seconds < 0.5
+
+
+def test_what_could_not_be_sent_in_time_is_not_sent_later(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    service.behaviour = drip_headers
+    start = lambda: api.start(new_operation_id(), "j", "s", "")  # noqa: E731
+    errors = at_once(*[start] * (http.MAX_CALLS + 2))
+    assert all(isinstance(error, BackendUnavailable) for error in errors)
+    service.behaviour = well
+    time.sleep(0.5)
+    assert len(service.seen) == http.MAX_CALLS
+
+
+def test_all_tries_have_one_deadline(service: FaultServer, api: ProgressConnection) -> None:
+    def worse_and_worse(request: Request) -> None:
+        if len(service.seen) < http.TRIES:
+            time.sleep(0.4)
+            request.reset()
+        else:
+            drip(request, b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+
+    service.behaviour = worse_and_worse
+    began = time.monotonic()
+    assert "took more than 1 s" in str(failure(api, "a"))
+    assert time.monotonic() - began < 1.4
+
+
+def test_a_reset_under_way_is_no_traceback(service: FaultServer, api: ProgressConnection) -> None:
+    def slow(request: Request) -> None:
+        time.sleep(0.02)
+        well(request)
+
+    service.behaviour = slow
+    ends = time.monotonic() + 1.0
+
+    def ask() -> list[Exception]:
+        errors: list[Exception] = []
+        while time.monotonic() < ends:
+            try:
+                api.read([new_operation_id() for _ in range(12)])
+                api.cancel("a")
+            except Exception as error:
+                errors.append(error)
+        return errors
+
+    def reset() -> None:
+        while time.monotonic() < ends:
+            time.sleep(0.05)
+            api.reset()
+
+    first, second, nothing = at_once(ask, ask, reset)
+    assert nothing is None
+    assert first
+    assert {type(error) for error in first + second} <= {BackendUnavailable, PartlyUnavailable}
+    assert read(api, "a").current_step == 1
+
+
+def test_a_late_answer_does_not_win(service: FaultServer, api: ProgressConnection) -> None:
+    newer = threading.Event()
+
+    def answer(request: Request) -> None:
+        number = len(service.seen)
+        if number == 1:
+            newer.wait(0.4)
+        request.answer(body("a", current_step=number), ETag=f'"{number}"')
+
+    def second() -> Operation:
+        time.sleep(0.1)
+        operation = read(api, "a")
+        newer.set()
+        return operation
+
+    service.behaviour = answer
+    operations = at_once(lambda: read(api, "a"), second)
+    assert [operation.current_step for operation in operations] == [2, 2]
+    read(api, "a")
+    assert service.seen[-1].headers["If-None-Match"] == '"2"'
+
+
+def test_a_cancel_during_a_read_is_not_forgotten(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    asked, cancelled = threading.Event(), threading.Event()
+
+    def answer(request: Request) -> None:
+        if request.command == "GET" and not cancelled.is_set():
+            asked.set()
+            cancelled.wait(0.4)
+        request.answer(body("a"), ETag='"one"')
+
+    def cancel() -> None:
+        asked.wait(1)
+        api.cancel("a")
+        cancelled.set()
+
+    service.behaviour = answer
+    operation, _ = at_once(lambda: read(api, "a"), cancel)
+    assert operation.is_cancelling
+    assert read(api, "a").is_cancelling
+    assert "If-None-Match" not in service.seen[-1].headers
+
+
+@pytest.mark.parametrize("status", [404, 409, 410])
+def test_a_refused_cancel_is_told_unless_it_is_over(
+    service: FaultServer, api: ProgressConnection, status: int
+) -> None:
+    found: dict[str, Any] | None = body("a")
+
+    def answer(request: Request) -> None:
+        if request.command == "POST":
+            request.answer({"detail": "Not this one."}, status)
+        elif found is None:
+            request.answer(status=404)
+        else:
+            request.answer(found, Retry_After="60")
+
+    service.behaviour = answer
+    read(api, "a")
+    with pytest.raises(BackendRejected, match="Not this one"):
+        api.cancel("a")
+    found = body("a", status="completed")
+    api.cancel("a")
+    found = None
+    api.cancel("b")
+
+
+# What the mapping says, and what it should not.
+
+
+def test_an_etag_is_one_of_a_read(service: FaultServer, api: ProgressConnection) -> None:
+    tag = '"a"'
+    service.behaviour = lambda request: request.answer(body("a"), ETag=tag)
+    api.start("a", "j", "s", "")
+    for sent in (None, tag):
+        read(api, "a")
+        assert service.seen[-1].headers.get("If-None-Match") == sent
+    tag = '"\xe9"'
+    for _ in range(2):
+        read(api, "a")
+    assert "If-None-Match" not in service.seen[-1].headers, "it could not be sent"
+
+
+def test_an_unforeseen_error_is_one_operations_own(
+    api: ProgressConnection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    send = http.send
+
+    def break_one(client: httpx2.Client, method: str, where: Any, **more: Any) -> http.Answer:
+        if where.endswith("/bad"):
+            raise ZeroDivisionError("by\nnothing")
+        return send(client, method, where, **more)
+
+    monkeypatch.setattr(http, "send", break_one)
+    for _ in range(2):
+        with pytest.raises(PartlyUnavailable) as caught:
+            api.read(["good", "bad"])
+        assert set(caught.value.found) == {"good"}
+        assert str(caught.value.failed["bad"]) == "The answer: ZeroDivisionError: by nothing"
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+def test_the_word_that_it_runs_is_a_sign_of_life(service: FaultServer) -> None:
+    fields = {
+        name: where for name, where in mapping.SERVICE.fields.items() if name != "heartbeat_at"
+    }
+    api = ProgressConnection("progress", service=told(fields=fields), url=service.url)
+    stale = body("a", read_at="2026-01-01T01:00:00+00:00", last_updated=NOW)
+    service.behaviour = lambda request: request.answer(
+        stale, 304 if request.headers["If-None-Match"] else 200, ETag='"one"'
+    )
+    for _ in range(2):
+        assert read(api, "a").silence == 0
+    assert service.seen[-1].headers["If-None-Match"] == '"one"'
+    api.reset()
+    with ExitStack() as stack:
+        api = ProgressConnection("progress", url=service.url)
+        stack.callback(api.reset)
+        assert read(api, "a").silence == 3600, "where a heartbeat is promised, it is missed"
+
+
+def test_one_of_our_words_that_was_not_mapped_is_named(service: FaultServer) -> None:
+    strange = told(statuses={"FAILED": Status.FAILED})
+    api = ProgressConnection("progress", service=strange, url=service.url)
+    service.behaviour = lambda request: request.answer(body("a", status="failed"))
+    operation = read(api, "a")
+    api.reset()
+    assert operation.status is Status.IN_PROGRESS
+    assert operation.problem is not None
+    assert "failed (not in the mapping)" in operation.problem
+
+
+def test_a_function_of_the_mapping_may_break() -> None:
+    def break_down(body: Any) -> None:
+        raise OSError(body)
+
+    assert told(fields={"error": break_down}).row({})["error"] is None
+
+
+def test_a_path_may_hold_a_colon(service: FaultServer, api: ProgressConnection) -> None:
+    service.behaviour = lambda request: request.answer({})
+    http.send(api._instance, "POST", "/jobs:run", body={})
+    assert service.seen[-1].path == "/jobs:run"
+
+
+SLIPS = [
+    ({"read": Call(method="GET", path="/operations/{operationId}")}, "read has {operationId}"),
+    ({"recent": Call(method="GET", path="/x", query={"a": "{operation_id}"})}, "recent has {oper"),
+    ({"start": Call(method="POST", path="/x", body=[{"a": "-{jbo}-"}])}, "start has {jbo}"),
+    ({"cancel": Call(method="POST", path="/x", headers={"X": "{key}"})}, "cancel has {key}"),
+    ({"fields": {"status": "status"}}, "fields has no operation_id"),
+    ({"fields": {**mapping.SERVICE.fields, "curent_step": "x"}}, "fields has curent_step"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), SLIPS)
+def test_a_slip_in_the_mapping_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BackendRejected) as caught:
+        ProgressConnection("progress", service=told(**changes), url="http://127.0.0.1:9")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_profile_passes() -> None:
+    for profile in (
+        profiles.aip151(),
+        profiles.azure("/x"),
+        profiles.github_actions("a/b", "c.yml"),
+        profiles.airflow("a"),
+        profiles.databricks(1),
+        profiles.prefect("a"),
+    ):
+        profile.check()
+
+
+def test_a_slip_in_the_mapping_is_a_line_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes, message = SLIPS[0]
+    monkeypatch.setattr(ProgressConnection._connect, "__defaults__", (told(**changes),))
+    monkeypatch.setattr(live, "owner", lambda: "")
+    st.cache_resource.clear()
+    page = AppTest.from_file(str(ROOT / "views" / "run.py"), default_timeout=30)
+    page.query_params["operation"] = new_operation_id()
+    try:
+        page.run()
+        assert not page.exception
+        assert any(message in text.value for text in page.text)
+    finally:
         st.cache_resource.clear()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
@@ -142,7 +143,12 @@ TERMINATED = [
     ("SUCCESS_WITH_FAILURES", Status.PARTIAL),
     ("FAILED", Status.FAILED),
     ("TIMEDOUT", Status.FAILED),
+    ("UPSTREAM_FAILED", Status.FAILED),
+    ("MAXIMUM_CONCURRENT_RUNS_REACHED", Status.FAILED),
     ("CANCELED", Status.CANCELLED),
+    ("UPSTREAM_CANCELED", Status.CANCELLED),
+    ("EXCLUDED", Status.CANCELLED),
+    ("DISABLED", Status.CANCELLED),
 ]
 CONCLUSIONS = [
     ("success", Status.COMPLETED),
@@ -171,6 +177,7 @@ STATUSES: list[tuple[Service, dict[str, Any], Status]] = [
     (DATABRICKS, databricks_run({"life_cycle_state": "PENDING"}), Status.QUEUED),
     (DATABRICKS, databricks_run({"life_cycle_state": "QUEUED"}), Status.QUEUED),
     (DATABRICKS, databricks_run({"life_cycle_state": "BLOCKED"}), Status.QUEUED),
+    (DATABRICKS, databricks_run({"life_cycle_state": "WAITING_FOR_RETRY"}), Status.QUEUED),
     (DATABRICKS, databricks_run(RUNNING), Status.IN_PROGRESS),
     (DATABRICKS, databricks_run({"life_cycle_state": "TERMINATING"}), Status.IN_PROGRESS),
     (DATABRICKS, databricks_run({"life_cycle_state": "SKIPPED"}), Status.CANCELLED),
@@ -188,6 +195,7 @@ STATUSES: list[tuple[Service, dict[str, Any], Status]] = [
     (AIP, lro(), Status.IN_PROGRESS),
     (AIP, {"name": "operations/1"}, Status.IN_PROGRESS),
     (AIP, lro(done=True, response={"@type": "x", "name": "t"}), Status.COMPLETED),
+    (AIP, lro(done=True, error=None, response={}), Status.COMPLETED),
     (AIP, lro(done=True, error={"code": 9, "message": "Not ready"}), Status.FAILED),
     (AIP, lro(done=True, error={"code": 1, "message": "Cancelled"}), Status.CANCELLED),
     *((AZURE, {"status": word}, Status.IN_PROGRESS) for word in ("InProgress", "Running")),
@@ -254,26 +262,19 @@ def test_databricks_tasks_are_steps_and_times_are_milliseconds() -> None:
     assert read.finished_at is None
 
 
-def test_an_airflow_2_body_is_read() -> None:
-    # Recorded from the documentation of a service that uses /api/v1.
-    read = operation(
-        profiles.airflow("report", api="/api/v1"),
-        {
-            "conf": {},
-            "dag_id": "report",
-            "dag_run_id": "01c04a4b-a3d9-4dc5-b0c3-e4e59e2db554",
-            "end_date": None,
-            "execution_date": "2023-12-27T13:55:44.910773+00:00",
-            "external_trigger": True,
-            "last_scheduling_decision": None,
-            "logical_date": "2023-12-27T13:55:44.910773+00:00",
-            "note": None,
-            "run_type": "manual",
-            "start_date": None,
-            "state": "queued",
-        },
-    )
-    assert (read.status, read.job, read.owner) == (Status.QUEUED, "report", "")
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        (RUNNING, None),
+        (WELL, None),
+        (BROKEN, "So it is."),
+        ({"life_cycle_state": "INTERNAL_ERROR"}, "So it is."),
+        ({"life_cycle_state": "SKIPPED"}, "So it is."),
+    ],
+)
+def test_databricks_says_why(state: dict[str, Any], error: str | None) -> None:
+    run = databricks_run(state | {"state_message": "So it is."})
+    assert operation(DATABRICKS, run).error == error
 
 
 @pytest.mark.parametrize("service", [GITHUB, AIRFLOW, DATABRICKS, PREFECT, AIP, AZURE])
@@ -368,7 +369,10 @@ def test_airflow_takes_our_id_and_refuses_it_twice(player: FaultServer, opened: 
                 request.answer({"detail": "DAGRun already exists"}, 409)
                 return
         elif request.command == "PATCH":
-            run.update(json.loads(request.content))
+            # Airflow takes a mask as a parameter for each field, and changes what is in both.
+            mask = parse_qs(urlsplit(request.path).query).get("update_mask")
+            sent = json.loads(request.content)
+            run.update({name: sent[name] for name in sent if mask is None or name in mask})
         request.answer(run)
 
     player.behaviour = play
