@@ -431,12 +431,12 @@ def test_one_that_cannot_be_read_leaves_the_others(
         for name in ("good", "bad", "none"):
             snapshots[name] = poller.read(name)
             now[0] += 0.5
-    assert snapshots["good"].operation is not None
+    assert snapshots["good"].value is not None
     assert snapshots["good"].error is None
     assert "not JSON" in str(snapshots["bad"].error)
     assert not snapshots["bad"].known
     assert snapshots["none"].known
-    assert snapshots["none"].operation is None
+    assert snapshots["none"].value is None
 
 
 # When the answer is not what it should be.
