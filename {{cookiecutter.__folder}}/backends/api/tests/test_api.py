@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import gc
 import logging
 import threading
 import time
@@ -667,6 +668,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 
 
 def told(**changes: Any) -> Service:
+    """Return the mapping with changes."""
     return dataclasses.replace(mapping.SERVICE, **changes)
 
 
@@ -723,10 +725,12 @@ def test_all_tries_have_one_deadline(service: FaultServer, api: ProgressConnecti
 
     service.behaviour = worse_and_worse
     began = time.monotonic()
-    assert "took more than 1 s" in str(failure(api, "a"))
+    assert isinstance(failure(api, "a"), BackendUnavailable)
     assert time.monotonic() - began < 1.4
 
 
+# A pool that is closed forgets a connection that is just being made: Python closes that one.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_reset_under_way_is_no_traceback(service: FaultServer, api: ProgressConnection) -> None:
     def slow(request: Request) -> None:
         time.sleep(0.02)
@@ -755,6 +759,8 @@ def test_a_reset_under_way_is_no_traceback(service: FaultServer, api: ProgressCo
     assert first
     assert {type(error) for error in first + second} <= {BackendUnavailable, PartlyUnavailable}
     assert read(api, "a").current_step == 1
+    del first, second
+    gc.collect()
 
 
 def test_a_late_answer_does_not_win(service: FaultServer, api: ProgressConnection) -> None:
@@ -904,7 +910,7 @@ def test_a_path_may_hold_a_colon(service: FaultServer, api: ProgressConnection) 
     assert service.seen[-1].path == "/jobs:run"
 
 
-SLIPS = [
+SLIPS: list[tuple[dict[str, Any], str]] = [
     ({"read": Call(method="GET", path="/operations/{operationId}")}, "read has {operationId}"),
     ({"recent": Call(method="GET", path="/x", query={"a": "{operation_id}"})}, "recent has {oper"),
     ({"start": Call(method="POST", path="/x", body=[{"a": "-{jbo}-"}])}, "start has {jbo}"),
