@@ -18,8 +18,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from progress import backend, http, live, profiles
-from progress import service as mapping
+from progress import backend, http, live, mapping, profiles
+from progress import service as ours
 from progress.backend import ProgressConnection
 from progress.errors import (
     BackendError,
@@ -27,7 +27,6 @@ from progress.errors import (
     BackendUnavailable,
     PartlyUnavailable,
 )
-from progress.mapping import Call, Service
 from progress.operation import Operation, Status, new_operation_id
 from progress.poller import Poller
 from progress.settings import ROOT
@@ -667,9 +666,9 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
         return list(threads.map(outcome, calls))
 
 
-def told(**changes: Any) -> Service:
+def told(**changes: Any) -> mapping.Service:
     """Return the mapping with changes."""
-    return dataclasses.replace(mapping.SERVICE, **changes)
+    return dataclasses.replace(ours.SERVICE, **changes)
 
 
 def test_answers_without_end_do_not_keep_the_connections(
@@ -868,9 +867,7 @@ def test_an_unforeseen_error_is_one_operations_own(
 
 
 def test_the_word_that_it_runs_is_a_sign_of_life(service: FaultServer) -> None:
-    fields = {
-        name: where for name, where in mapping.SERVICE.fields.items() if name != "heartbeat_at"
-    }
+    fields = {name: where for name, where in ours.SERVICE.fields.items() if name != "heartbeat_at"}
     api = ProgressConnection("progress", service=told(fields=fields), url=service.url)
     stale = body("a", read_at="2026-01-01T01:00:00+00:00", last_updated=NOW)
     service.behaviour = lambda request: request.answer(
@@ -911,12 +908,21 @@ def test_a_path_may_hold_a_colon(service: FaultServer, api: ProgressConnection) 
 
 
 SLIPS: list[tuple[dict[str, Any], str]] = [
-    ({"read": Call(method="GET", path="/operations/{operationId}")}, "read has {operationId}"),
-    ({"recent": Call(method="GET", path="/x", query={"a": "{operation_id}"})}, "recent has {oper"),
-    ({"start": Call(method="POST", path="/x", body=[{"a": "-{jbo}-"}])}, "start has {jbo}"),
-    ({"cancel": Call(method="POST", path="/x", headers={"X": "{key}"})}, "cancel has {key}"),
+    (
+        {"read": mapping.Call(method="GET", path="/operations/{operationId}")},
+        "read has {operationId}",
+    ),
+    (
+        {"recent": mapping.Call(method="GET", path="/x", query={"a": "{operation_id}"})},
+        "recent has {oper",
+    ),
+    ({"start": mapping.Call(method="POST", path="/x", body=[{"a": "-{jbo}-"}])}, "start has {jbo}"),
+    (
+        {"cancel": mapping.Call(method="POST", path="/x", headers={"X": "{key}"})},
+        "cancel has {key}",
+    ),
     ({"fields": {"status": "status"}}, "fields has no operation_id"),
-    ({"fields": {**mapping.SERVICE.fields, "curent_step": "x"}}, "fields has curent_step"),
+    ({"fields": {**ours.SERVICE.fields, "curent_step": "x"}}, "fields has curent_step"),
 ]
 
 
