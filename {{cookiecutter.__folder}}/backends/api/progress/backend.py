@@ -32,9 +32,10 @@ REMEMBERED = 1_000
 """Operations of which the last answer is kept, for ETags and places."""
 LISTED = 100
 """Runs that a service is asked for which cannot narrow them down itself."""
-CLOSED = "The connection to the service was closed before it answered."
+LONGEST_ID = 200
 Result = TypeVar("Result")
-_ID = re.compile(r"[A-Za-z0-9_.:+~-]{1,200}")
+_CLOSED = "The connection to the service was closed before it answered."
+_ID = re.compile(r"[A-Za-z0-9_.:+~-]+")
 _TURNS = itertools.count(1)
 _PLACES = ("Operation-Location", "Azure-AsyncOperation", "Location")
 
@@ -233,7 +234,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
     ) -> Result:
         with self._lock:
             if client is not self._raw_instance:
-                raise BackendUnavailable(CLOSED)
+                raise BackendUnavailable(_CLOSED)
             answer = self._calls.submit(work, client, *arguments)
         return self._outcome(client, answer, time.monotonic() + PATIENCE)
 
@@ -243,7 +244,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         except BackendError:
             raise
         except CancelledError:
-            raise BackendUnavailable(CLOSED) from None
+            raise BackendUnavailable(_CLOSED) from None
         except FutureTimeout:
             # One that waits for a thread must not be sent later, when the page has said that it
             # failed. One that has a thread may keep it for ever.
@@ -253,7 +254,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
             raise BackendUnavailable(message) from None
         except Exception as error:
             if client.is_closed:
-                raise BackendUnavailable(CLOSED) from None
+                raise BackendUnavailable(_CLOSED) from None
             if type(error) not in self._logged:
                 self._logged.add(type(error))
                 log.exception("An answer of the service was not understood")
@@ -499,7 +500,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
 
 def _may_be_asked(operation_id: str) -> bool:
     """Whether it could be an id. It may come from a URL."""
-    return _ID.fullmatch(operation_id) is not None
+    return len(operation_id) <= LONGEST_ID and _ID.fullmatch(operation_id) is not None
 
 
 def _values(operation_id: str, known: _Known) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import gc
 import logging
 import threading
 import time
@@ -18,8 +19,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from progress import backend, http, live, profiles
-from progress import service as mapping
+from progress import backend, http, live, mapping, profiles
+from progress import service as ours
 from progress.backend import ProgressConnection
 from progress.errors import (
     BackendError,
@@ -27,7 +28,6 @@ from progress.errors import (
     BackendUnavailable,
     PartlyUnavailable,
 )
-from progress.mapping import Call, Service
 from progress.operation import Operation, Query, Status, new_operation_id
 from progress.poller import Poller
 from progress.service import SERVICE
@@ -716,8 +716,9 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
         return list(threads.map(outcome, calls))
 
 
-def told(**changes: Any) -> Service:
-    return dataclasses.replace(mapping.SERVICE, **changes)
+def told(**changes: Any) -> mapping.Service:
+    """Return the mapping with changes."""
+    return dataclasses.replace(ours.SERVICE, **changes)
 
 
 def test_answers_without_end_do_not_keep_the_connections(
@@ -773,10 +774,12 @@ def test_all_tries_have_one_deadline(service: FaultServer, api: ProgressConnecti
 
     service.behaviour = worse_and_worse
     began = time.monotonic()
-    assert "took more than 1 s" in str(failure(api, "a"))
+    assert isinstance(failure(api, "a"), BackendUnavailable)
     assert time.monotonic() - began < 1.4
 
 
+# A pool that is closed forgets a connection that is just being made: Python closes that one.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_reset_under_way_is_no_traceback(service: FaultServer, api: ProgressConnection) -> None:
     def slow(request: Request) -> None:
         time.sleep(0.02)
@@ -805,6 +808,8 @@ def test_a_reset_under_way_is_no_traceback(service: FaultServer, api: ProgressCo
     assert first
     assert {type(error) for error in first + second} <= {BackendUnavailable, PartlyUnavailable}
     assert read(api, "a").current_step == 1
+    del first, second
+    gc.collect()
 
 
 def test_a_late_answer_does_not_win(service: FaultServer, api: ProgressConnection) -> None:
@@ -912,9 +917,7 @@ def test_an_unforeseen_error_is_one_operations_own(
 
 
 def test_the_word_that_it_runs_is_a_sign_of_life(service: FaultServer) -> None:
-    fields = {
-        name: where for name, where in mapping.SERVICE.fields.items() if name != "heartbeat_at"
-    }
+    fields = {name: where for name, where in ours.SERVICE.fields.items() if name != "heartbeat_at"}
     api = ProgressConnection("progress", service=told(fields=fields), url=service.url)
     stale = body("a", read_at="2026-01-01T01:00:00+00:00", last_updated=NOW)
     service.behaviour = lambda request: request.answer(
@@ -954,13 +957,22 @@ def test_a_path_may_hold_a_colon(service: FaultServer, api: ProgressConnection) 
     assert service.seen[-1].path == "/jobs:run"
 
 
-SLIPS = [
-    ({"read": Call(method="GET", path="/operations/{operationId}")}, "read has {operationId}"),
-    ({"recent": Call(method="GET", path="/x", query={"a": "{operation_id}"})}, "recent has {oper"),
-    ({"start": Call(method="POST", path="/x", body=[{"a": "-{jbo}-"}])}, "start has {jbo}"),
-    ({"cancel": Call(method="POST", path="/x", headers={"X": "{key}"})}, "cancel has {key}"),
+SLIPS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"read": mapping.Call(method="GET", path="/operations/{operationId}")},
+        "read has {operationId}",
+    ),
+    (
+        {"recent": mapping.Call(method="GET", path="/x", query={"a": "{operation_id}"})},
+        "recent has {oper",
+    ),
+    ({"start": mapping.Call(method="POST", path="/x", body=[{"a": "-{jbo}-"}])}, "start has {jbo}"),
+    (
+        {"cancel": mapping.Call(method="POST", path="/x", headers={"X": "{key}"})},
+        "cancel has {key}",
+    ),
     ({"fields": {"status": "status"}}, "fields has no operation_id"),
-    ({"fields": {**mapping.SERVICE.fields, "curent_step": "x"}}, "fields has curent_step"),
+    ({"fields": {**ours.SERVICE.fields, "curent_step": "x"}}, "fields has curent_step"),
 ]
 
 

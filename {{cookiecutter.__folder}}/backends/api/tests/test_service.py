@@ -178,6 +178,11 @@ def test_a_job_and_its_data_outlive_a_restart_of_the_service(
     api.reset()
 
 
+THERE = "there"
+# One of the cases asks for an operation that is there.
+for path in ("/operations/{operation_id}", "/operations/{operation_id}/cancel"):
+    for call in DESCRIBED["paths"][path].values():
+        call["parameters"][0]["example"] = THERE
 schema = schemathesis.openapi.from_dict(DESCRIBED)
 schema.config.generation.update(max_examples=30, deterministic=True)
 
@@ -187,6 +192,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service whose jobs are never started."""
     store = OperationStore(tmp_path_factory.mktemp("described") / "service.db")
     app = make_app(store, TOKEN, launch=lambda path, operation_id: None)
+    assert store.insert(THERE, "j", "s", "")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
@@ -211,3 +217,18 @@ def test_the_service_does_what_its_description_says(
         headers={"Authorization": f"Bearer {TOKEN}"},
         excluded_checks=[negative_data_rejection],
     )
+
+
+def test_what_there_is_is_answered_as_described(base_url: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    one = {"operation_id": THERE}
+    show = schema["/operations/{operation_id}"]["GET"]
+    cancel = schema["/operations/{operation_id}/cancel"]["POST"]
+    answers = [show.Case(path_parameters=one).call_and_validate(base_url, headers=headers)]
+    (tag,) = answers[0].headers["etag"]
+    for case in (
+        show.Case(path_parameters=one, headers={"If-None-Match": tag}),
+        cancel.Case(path_parameters=one),
+    ):
+        answers.append(case.call_and_validate(base_url, headers=headers))
+    assert [answer.status_code for answer in answers] == [200, 304, 202]
