@@ -96,6 +96,21 @@ def shoot_board(browser: Browser, page: Page, url: str) -> None:
     page.set_viewport_size({"width": 900, "height": 640})
 
 
+def shoot_several(page: Page, url: str) -> None:
+    """Start three operations in one session and take a picture while they run."""
+    page.set_viewport_size({"width": 900, "height": 1180})
+    page.goto(url)
+    page.wait_for_selector(".st-key-start button:not([disabled])")
+    for number in (2, 1, 4):
+        page.click(".st-key-subject input")
+        page.get_by_role("option").nth(number).click()
+        page.wait_for_timeout(500)
+        page.click(".st-key-start button")
+        page.wait_for_timeout(2500)
+    shoot(page, "several")
+    page.set_viewport_size({"width": 900, "height": 640})
+
+
 def main(project: Path) -> None:
     """Make all pictures."""
     PICTURES.mkdir(exist_ok=True)
@@ -113,6 +128,7 @@ def main(project: Path) -> None:
             shoot(page, "completed")
             page.set_viewport_size({"width": 900, "height": 640})
         with served(project, STEP_SECONDS="1.5") as url:
+            shoot_several(page, url)
             shoot_board(browser, page, url)
         with served(project, JOBS_MODULE="tests.jobs") as url:
             for job, words in STATES.items():

@@ -1,6 +1,7 @@
 """How an operation that has ended is drawn: what it says, its result, its steps, its retry."""
 
 import csv
+import importlib
 import io
 import json
 import logging
@@ -25,8 +26,7 @@ ICONS = {
     Status.FAILED: ":material/error:",
     Status.CANCELLED: ":material/cancel:",
 }
-SHOWN_LINES = 5
-"""Lines of an error that are shown at once; the rest is a click away."""
+SHOWN_LINES = 5  # of an error, at once; the rest is a click away
 
 
 def draw(one: watching.Followed) -> None:
@@ -113,6 +113,10 @@ def draw_result(operation: Operation) -> None:
         "notes": draw_notes,
     }
     result = operation.result or {}
+    if result.get("table") or result.get("chart"):
+        # Streamlit looks for pandas while it draws, and fails if another session is half way
+        # through the first import of it. Whoever imports it as well waits.
+        importlib.import_module("pandas")
     rest = dict(result)
     for key, draw_part in draw_parts.items():
         if part := rest.get(key):
