@@ -68,7 +68,7 @@ class _Known:
     def learn(self, older: "_Known") -> None:
         """Take over what only the other knows: a start or a cancel at the same time."""
         told = False
-        for name in ("job", "subject", "owner", "place", "run_id", "cancelling"):
+        for name in ("job", "subject", "owner", "retry_of", "place", "run_id", "cancelling"):
             if getattr(older, name) and not getattr(self, name):
                 setattr(self, name, getattr(older, name))
                 told = True
@@ -347,7 +347,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         if not isinstance(answer.body, dict):
             raise Unreadable(f"GET {answer.url.host}{answer.url.path} answered without counts.")
         return count_statuses(
-            (service.statuses.get(word, word), count)
+            (service.statuses.get(word), count)
             for word, count in answer.body.items()
             if isinstance(count, int)
         )
