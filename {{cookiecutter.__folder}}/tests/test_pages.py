@@ -347,6 +347,21 @@ def test_an_outcome_can_be_dismissed() -> None:
     assert "operation" not in page.query_params
 
 
+def test_the_second_half_of_a_double_click_may_come_after_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = run_until(start(open_page("run"), "succeed"), lambda page: bool(page.success))
+    with monkeypatch.context() as patch:
+        patch.setattr(watching, "DOUBLE_CLICK", 1000.0)
+        page.button(key="start").click().run()
+        assert len(followed(page)) == 1
+        assert not page.error
+        start(page, "partial")
+        assert len(followed(page)) == 2, "another job is another click"
+    monkeypatch.setattr(watching, "DOUBLE_CLICK", 0.0)
+    run_until(start(page, "succeed"), lambda page: len(page.success) == 2)
+
+
 def test_a_failed_operation_is_retried_in_its_place(connection: ProgressConnection) -> None:
     page = run_until(start(open_page("run"), "fail"), lambda page: bool(page.error))
     (old,) = followed(page)
