@@ -270,7 +270,7 @@ def test_a_lost_operation_stops_the_job_and_writes_no_outcome(
             "no_such_job",
             Status.FAILED,
             "LookupError: There is no job 'no_such_job'; the jobs are succeed, fail, partial,"
-            " endless, die, many, odd_text, unfit, chatter.",
+            " endless, rows, die, many, odd_text, unfit, chatter.",
         ),
         (
             "unfit",
