@@ -113,9 +113,14 @@ def test_a_failure_shows_its_last_line_and_the_traceback() -> None:
 def test_cancel_is_shown_as_cancelling_until_it_is_acknowledged() -> None:
     page = start(open_page("run"), "endless", "slow")
     page.button(key="cancel").click().run()
-    assert page.button(key="cancel").disabled
-    assert page.button(key="cancel").label == "Cancelling"
-    run_until(page, lambda page: bool(page.info) and page.info[0].value.startswith("Cancelled"))
+    if not is_cancelled(page):  # a backend that can end a job in the middle of a step may be quick
+        assert page.button(key="cancel").disabled
+        assert page.button(key="cancel").label == "Cancelling"
+    run_until(page, is_cancelled)
+
+
+def is_cancelled(page: AppTest) -> bool:
+    return bool(page.info) and str(page.info[0].value).startswith("Cancelled")
 
 
 @pytest.mark.parametrize("name", [new_operation_id(), "x' OR '1'='1", "<b>*no*</b>", "ü" * 5000])
