@@ -56,7 +56,7 @@ def served(project: Path, secrets: str = "", **variables: str) -> Iterator[str]:
 
 def shoot(page: Page, name: str) -> None:
     """Take a picture of what the page shows now, when no tick is half drawn."""
-    page.wait_for_function("!document.querySelector('[data-stale=true]')")
+    page.wait_for_function("!document.querySelector('[data-stale=true], [data-testid=stSkeleton]')")
     page.screenshot(path=PICTURES / f"{name}.png")
 
 
@@ -93,7 +93,7 @@ def shoot_board(browser: Browser, page: Page, url: str) -> None:
     page.get_by_text("Latest row").wait_for()
     page.wait_for_timeout(3000)
     shoot(page, "feed")
-    page.set_viewport_size({"width": 900, "height": 640})
+    page.set_viewport_size({"width": 900, "height": 820})
 
 
 def shoot_several(page: Page, url: str) -> None:
@@ -108,7 +108,7 @@ def shoot_several(page: Page, url: str) -> None:
         page.click(".st-key-start button")
         page.wait_for_timeout(2500)
     shoot(page, "several")
-    page.set_viewport_size({"width": 900, "height": 640})
+    page.set_viewport_size({"width": 900, "height": 820})
 
 
 def main(project: Path) -> None:
@@ -123,10 +123,10 @@ def main(project: Path) -> None:
             page.get_by_text("7 of 18 steps").wait_for()
             shoot(page, "running")
             page.get_by_text("Completed").wait_for()
-            page.set_viewport_size({"width": 900, "height": 1050})
+            page.set_viewport_size({"width": 900, "height": 1400})
             page.wait_for_timeout(3000)
             shoot(page, "completed")
-            page.set_viewport_size({"width": 900, "height": 640})
+            page.set_viewport_size({"width": 900, "height": 820})
         with served(project, STEP_SECONDS="1.5") as url:
             shoot_several(page, url)
             shoot_board(browser, page, url)

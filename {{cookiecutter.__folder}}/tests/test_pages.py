@@ -361,7 +361,7 @@ def test_the_second_half_of_a_double_click_may_come_after_the_end(
         page.button(key="start").click().run()
         assert len(followed(page)) == 1
         assert not page.error
-        start(page, "partial")
+        run_until(start(page, "partial"), lambda page: bool(page.warning))
         assert len(followed(page)) == 2, "another job is another click"
     monkeypatch.setattr(watching, "DOUBLE_CLICK", 0.0)
     run_until(start(page, "succeed"), lambda page: len(page.success) == 2)
