@@ -56,7 +56,7 @@ def served(project: Path, secrets: str = "", **variables: str) -> Iterator[str]:
 
 def shoot(page: Page, name: str) -> None:
     """Take a picture of what the page shows now, when no tick is half drawn."""
-    page.wait_for_function("!document.querySelector('[data-stale=true], [data-testid=stSkeleton]')")
+    page.wait_for_function("!document.querySelector('[data-stale=true]')")
     page.screenshot(path=PICTURES / f"{name}.png")
 
 
@@ -93,12 +93,12 @@ def shoot_board(browser: Browser, page: Page, url: str) -> None:
     page.get_by_text("Latest row").wait_for()
     page.wait_for_timeout(3000)
     shoot(page, "feed")
-    page.set_viewport_size({"width": 900, "height": 820})
+    page.set_viewport_size({"width": 900, "height": 800})
 
 
 def shoot_several(page: Page, url: str) -> None:
     """Start three operations in one session and take a picture while they run."""
-    page.set_viewport_size({"width": 900, "height": 1180})
+    page.set_viewport_size({"width": 900, "height": 1330})
     page.goto(url)
     page.wait_for_selector(".st-key-start button:not([disabled])")
     for number in (2, 1, 4):
@@ -108,7 +108,7 @@ def shoot_several(page: Page, url: str) -> None:
         page.click(".st-key-start button")
         page.wait_for_timeout(2500)
     shoot(page, "several")
-    page.set_viewport_size({"width": 900, "height": 820})
+    page.set_viewport_size({"width": 900, "height": 800})
 
 
 def main(project: Path) -> None:
@@ -117,16 +117,18 @@ def main(project: Path) -> None:
     with sync_playwright() as playwright:
         found = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 900, "height": 600})
+        page = browser.new_page(viewport={"width": 900, "height": 800})
         with served(project) as url:
             start(page, url)
             page.get_by_text("7 of 18 steps").wait_for()
             shoot(page, "running")
             page.get_by_text("Completed").wait_for()
-            page.set_viewport_size({"width": 900, "height": 1400})
-            page.wait_for_timeout(3000)
+            page.set_viewport_size({"width": 900, "height": 1560})
+            page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
+            page.locator("[data-testid=stVegaLiteChart] .marks").first.wait_for()
+            page.wait_for_timeout(1000)
             shoot(page, "completed")
-            page.set_viewport_size({"width": 900, "height": 820})
+            page.set_viewport_size({"width": 900, "height": 800})
         with served(project, STEP_SECONDS="1.5") as url:
             shoot_several(page, url)
             shoot_board(browser, page, url)
@@ -150,7 +152,7 @@ def main(project: Path) -> None:
             page.get_by_text("cannot be read just now").wait_for()
             page.wait_for_timeout(1000)
             shoot(page, "unreachable")
-        phone = browser.new_page(viewport={"width": 390, "height": 700}, color_scheme="dark")
+        phone = browser.new_page(viewport={"width": 390, "height": 860}, color_scheme="dark")
         with served(project) as url:
             start(phone, url)
             phone.get_by_text("9 of 18 steps").wait_for()
