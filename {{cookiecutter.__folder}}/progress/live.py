@@ -274,15 +274,10 @@ def _draw(one: watching.Followed, lines: int) -> None:
         st.progress(0.0, text="Queued: waiting for a worker")
     elif operation.progress is None:
         # An HTML progress element without a value is an indeterminate bar; st.progress has none.
-        # It is as high as that one, so that nothing jumps when the job has begun.
-        size = "display:block;width:100%;height:8px;margin-top:6px"
-        colours = f"accent-color:{accent()};color-scheme:{st.context.theme.type or 'light'}"
-        st.html(
-            '<div style="font-size:.875rem;line-height:1.5;height:35px">'
-            f"{steps(operation.current_step, None)} so far"
-            '<progress aria-label="In progress"'
-            f' style="{size};{colours}"></progress></div>'
-        )
+        st.caption(f"{steps(operation.current_step, None)} so far")
+        scheme = st.context.theme.type or "light"
+        style = f"width:100%;accent-color:{accent()};color-scheme:{scheme}"
+        st.html(f'<progress aria-label="In progress" style="{style}">')
     else:
         st.progress(operation.progress, text=steps(operation.current_step, operation.total_steps))
     st.html(timeline(operation, lines, accent()))

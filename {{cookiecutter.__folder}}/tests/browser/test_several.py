@@ -145,19 +145,17 @@ def test_downloads_are_the_table_and_the_result(visit: Visit) -> None:
     assert json.loads(contents["json"])["notes"] == ["All well."]
 
 
-@pytest.mark.parametrize("job", ["rows", "endless"])
-def test_nothing_jumps_between_ticks_on_a_phone(visit: Visit, job: str) -> None:
+def test_nothing_jumps_between_ticks_on_a_phone(visit: Visit) -> None:
     viewer = visit()
     viewer.page.set_viewport_size({"width": 390, "height": 800})
-    viewer.start(job, "slow")
-    viewer.see("Elapsed")
+    viewer.start("rows", "slow")
+    viewer.see("of 30,000 steps")
     places = set()
-    for _ in range(60):
+    for _ in range(40):
         box = viewer.page.locator(".st-key-history").bounding_box()
         assert box is not None
         places.add(round(box["y"]))
         viewer.page.wait_for_timeout(100)
-    assert viewer.page.locator("ol li").count() == 6
     viewer.page.click(".st-key-cancel button")
     viewer.see("Cancelled after")
-    assert max(places) - min(places) <= 1, places
+    assert len(places) == 1, places
