@@ -29,23 +29,21 @@ test: $(UV) lint ## run every test, those of the baked projects and of the brows
 lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
 	$(UV) run ruff check hooks tests docs benchmarks
 	$(UV) run ruff format --check hooks tests docs benchmarks
-	$(UV) run mypy hooks tests docs benchmarks/start.py benchmarks/report.py
+	$(UV) run mypy hooks tests docs benchmarks/report.py
 
 bench: $(UV) ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS_EACH=5 BACKENDS=sqlite)
 	@rm -rf build/bench && mkdir -p build/bench
-	@for backend in $(BACKENDS); do \
-		$(MAKE) --no-print-directory bench-one BACKEND=$$backend ANSWERS=poll_interval=0.5s || exit 1; \
-	done
+	@for backend in $(BACKENDS); do $(MAKE) --no-print-directory bench-one \
+		BACKEND=$$backend DEMO=bench-$$backend ANSWERS=poll_interval=0.5s || exit 1; done
 	@# A shortened run is printed, not written down.
 	@$(UV) run python benchmarks/report.py $(if $(filter command environment,\
 		$(origin VIEWERS) $(origin SECONDS_EACH) $(origin BACKENDS)),,--write)
 
 bench-one: bake
 	@echo; echo "$(BACKEND):"
-	@$(UV) run python benchmarks/start.py $(BACKEND) build/bench/start-$(BACKEND).json
-	@$(UV) run --quiet --directory build/$(DEMO) python $(CURDIR)/benchmarks/poll.py
-	@$(UV) run --quiet --directory build/$(DEMO) python $(CURDIR)/benchmarks/compare.py $(BACKEND) \
-		$(CURDIR)/build/bench/viewers-$(BACKEND).json
+	@for part in start poll compare; do \
+		$(UV) run --quiet --directory build/$(DEMO) python $(CURDIR)/benchmarks/$$part.py \
+			$(BACKEND) $(CURDIR)/build/bench/$$part-$(BACKEND).json || exit 1; done
 
 screenshots: bake ## make the pictures of the docs
 	$(UV) run python docs/screenshots.py build/$(DEMO)

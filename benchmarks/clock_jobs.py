@@ -7,12 +7,16 @@ from pathlib import Path
 
 from progress.reporter import Job, Reporter
 
+LONGEST = 600
+"""Seconds after which it ends even if the one who measures was killed."""
+
 
 def clock(report: Reporter, subject: str) -> None:
     """Say the time for as long as the file that CLOCK_FILE names is there."""
     pace = float(os.environ["STEP_SECONDS"])
     report.total(100_000)
-    while Path(os.environ["CLOCK_FILE"]).exists():
+    ends = time.monotonic() + LONGEST
+    while Path(os.environ["CLOCK_FILE"]).exists() and time.monotonic() < ends:
         report.step(f"@{time.time():.4f}@")
         time.sleep(pace * random.uniform(0.7, 1.3))  # in no fixed relation to the ticks
 

@@ -3,12 +3,15 @@
 Usage: uv run --directory PROJECT python compare.py BACKEND RESULTS.json   (Linux, two cores)
 
 The server has one core for itself, viewers and jobs have another. Every row gets a fresh server and
-the same warm-up. VIEWERS="1 20" and SECONDS_EACH=5 shorten it.
+the same warm-up. VIEWERS="1 20" and SECONDS_EACH=5 shorten it. The file is written after each row.
 """
 
 import asyncio
 import json
+import math
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,18 +25,21 @@ from typing import Any
 from viewers import Figures, Viewer
 
 HERE = Path(__file__).resolve().parent
-SERVER_CORE, OTHER_CORE = {0}, {1}
+SERVER_CORE, OTHER_CORE = ({core} for core in sorted(os.sched_getaffinity(0))[:2])
 # The pattern is served from a folder without a config.toml: with Streamlit's own settings.
 APPS = {"rendered": (Path.cwd(), "streamlit_app.py"), "pattern": (HERE, "pattern_app.py")}
-PORT = 8790
-URL = f"http://127.0.0.1:{PORT}"
 INTERVAL = 0.5
-ARRIVALS = 20
-"""Viewers that arrive in a second."""
+PACE = 0.7
+"""Seconds from step to step, on the average. Below the second after which a heartbeat is written:
+that would delay the next step."""
+SETTLE = 4
+"""Seconds that the first viewer is alone: the server imports the rest and settles its heap."""
+ARRIVALS = 10
+"""Viewers that then arrive in a second: a full run takes the server ten times as long as a tick."""
 PATIENCE = 15
 """Seconds in which all have to see the page; a saturated server is measured without the rest."""
-WARM_UP = 8
-"""Seconds between the last arrival and the first figure: the server settles its heap in them."""
+WARM_UP = 4
+"""Seconds between the last arrival and the first figure."""
 UNTIL_THE_END = 5
 """Seconds in which every page should notice that the operation has ended."""
 AFTER_THE_END = 3
@@ -48,8 +54,7 @@ def host(folder: Path, operations: int, past: int) -> Iterator[dict[str, Any]]:
     variables = {
         "JOBS_MODULE": "clock_jobs",
         "PYTHONPATH": str(HERE),
-        # Below the second after which a heartbeat is written: it would delay the next step.
-        "STEP_SECONDS": os.environ.get("STEP_SECONDS", "0.7"),
+        "STEP_SECONDS": str(PACE),
         "CLOCK_FILE": str(folder / "clock"),
     }
     (folder / "clock").touch()
@@ -73,12 +78,16 @@ def host(folder: Path, operations: int, past: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def server(app: str, folder: Path, variables: dict[str, str]) -> Iterator[int]:
-    """Serve an app on a core of its own; yield the id of the process."""
+def server(app: str, folder: Path, variables: dict[str, str]) -> Iterator[tuple[int, str]]:
+    """Serve an app on a core of its own; yield the id of the process and the address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
     variables = variables | {"COUNTS": str(folder), "PYTHONPATH": str(HERE)}
     variables["JOBS_MODULE"] = "clock_jobs"
     cwd, script = APPS[app]
-    command = [sys.executable, str(HERE / "serve.py"), script, str(PORT)]
+    command = [sys.executable, str(HERE / "serve.py"), script, str(port)]
     with (
         (folder / "server.log").open("w") as log,
         subprocess.Popen(
@@ -87,16 +96,16 @@ def server(app: str, folder: Path, variables: dict[str, str]) -> Iterator[int]:
     ):
         os.sched_setaffinity(process.pid, SERVER_CORE)
         try:
-            wait_for_server(process, folder / "server.log")
-            yield process.pid
+            wait_for_server(process, url, folder / "server.log")
+            yield process.pid, url
         finally:
             process.kill()
 
 
-def wait_for_server(process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_server(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     """Return when the server answers; end with its log if it does not."""
     while process.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{URL}/_stcore/health"):
+        with suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health", timeout=5):
             return
         time.sleep(0.05)
     raise SystemExit(log.read_text())
@@ -108,10 +117,19 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def busy_seconds(core: int) -> float:
+    """Return how long a core has been at work since the machine started."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *times = line.split()
+        if name == f"cpu{core}":  # user, nice, system, idle, iowait, irq, softirq, ...
+            return sum(int(times[place]) for place in (0, 1, 2, 5, 6)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def readings(folder: Path, pid: int) -> tuple[float, ...]:
-    """Return the clock, the processor time of server and viewers, the script runs and the reads."""
+    """Return the clock, the times of the server and of the other core, script runs and reads."""
     counts = [(folder / name).stat().st_size for name in ("RUNS", "READS")]
-    return time.perf_counter(), processor_seconds(pid), time.process_time(), *counts
+    return time.perf_counter(), processor_seconds(pid), busy_seconds(min(OTHER_CORE)), *counts
 
 
 def memory(pid: int) -> float:
@@ -125,22 +143,18 @@ def memory(pid: int) -> float:
 def quantile(values: list[float], share: float) -> float | None:
     """Return the value that `share` of the values do not pass, in milliseconds."""
     ordered = sorted(values)
-    return round(1000 * ordered[int(share * (len(ordered) - 1))], 1) if ordered else None
+    return round(1000 * ordered[math.ceil(share * len(ordered)) - 1], 1) if ordered else None
 
 
 async def watch(
-    app: str, viewers: int, seconds: float, folder: Path, pid: int, ids: list[str]
+    viewers: int, seconds: float, folder: Path, pid: int, pages: list[Viewer], figures: Figures
 ) -> Row:
     """Measure for some seconds, and then the quiet after the end."""
-    figures = Figures()
-    pages = [
-        Viewer(URL, f"operation={ids[number % len(ids)]}", figures) for number in range(viewers)
-    ]
     async with asyncio.TaskGroup() as group:
         tasks = []
-        for page in pages:
+        for number, page in enumerate(pages):
             tasks.append(group.create_task(page.run()))
-            await asyncio.sleep(1 / ARRIVALS)
+            await asyncio.sleep(1 / ARRIVALS if number else SETTLE)
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*(page.opened.wait() for page in pages))
@@ -149,21 +163,22 @@ async def watch(
         figures.clear()
         before = readings(folder, pid)
         await asyncio.sleep(seconds)
-        took, cpu, load, runs, reads = (
+        took, cpu, other, runs, reads = (
             now - then for now, then in zip(readings(folder, pid), before, strict=True)
         )
-        # A tick that is not answered by now takes at least as long as it has been waiting.
+        # What has not come by now takes at least as long as it has been waited for.
         figures.ticks += [age for page in pages for age in page.unanswered()]
+        overdue = [page.unseen() - 1.3 * PACE for page in pages]
+        figures.delays += [late for late in overdue if late > 2 * INTERVAL]
         row: Row = {
-            "app": app,
             "viewers": viewers,
-            "operations": len(ids),
+            "lost": sum(page.is_lost for page in pages),
             "seconds": round(took, 2),
-            "ticks": runs,
+            "runs": runs,
             "drawn": figures.runs,
-            "cpu_per_tick_ms": round(1000 * cpu / runs, 2),
+            "cpu_per_tick_ms": round(1000 * cpu / runs, 2) if runs else None,
             "cpu_share": round(cpu / took, 3),
-            "load_share": round(load / took, 3),
+            "other_core": round(other / took, 3),
             "tick_p50_ms": quantile(figures.ticks, 0.5),
             "tick_p99_ms": quantile(figures.ticks, 0.99),
             "reads_per_interval": round(reads * INTERVAL / took, 3),
@@ -186,35 +201,45 @@ async def watch(
 
 
 @contextmanager
-def served(app: str, operations: int, past: int) -> Iterator[tuple[Path, int, list[str]]]:
-    """Serve an app and its backend; yield their folder, the server's process and the ids."""
+def served(app: str, operations: int, past: int) -> Iterator[tuple[Path, int, str, list[str]]]:
+    """Serve an app and its backend; yield their folder, the server's process and URL, the ids."""
     Path(".local").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(".local").resolve()) as name:
         folder = Path(name)
         with (
             host(folder, operations, past) as backend,
-            server(app, folder, backend["variables"]) as pid,
+            server(app, folder, backend["variables"]) as (pid, url),
         ):
-            yield folder, pid, backend["ids"]
+            yield folder, pid, url, backend["ids"]
 
 
-def measure(app: str, viewers: int, seconds: float, operations: int = 1, past: int = 0) -> Row:
-    """Return the figures of some viewers."""
-    with served(app, operations, past) as (folder, pid, ids):
-        row = asyncio.run(watch(app, viewers, seconds, folder, pid, ids))
-    row["past"] = past
+def measure(
+    app: str, viewers: int, seconds: float, operations: int = 1, past: int = 0, page: str = ""
+) -> Row:
+    """Return the figures of some viewers of a page."""
+    with served(app, operations, past) as (folder, pid, url, ids):
+        figures = Figures()
+        pages = [
+            Viewer(url, figures, page, "" if page else f"operation={ids[number % len(ids)]}")
+            for number in range(viewers)
+        ]
+        row = asyncio.run(watch(viewers, seconds, folder, pid, pages, figures))
+    row = {"app": app, "page": page, "operations": operations, "past": past} | row
     print(json.dumps(row), flush=True)
     return row
 
 
-async def come_and_go(pid: int, query: str, sessions: int) -> list[float]:
-    """Let sessions come, tick twice and go; return the memory after each tenth of them, in MB."""
+async def come_and_go(pid: int, url: str, query: str, sessions: int) -> tuple[int, list[float]]:
+    """Let sessions come, tick twice and go; return their runs, and the memory at each tenth, MB."""
     sizes = []
+    figures = Figures()
 
     async def visit() -> None:
-        task = asyncio.create_task(Viewer(URL, query, Figures()).run())
+        task = asyncio.create_task(Viewer(url, figures, query=query).run())
         await asyncio.sleep(1.5)
         task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
     async with asyncio.TaskGroup() as group:
         for number in range(1, sessions + 1):
@@ -222,37 +247,70 @@ async def come_and_go(pid: int, query: str, sessions: int) -> list[float]:
             await asyncio.sleep(1 / ARRIVALS)
             if number % (sessions // 10) == 0:
                 sizes.append(round(memory(pid), 1))
-    return sizes
+    return figures.runs, sizes
 
 
 def churn(sessions: int) -> Row:
     """Return what memory does while sessions come and go."""
-    with served("rendered", 1, 0) as (_, pid, ids):
-        sizes = asyncio.run(come_and_go(pid, f"operation={ids[0]}", sessions))
-    row = {"sessions": sessions, "memory_mb": sizes}
+    with served("rendered", 1, 0) as (_, pid, url, ids):
+        runs, sizes = asyncio.run(come_and_go(pid, url, f"operation={ids[0]}", sessions))
+    row = {"sessions": sessions, "runs": runs, "memory_mb": sizes}
+    print(json.dumps(row), flush=True)
+    return row
+
+
+async def stay(pid: int, url: str, viewers: int, ticks: int) -> tuple[int, list[float]]:
+    """Let viewers look at the board; return their runs, and the memory at each tenth, in MB."""
+    sizes = []
+    figures = Figures()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(Viewer(url, figures, "board").run()) for _ in range(viewers)]
+        for _ in range(10):
+            await asyncio.sleep(INTERVAL * ticks / viewers / 10)
+            sizes.append(round(memory(pid), 1))
+        for task in tasks:
+            task.cancel()
+    return figures.runs, sizes
+
+
+def board_for_long(ticks: int) -> Row:
+    """Return what memory does while the board ticks."""
+    with served("rendered", 1, 0) as (_, pid, url, _ids):
+        runs, sizes = asyncio.run(stay(pid, url, 10, ticks))
+    row = {"runs": runs, "memory_mb": sizes}
     print(json.dumps(row), flush=True)
     return row
 
 
 def main() -> None:
     """Measure, and write the rows."""
+    # Told to end, it takes server and jobs with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.sched_setaffinity(0, OTHER_CORE)  # the server moves to its own
     counts = [int(word) for word in os.environ.get("VIEWERS", "1 20 60 120 200").split()]
     seconds = float(os.environ.get("SECONDS_EACH", "10"))
-    backend = sys.argv[1]
+    backend, file = sys.argv[1], Path(sys.argv[2])
     # The pattern asks a SQLite file; one comparison is enough, and the other rows are like ours.
     apps = ["rendered", "pattern"] if backend == "sqlite" else ["rendered"]
-    results: dict[str, Any] = {
-        "viewers": [measure(app, viewers, seconds) for viewers in counts for app in apps]
-    }
-    if backend == "sqlite":
-        most = max(counts)
-        results["operations"] = measure("rendered", most, seconds, operations=most)
-        results["past"] = [
-            measure("rendered", min(20, most), seconds, past=past) for past in (10, 10_000)
-        ]
-        results["churn"] = churn(sessions=max(10, 5 * most))
-    Path(sys.argv[2]).write_text(json.dumps(results, indent=1))
+    results: dict[str, Any] = {"viewers": []}
+
+    def note(key: str, value: Any) -> None:
+        results[key] = [*results[key], value] if isinstance(results.get(key), list) else value
+        file.write_text(json.dumps(results, indent=1))
+
+    for viewers in counts:
+        for app in apps:
+            note("viewers", measure(app, viewers, seconds))
+    if backend != "sqlite":
+        return
+    most, some = max(counts), min(20, *counts[-1:])
+    note("operations", measure("rendered", most, seconds, operations=most))
+    for name, page in (("past", ""), ("board", "board")):
+        results[name] = []
+        for past in (10, 10_000):
+            note(name, measure("rendered", some, seconds, past=past, page=page))
+    note("churn", churn(sessions=max(10, 5 * most)))
+    note("board_for_long", board_for_long(ticks=max(100, 10 * most)))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""What one poll of a backend costs, beside a bare lookup of the same row: `make bench`.
+"""What one poll of a backend costs, beside a bare lookup of the same operation: `make bench`.
 
-Usage: uv run --directory PROJECT python THIS_FILE
+Usage: uv run --directory PROJECT python poll.py BACKEND RESULTS.json
 
-It starts the project's stand-in, with 10 and then 10,000 past operations, and prints a Markdown
-table. Absolute figures move with the machine; the ratios, taken turn by turn, do not.
+It starts the project's stand-in, where it can with 10 and then 10,000 past operations. Absolute
+figures move with the machine; the ratios, taken turn by turn, do not.
 """
 
+import json
 import os
+import signal
 import sqlite3
 import statistics
 import sys
@@ -22,17 +24,20 @@ from dev.stand_in import stand_in
 from progress.backend import ProgressConnection
 from progress.operation import Operation, new_operation_id
 
-ROUNDS = 2000
+ROUNDS, LONGEST = 2000, 8.0
+"""Turns of a comparison, and the seconds after which it has had enough of them."""
+
+Lookup = Callable[[], object]
 
 
-def bare_sqlite(path: str, operation_id: str) -> Callable[[], object]:
+def bare_sqlite(path: str, operation_id: str) -> Lookup:
     """Return a lookup with the driver alone."""
     connection = sqlite3.connect(path)
     statement = "SELECT * FROM operations WHERE operation_id = ?"
     return lambda: connection.execute(statement, (operation_id,)).fetchone()
 
 
-def bare_postgres(dsn: str, operation_id: str) -> Callable[[], object]:
+def bare_postgres(dsn: str, operation_id: str) -> Lookup:
     """Return a lookup with psycopg_pool alone, with its check of the connection."""
     from psycopg_pool import ConnectionPool
 
@@ -53,15 +58,49 @@ def bare_postgres(dsn: str, operation_id: str) -> Callable[[], object]:
     return lookup
 
 
-def medians(*calls: Callable[[], object]) -> list[float]:
+def bare_api(url: str, token: str, operation_id: str) -> Lookup:
+    """Return a GET with the client alone, over a connection that stays open."""
+    import httpx2
+
+    client = httpx2.Client(headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    address = f"{url}/operations/{operation_id}"
+    return lambda: client.get(address).raise_for_status().json()
+
+
+def bare_snowflake(options: str, operation_id: str) -> Lookup:
+    """Return a lookup with the connector alone."""
+    from snowflake import connector
+
+    connection = connector.connect(**json.loads(options), paramstyle="qmark")
+    statement = "SELECT * FROM OPERATION_EVENTS WHERE OPERATION_ID = ?"
+    return lambda: connection.cursor().execute(statement, (operation_id,)).fetchall()
+
+
+def bare(backend: str, variables: dict[str, str], operation_id: str) -> Lookup:
+    """Return the lookup with the library alone."""
+    match backend:
+        case "sqlite":
+            return bare_sqlite(variables["PROGRESS_DATABASE"], operation_id)
+        case "postgres":
+            return bare_postgres(variables["DATABASE_URL"], operation_id)
+        case "api":
+            token = variables["PROGRESS_API_TOKEN"]
+            return bare_api(variables["PROGRESS_API_URL"], token, operation_id)
+    return bare_snowflake(variables["PROGRESS_CONNECTION"], operation_id)
+
+
+def medians(*calls: Lookup) -> list[float]:
     """Return the median of each call in microseconds, the calls taken in turn."""
+    for call in calls:
+        for _ in range(10):
+            call()
     times: list[list[float]] = [[] for _ in calls]
-    for round_number in range(ROUNDS + 100):
+    ends = time.monotonic() + LONGEST
+    while len(times[0]) < ROUNDS and time.monotonic() < ends:
         for call, list_of_times in zip(calls, times, strict=True):
             began = time.perf_counter()
             call()
-            if round_number >= 100:
-                list_of_times.append(time.perf_counter() - began)
+            list_of_times.append(time.perf_counter() - began)
     return [statistics.median(list_of_times) * 1e6 for list_of_times in times]
 
 
@@ -96,15 +135,16 @@ def fill(variables: dict[str, str], rows: int) -> None:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure, and write the figures."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the stand-in ends, too
+    # Never the account or server that this machine is configured for.
+    os.environ.pop("PROGRESS_CONNECTION", None)
+    Path(".local").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(".local").resolve()) as folder:
         began = time.perf_counter()
-        with stand_in(Path(folder)) as variables:
+        with stand_in(Path(folder), always=True) as variables:
             ready = time.perf_counter() - began
             os.environ |= variables
-            if not variables.keys() & {"PROGRESS_DATABASE", "DATABASE_URL"}:
-                print("no bare lookup to compare a poll with")
-                return
             connection = ProgressConnection("progress")
             pick_ups = []
             for _ in range(5):
@@ -114,21 +154,22 @@ def main() -> None:
                 until(connection, operation_id, begun=True)
                 pick_ups.append(time.perf_counter() - asked)
                 until(connection, operation_id, begun=False)
-            if "PROGRESS_DATABASE" in variables:
-                bare = bare_sqlite(variables["PROGRESS_DATABASE"], operation_id)
-            else:
-                bare = bare_postgres(variables["DATABASE_URL"], operation_id)
-            print(f"stand-in ready in {ready:.2f} s; a job begins", end=" ")
-            print(f"{statistics.median(pick_ups) * 1000:.0f} ms after its start (median of 5)\n")
-            print("| past operations | bare lookup, µs | one poll, µs | ratio |")
-            print("|---|---|---|---|")
-            for rows in (10, 10_000):
-                fill(variables, rows)
-                alone, ours = medians(bare, lambda: connection.read([operation_id]))
-                print(f"| {rows} | {alone:.0f} | {ours:.0f} | {ours / alone:.2f} |")
+            lookup = bare(sys.argv[1], variables, operation_id)
+            polls = []
+            for past in (10, 10_000) if sys.argv[1] in ("sqlite", "postgres") else (0,):
+                if past:
+                    fill(variables, past)
+                alone, ours = medians(lookup, lambda: connection.read([operation_id]))
+                polls.append({"past": past, "bare_us": round(alone), "poll_us": round(ours)})
             connection.reset()
+    row = {
+        "ready_s": round(ready, 2),
+        "pick_up_ms": round(statistics.median(pick_ups) * 1000),
+        "polls": polls,
+    }
+    print(json.dumps(row))
+    Path(sys.argv[2]).write_text(json.dumps(row))
 
 
 if __name__ == "__main__":
-    Path(".local").mkdir(exist_ok=True)
     main()

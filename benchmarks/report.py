@@ -17,6 +17,7 @@ from typing import Any
 TEMPLATE = Path(__file__).resolve().parents[1]
 PAGE = TEMPLATE / "docs" / "performance.md"
 CHART = TEMPLATE / "docs" / "pictures" / "viewers.svg"
+INTERVAL = 0.5
 COLOURS = ("#b45309", "#0f766e", "#1d4ed8", "#7c3aed", "#475569")
 
 Row = dict[str, Any]
@@ -43,6 +44,18 @@ def label(backend: str, row: Row) -> str:
     return "the rule's pattern" if row["app"] == "pattern" else backend
 
 
+def name(backend: str, row: Row) -> str:
+    """Return what a row is called in the table of all figures."""
+    found = label(backend, row)
+    if row["operations"] > 1:
+        found += ", as many operations"
+    if row["page"]:
+        found += f", {row['page']}"
+    if row["past"]:
+        found += f", {row['past']:,} past operations"
+    return found
+
+
 def ratio(of: float | None, to: float | None) -> str | None:
     """Return how often the first is in the second, as 1/6.9."""
     return f"1/{to / of:.1f}" if of and to else None
@@ -51,6 +64,13 @@ def ratio(of: float | None, to: float | None) -> str | None:
 def ratios(viewers: dict[str, Any]) -> str:
     """Return our share of what the pattern takes, for each number of viewers."""
     rows = viewers["sqlite"]["viewers"]
+
+    def times(ours: Row, theirs: Row) -> str | None:
+        # A server that answered less than half of its ticks has no times, only bounds of them.
+        enough = theirs["drawn"] * INTERVAL * 2 > theirs["viewers"] * theirs["seconds"]
+        found = ratio(ours["tick_p99_ms"], theirs["tick_p99_ms"])
+        return found if enough or found is None else f"below {found}"
+
     pairs = [
         (ours, theirs)
         for ours in rows
@@ -64,7 +84,7 @@ def ratios(viewers: dict[str, Any]) -> str:
             (
                 ours["viewers"],
                 ratio(ours["cpu_per_tick_ms"], theirs["cpu_per_tick_ms"]),
-                ratio(ours["tick_p99_ms"], theirs["tick_p99_ms"]),
+                times(ours, theirs),
                 ratio(ours["reads_per_interval"], theirs["reads_per_interval"]),
                 f"{ours['drawn']} against {theirs['drawn']}",
             )
@@ -76,53 +96,91 @@ def ratios(viewers: dict[str, Any]) -> str:
 def figures(viewers: dict[str, Any]) -> str:
     """Return the table of all that was measured with viewers."""
     rows = [
-        (label(backend, row), row)
+        (name(backend, row), row)
         for backend, result in viewers.items()
-        for row in sorted(result["viewers"], key=lambda row: str(row["app"]))
-    ]
-    rows += [
-        ("sqlite, as many operations", result["operations"])
-        for result in viewers.values()
-        if "operations" in result
+        for row in [
+            *sorted(result["viewers"], key=lambda row: str(row["app"])),
+            *([result["operations"]] if "operations" in result else []),
+            *result.get("past", []),
+            *result.get("board", []),
+        ]
     ]
     return table(
-        "app | viewers | CPU per tick, ms | core in use | tick p50 / p99, ms | reads per interval"
-        " | memory, MB | frames after the end | step written to drawn, p50 / p99, ms",
+        "app | viewers | CPU per tick, ms | core in use | the other core | tick p50 / p99, ms"
+        " | reads per interval | memory, MB | frames after the end"
+        " | step written to drawn, p50 / p99, ms",
         (
             (
-                name,
-                row["viewers"],
+                title,
+                f"{row['viewers']} ({row['lost']} lost)" if row["lost"] else row["viewers"],
                 row["cpu_per_tick_ms"],
                 f"{row['cpu_share']:.0%}",
+                f"{row['other_core']:.0%}",
                 f"{row['tick_p50_ms'] or '-'} / {row['tick_p99_ms'] or '-'}",
                 row["reads_per_interval"],
                 round(row["memory_mb"]),
                 row["frames_after_end"],
                 f"{row['delay_p50_ms'] or '-'} / {row['delay_p99_ms'] or '-'}",
             )
-            for name, row in rows
+            for title, row in rows
         ),
     )
 
 
 def long_life(viewers: dict[str, Any]) -> str:
-    """Return what past operations and past sessions cost."""
+    """Return what past operations, past sessions and many ticks cost."""
     sqlite = viewers["sqlite"]
-    few, many = sqlite["past"]
-    share = many["cpu_per_tick_ms"] / few["cpu_per_tick_ms"]
-    sizes = ", ".join(f"{size:.0f}" for size in sqlite["churn"]["memory_mb"])
-    return (
-        f"A tick takes {few['cpu_per_tick_ms']} ms of the processor with {few['past']} past"
-        f" operations and {many['cpu_per_tick_ms']} ms with {many['past']:,}: {share:.2f} times.\n"
-        f"Memory while {sqlite['churn']['sessions']} sessions come and go, after each tenth of"
-        f" them, in MB: {sizes}."
+
+    def past(key: str, what: str) -> str:
+        few, many = sqlite[key]
+        share = many["cpu_per_tick_ms"] / few["cpu_per_tick_ms"]
+        return (
+            f"A tick {what} takes {few['cpu_per_tick_ms']} ms of the processor with {few['past']}"
+            f" past operations and {many['cpu_per_tick_ms']} ms with {many['past']:,}:"
+            f" {share:.2f} times."
+        )
+
+    def sizes(row: Row) -> str:
+        return ", ".join(f"{size:.0f}" for size in row["memory_mb"])
+
+    churn, board = sqlite["churn"], sqlite["board_for_long"]
+    return "\n\n".join(
+        [
+            past("past", "of the run page"),
+            past("board", "of the board"),
+            f"Memory while {churn['sessions']:,} sessions come and go, after each tenth of them,"
+            f" in MB: {sizes(churn)}.",
+            f"Memory while the board runs {board['runs']:,} times, after each tenth, in MB:"
+            f" {sizes(board)}.",
+        ]
+    )
+
+
+def polls(rows: dict[str, Any]) -> str:
+    """Return what a poll costs beside a bare lookup."""
+    return table(
+        "backend | past operations | bare lookup, µs | one poll, µs | ratio"
+        " | stand-in ready, s | start to begun, ms",
+        (
+            (
+                backend,
+                f"{poll['past']:,}" if poll["past"] else None,
+                f"{poll['bare_us']:,}",
+                f"{poll['poll_us']:,}",
+                f"{poll['poll_us'] / poll['bare_us']:.2f}",
+                row["ready_s"],
+                row["pick_up_ms"],
+            )
+            for backend, row in rows.items()
+            for poll in row["polls"]
+        ),
     )
 
 
 def starts(rows: dict[str, Any]) -> str:
     """Return what it takes until a page is served."""
     return table(
-        "backend | bake, s | bake and first page, cold, s | served again, s | wheels, MB",
+        "backend | bake, s | `make demo` to a page, cold, s | again, s | wheels, MB",
         (
             (backend, row["bake_s"], row["cold_s"], row["warm_s"], row["wheels_mb"])
             for backend, row in rows.items()
@@ -144,7 +202,7 @@ def chart(viewers: dict[str, Any]) -> str:
         return 70 + 420 * math.log(count) / math.log(max([*counts, 2]))
 
     def y(milliseconds: float) -> float:
-        return 300 - 62 * math.log10(max(milliseconds, 1))
+        return 300 - 54 * math.log10(max(milliseconds, 1))
 
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 350" font-size="13"'
@@ -177,13 +235,14 @@ def chart(viewers: dict[str, Any]) -> str:
 
 def main() -> None:
     """Print, and write if asked to."""
-    viewers, start = load("viewers"), load("start")
+    viewers = load("compare")
     sections = {
-        "ratios": ratios(viewers),
         "viewers": figures(viewers),
-        "long life": long_life(viewers),
-        "start": starts(start),
+        "polls": polls(load("poll")),
+        "start": starts(load("start")),
     }
+    if "sqlite" in viewers:
+        sections |= {"ratios": ratios(viewers), "long life": long_life(viewers)}
     print("\n\n".join(text for text in sections.values()))
     if "--write" in sys.argv:
         page = PAGE.read_text(encoding="utf-8")

@@ -1,13 +1,17 @@
 """What it takes until a page is served: baking, downloads, the start. Part of `make bench`.
 
-Usage: uv run python benchmarks/start.py BACKEND RESULTS.json
+Usage: uv run --directory PROJECT python start.py BACKEND RESULTS.json
 
-Cold is the first time on a machine: an empty cache of packages, so it measures the network, too.
+Cold is `make demo` as in a fresh clone on a machine with an empty cache of packages, so it measures
+the network, too. A page is served when its first script run has ended.
 """
 
+import asyncio
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,9 +20,12 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+from viewers import Figures, Viewer
+
 TEMPLATE = Path(__file__).resolve().parents[1]
-PORT = "8791"
 UV = os.environ.get("UV", "uv")  # uv says here where it is
+PATIENCE = 600
+"""Seconds until a page must be there."""
 
 
 def timed(*command: str, cwd: Path, **variables: str) -> float:
@@ -29,31 +36,48 @@ def timed(*command: str, cwd: Path, **variables: str) -> float:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return the variables of this process without those of its own virtual environment."""
-    kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    return kept | variables
+    """Return the variables of a user's shell: without those of this environment and of make."""
+    dropped = ("VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "ANSWERS", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if name not in dropped} | variables
 
 
-def serve(project: Path, **variables: str) -> float:
-    """Serve a project, as `make dev` does; return the seconds until the page is there."""
+async def first_page(url: str) -> None:
+    """Open the page; return when its first run has ended."""
+    page = Viewer(url, Figures())
+    task = asyncio.create_task(page.run())
+    await page.opened.wait()
+    task.cancel()
+
+
+def demo(template: Path, backend: str, **variables: str) -> float:
+    """Run `make demo`; return the seconds until the page is there."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    log = template / "demo.log"
     began = time.perf_counter()
-    with subprocess.Popen(
-        [UV, "run", "--quiet", "python", "-m", "dev"],
-        cwd=project,
-        env=environment(PORT=PORT, **variables),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            ["make", "demo", f"UV={UV}", f"BACKEND={backend}"],
+            cwd=template,
+            env=environment(PORT=str(port), **variables),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
-            while process.poll() is None:
-                with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{PORT}"):
+            while process.poll() is None and time.perf_counter() - began < PATIENCE:
+                with suppress(OSError), urllib.request.urlopen(url, timeout=5):
+                    asyncio.run(first_page(url))
                     return time.perf_counter() - began
                 time.sleep(0.02)
         finally:
-            # To the group: uv passes signals on, but only once it runs the command.
-            os.killpg(process.pid, signal.SIGTERM)
-    raise SystemExit("The project was not served.")
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    raise SystemExit(f"The project was not served.\n{log.read_text()}")
 
 
 def megabytes(project: Path, folder: Path) -> float:
@@ -70,20 +94,22 @@ def megabytes(project: Path, folder: Path) -> float:
 
 def main() -> None:
     """Measure, and write the figures."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the demo ends, too
     backend = sys.argv[1]
     # Under build/, whose parents are open to others: a stand-in may run as a user of its own.
     with tempfile.TemporaryDirectory(dir=TEMPLATE / "build") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        bake = (sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input")
-        answers = ("--default-config", "project_slug=demo", f"progress_backend={backend}")
-        baked = timed(*bake, *answers, cwd=folder)
-        project = folder / "demo"
+        template = folder / "clone"
+        left_out = shutil.ignore_patterns(".git", ".venv", ".tools", "build", "*_cache", "*.lock")
+        shutil.copytree(TEMPLATE, template, ignore=left_out)
+        timed("git", "init", "--quiet", cwd=template)
+        bake = ("make", "bake", f"UV={UV}", f"BACKEND={backend}")
         row = {
-            "bake_s": round(baked, 2),
-            "cold_s": round(baked + serve(project, UV_CACHE_DIR=str(folder / "cache")), 1),
-            "warm_s": round(serve(project), 1),
-            "wheels_mb": round(megabytes(project, folder), 1),
+            "cold_s": round(demo(template, backend, UV_CACHE_DIR=str(folder / "cache")), 1),
+            "warm_s": round(demo(template, backend), 1),
+            "bake_s": round(timed(*bake, cwd=template), 2),
+            "wheels_mb": round(megabytes(template / "build" / f"demo-{backend}", folder), 1),
         }
     print(json.dumps(row))
     Path(sys.argv[2]).write_text(json.dumps(row))

@@ -13,6 +13,7 @@ from typing import Any
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 STEP = re.compile(rb"@(\d+\.\d{4})@")
@@ -44,19 +45,24 @@ class Viewer:
 
     Args:
         url: Address of the server, http://...
-        query: What stands behind the question mark.
         figures: Where to note what it sees; shared by many viewers.
+        page: Its name in the address, "" for the first.
+        query: What stands behind the question mark.
     """
 
-    def __init__(self, url: str, query: str, figures: Figures) -> None:
+    def __init__(self, url: str, figures: Figures, page: str = "", query: str = "") -> None:
         self._url = url.replace("http", "ws", 1) + "/_stcore/stream"
-        self._query = query
         self._figures = figures
+        self._page = page
+        self._query = query
         self._socket: ClientConnection | None = None
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._waiting: list[float] = []  # when the timers fired that no run has answered yet
         self._next_run: list[float] = []  # those that came during a run: the next one answers all
         self._last_step = b""
+        self._last_drawn = time.time()
+        self.is_lost = False
+        """Whether the server closed the connection."""
         self.opened = asyncio.Event()
         """Set when the first run has ended."""
 
@@ -70,8 +76,12 @@ class Viewer:
         now = time.perf_counter()
         return [now - fired for fired in self._waiting + self._next_run]
 
+    def unseen(self) -> float:
+        """Return how old the last step is that it saw, in seconds."""
+        return time.time() - self._last_drawn
+
     async def run(self) -> None:
-        """Open the page and look at it until cancelled."""
+        """Open the page and look at it until cancelled, or until the server closes it."""
         try:
             async with connect(
                 self._url,
@@ -79,16 +89,21 @@ class Viewer:
                 compression=None,
                 max_size=None,
                 open_timeout=None,  # a saturated server takes its time
+                ping_interval=None,
             ) as self._socket:
                 await self._send()
                 async for data in self._socket:
                     self._receive(data)
+            self.is_lost = True
+        except ConnectionClosed:
+            self.is_lost = True
         finally:
             self._clear_timers()
 
     async def _send(self, fragment_id: str = "") -> None:
         message: Any = BackMsg()
         message.rerun_script.query_string = self._query
+        message.rerun_script.page_name = self._page
         if fragment_id:
             message.rerun_script.fragment_id = fragment_id
             message.rerun_script.is_auto_rerun = True
@@ -122,7 +137,7 @@ class Viewer:
         if found and found[1] != self._last_step:
             if self._last_step:  # the first one was there before this viewer
                 self._figures.delays.append(time.time() - float(found[1]))
-            self._last_step = found[1]
+            self._last_step, self._last_drawn = found[1], float(found[1])
 
     def _end_run(self) -> None:
         now = time.perf_counter()

@@ -27,6 +27,11 @@ settings.load_profile("unhurried")
 
 Completed: TypeAlias = subprocess.CompletedProcess[str]
 
+# The tests of a project start a hundred processes. Where compiled files are turned off, as on many
+# a build machine, each would compile Streamlit anew.
+ENVIRONMENT = dict(os.environ)
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @dataclass(frozen=True)
 class BakedProject:
@@ -38,7 +43,7 @@ class BakedProject:
     def run(self, *args: str, **env: str) -> Completed:
         """Run a command in the project, with these variables besides those of the shell."""
         return subprocess.run(
-            args, cwd=self.path, env=os.environ | env, capture_output=True, text=True, check=False
+            args, cwd=self.path, env=ENVIRONMENT | env, capture_output=True, text=True, check=False
         )
 
     def files(self) -> set[str]:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import BACKENDS, ROOT, Bake, BakedProject
+from conftest import BACKENDS, ENVIRONMENT, ROOT, Bake, BakedProject
 
 MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={os.environ.get('UV', 'uv')}"]
 
@@ -103,7 +103,7 @@ def test_demo_serves_and_ends_with_all_that_it_started(
     demo = subprocess.Popen(
         [*MAKE, "demo", f"BACKEND={backend}"],
         cwd=template,
-        env=os.environ | {"PORT": str(port)},
+        env=ENVIRONMENT | {"PORT": str(port)},
         start_new_session=True,
     )
     folder = template / "build" / f"demo-{backend}"

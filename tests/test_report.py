@@ -16,11 +16,16 @@ def row(app: str, viewers: int, tick: float | None, cpu: float) -> dict[str, Any
     """The figures of one row; a server that drew nothing has no times."""
     return {
         "app": app,
-        "viewers": viewers,
+        "page": "",
         "operations": 1,
-        "drawn": 400,
+        "past": 0,
+        "viewers": viewers,
+        "lost": 0,
+        "seconds": 10.0,
+        "drawn": 20 * viewers if tick else 0,
         "cpu_per_tick_ms": cpu,
         "cpu_share": 0.25,
+        "other_core": 0.5,
         "tick_p50_ms": tick,
         "tick_p99_ms": tick,
         "reads_per_interval": 1.0 if app == "rendered" else float(viewers),
@@ -48,12 +53,19 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         ],
         "operations": row("rendered", 20, 9.0, 4.0),
         "past": [row("rendered", 20, 9.0, 4.0) | {"past": past} for past in (10, 10_000)],
+        "board": [
+            row("rendered", 20, 9.0, 6.0) | {"page": "board", "past": past} for past in (10, 10_000)
+        ],
         "churn": {"sessions": 100, "memory_mb": [170.0, 171.4]},
+        "board_for_long": {"runs": 1002, "memory_mb": [175.3, 175.9]},
     }
+    polls = [{"past": past, "bare_us": 4, "poll_us": 30} for past in (10, 10_000)]
+    poll = {"ready_s": 0.1, "pick_up_ms": 120, "polls": polls}
     start = {"bake_s": 1.0, "cold_s": 20.0, "warm_s": 3.0, "wheels_mb": 118.8}
     folder = tmp_path / "build" / "bench"
     folder.mkdir(parents=True)
-    (folder / "viewers-sqlite.json").write_text(json.dumps(figures))
+    (folder / "compare-sqlite.json").write_text(json.dumps(figures))
+    (folder / "poll-sqlite.json").write_text(json.dumps(poll))
     (folder / "start-sqlite.json").write_text(json.dumps(start))
     (tmp_path / "page.md").write_text((TEMPLATE / "docs" / "performance.md").read_text("utf-8"))
     monkeypatch.setattr(module, "TEMPLATE", tmp_path)
@@ -68,12 +80,35 @@ def test_every_table_finds_its_place(report: ModuleType, monkeypatch: pytest.Mon
     report.main()  # a second time replaces, and adds nothing
     page = report.PAGE.read_text(encoding="utf-8")
     for line in (
-        "| 20 | 1/12.0 | - | 1/20.0 | 400 against 400 |",
-        "| the rule's pattern | 20 | 48.0 | 25% | - / - |",
-        "with 10,000: 1.00 times.",
+        "| 20 | 1/12.0 | - | 1/20.0 | 400 against 0 |",
+        "| the rule's pattern | 20 | 48.0 | 25% | 50% | - / - |",
+        "| sqlite, board, 10,000 past operations | 20 | 6.0 |",
+        "A tick of the board takes 6.0 ms of the processor with 10 past operations and 6.0 ms with"
+        " 10,000: 1.00 times.",
+        "while the board runs 1,002 times, after each tenth, in MB: 175, 176.",
+        "| sqlite | 10,000 | 4 | 30 | 7.50 | 0.1 | 120 |",
         "| sqlite | 1.0 | 20.0 | 3.0 | 118.8 |",
     ):
         assert page.count(line) == 1, line
+
+
+def test_another_backend_alone_has_its_tables(
+    report: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = report.TEMPLATE / "build" / "bench"
+    for file in folder.glob("*-sqlite.json"):
+        file.unlink()
+    (folder / "compare-postgres.json").write_text(
+        json.dumps({"viewers": [row("rendered", 1, 8, 5)]})
+    )
+    monkeypatch.setattr("sys.argv", ["report.py"])
+    report.main()
+    assert "| postgres | 1 | 5 | 25% | 50% | 8 / 8 |" in capsys.readouterr().out
+
+
+def test_times_of_a_server_that_answers_little_are_bounds(report: ModuleType) -> None:
+    rows = [row("rendered", 20, 9.0, 4.0), row("pattern", 20, 900.0, 48.0) | {"drawn": 30}]
+    assert "| 20 | 1/12.0 | below 1/100.0 |" in report.ratios({"sqlite": {"viewers": rows}})
 
 
 def test_without_being_asked_nothing_is_written(
@@ -88,7 +123,7 @@ def test_without_being_asked_nothing_is_written(
 
 
 def test_the_chart_has_a_line_for_each_app(report: ModuleType) -> None:
-    drawing = ElementTree.fromstring(report.chart(report.load("viewers")))
+    drawing = ElementTree.fromstring(report.chart(report.load("compare")))
     name = "{http://www.w3.org/2000/svg}"
     assert len(drawing.findall(f"{name}polyline")) == 2
     assert len(drawing.findall(f"{name}circle")) == 3  # what drew nothing has no point

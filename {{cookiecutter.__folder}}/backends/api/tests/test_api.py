@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -35,6 +36,10 @@ from progress.settings import ROOT
 from tests.conftest import pages
 from tests.fault_server import Behaviour, FaultServer, Request, fault_server
 
+# A pool that is closed while its threads are at work forgets a connection that is just being made:
+# Python closes that one.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
 TOKEN = "the-secret-token"
 NOW = "2026-01-01T00:00:00+00:00"
 
@@ -62,6 +67,15 @@ def asked_id(request: Request) -> str:
 
 def well(request: Request) -> None:
     request.answer(body(asked_id(request)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_sockets_left() -> Iterator[None]:
+    """Forgotten connections are collected here, not in the tests of another file."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
@@ -778,8 +792,6 @@ def test_all_tries_have_one_deadline(service: FaultServer, api: ProgressConnecti
     assert time.monotonic() - began < 1.4
 
 
-# A pool that is closed forgets a connection that is just being made: Python closes that one.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_reset_under_way_is_no_traceback(service: FaultServer, api: ProgressConnection) -> None:
     def slow(request: Request) -> None:
         time.sleep(0.02)
@@ -808,8 +820,6 @@ def test_a_reset_under_way_is_no_traceback(service: FaultServer, api: ProgressCo
     assert first
     assert {type(error) for error in first + second} <= {BackendUnavailable, PartlyUnavailable}
     assert read(api, "a").current_step == 1
-    del first, second
-    gc.collect()
 
 
 def test_a_late_answer_does_not_win(service: FaultServer, api: ProgressConnection) -> None:

@@ -545,7 +545,7 @@ def test_recent_and_counts_are_one_statement_each(
 def test_an_operation_that_recent_finds_dead_keeps_its_steps(
     operations: ProgressConnection, database: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "SILENCE_BEFORE_CHECK", 0.2)
+    monkeypatch.setattr(backend, "CHECK_INTERVAL", 0.2)
     monkeypatch.setattr(Account, "query_state", lambda self, query_id: (QueryState.ENDED, ""))
     operation_id = begun(database)
     step = Step(1, "one", 0.5, failed=True)
@@ -733,7 +733,7 @@ def test_a_wrong_login_is_one_clear_line_on_the_pages(
     board = AppTest.from_file(str(ROOT / "views" / "board.py"), default_timeout=30).run()
     for page in (run, board):
         assert not page.exception
-        (line,) = [element.value for element in page.text if said in element.value]
+        (line,) = {element.value for element in page.text if said in element.value}
         assert line.endswith("in .streamlit/secrets.toml, then restart.")
         assert "\n" not in line
     live.backend().reset()
