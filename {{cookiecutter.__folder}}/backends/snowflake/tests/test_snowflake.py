@@ -417,7 +417,7 @@ def test_cancel_without_the_right_to_end_the_query_is_left_to_the_job(
     wait_for_step(operations, operation_id, 1)
     monkeypatch.setattr(backend, "CANCEL_QUERY", "SELECT NOT_ALLOWED(?)")
     operations.cancel(operation_id)
-    assert operations.read([operation_id])[operation_id].is_cancelling
+    assert operations.read([operation_id])[operation_id].cancel_requested
     assert wait_for_end(operations, operation_id).status is Status.CANCELLED
 
 
