@@ -31,7 +31,7 @@ PATIENCE = http.DEADLINE + 2.0
 REMEMBERED = 1_000
 """Operations of which the last answer is kept, for ETags and places."""
 LISTED = 100
-"""Runs that a service is asked for which cannot narrow them down itself."""
+"""Runs, however many are wanted, that a service lists which cannot narrow them down itself."""
 LONGEST_ID = 200
 Result = TypeVar("Result")
 _CLOSED = "The connection to the service was closed before it answered."
@@ -323,7 +323,8 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
     def _matching(self, client: httpx2.Client, query: Query) -> list[Operation]:
         """Return what the service lists and the query asks for, newest first."""
         service = self._service
-        limit = query.limit if service.filters else max(query.limit, LISTED)
+        # Services refuse to list more than a few hundred: the board would ask for that many.
+        limit = query.limit if service.filters else LISTED
         answer = self._send(client, service.recent, _asked(query) | {"limit": limit})
         operations = []
         for item in self._items(answer):
@@ -379,7 +380,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         service = self._service
         if service.find is None:
             return None
-        values = _values(operation_id, known) | {"owner": known.owner, "limit": 100}
+        values = _values(operation_id, known) | {"owner": known.owner, "limit": LISTED}
         answer = self._send(client, service.find, values)
         for item in self._items(answer):
             if pick(item, service.fields["operation_id"]) == operation_id:
