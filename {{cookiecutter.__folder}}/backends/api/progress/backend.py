@@ -93,8 +93,10 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
     `st.connection("progress", type=ProgressConnection)`.
 
     The service is `url` under `[connections.progress]` in .streamlit/secrets.toml, with `token`
-    (and `header`), or `username` and `password`; or the variables PROGRESS_API_URL and so on, which
-    go before the secrets. How it speaks is in progress/service.py. Safe to share between threads.
+    (and `header`), or `username` and `password`; or the variables PROGRESS_API_URL and so on. A
+    variable goes before the secret of its name, and with PROGRESS_API_URL no secret is used: its
+    credentials are variables, too. How it speaks is in progress/service.py. Safe to share between
+    threads.
     """
 
     def __init__(self, connection_name: str, **kwargs: Any) -> None:

@@ -124,6 +124,53 @@ def test_basic_auth(service: FaultServer) -> None:
     assert base64.b64decode(sent) == b"me:pw"
 
 
+SECRETS = {"url": "https://secrets.example", "token": "secret's", "header": "X-Secret"}
+URL = {"url": "https://given.example"}
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "found"),
+    [
+        ({}, {}, SECRETS),
+        # A variable goes before the secret of its name; an empty one is as good as none.
+        ({}, {"token": "variable's", "header": ""}, SECRETS | {"token": "variable's"}),
+        # No token goes to a url that another one named.
+        ({}, URL, URL),
+        ({}, URL | {"token": "variable's"}, URL | {"token": "variable's"}),
+        ({}, {"url": ""}, {}),
+        (URL, {"url": "https://variable.example", "token": "variable's"}, URL),
+        (URL | {"token": "given"}, {"header": "X-Variable"}, URL | {"token": "given"}),
+        # One way to say who asks takes the place of the other.
+        (
+            {},
+            {"username": "me", "password": "pw"},
+            {"url": SECRETS["url"], "username": "me", "password": "pw"},
+        ),
+    ],
+)
+def test_variables_go_before_secrets_and_no_token_goes_elsewhere(
+    given: dict[str, str],
+    variables: dict[str, str],
+    found: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, variable in http.ENVIRONMENT.items():
+        monkeypatch.delenv(variable, raising=False)
+        if name in variables:
+            monkeypatch.setenv(variable, variables[name])
+    assert http.configuration(SECRETS, given) == found
+
+
+def test_a_token_of_the_environment_takes_the_place_of_a_password_in_the_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in http.ENVIRONMENT.values():
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PROGRESS_API_TOKEN", TOKEN)
+    secrets = URL | {"username": "me", "password": "pw"}
+    assert http.configuration(secrets) == URL | {"token": TOKEN}
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_another_origin_is_not_followed(
     serve: Callable[[Behaviour], FaultServer],
