@@ -1,8 +1,8 @@
 {% set name = cookiecutter.project_slug | upper | replace("-", "_") %}
 -- The objects in Snowflake, and who may do what with them. Apply it as ACCOUNTADMIN, or as a role that may
 -- create databases, warehouses, roles and compute pools; again and again, it changes nothing:
---     snow sql --filename schema.sql
--- Then make the stored procedure and the app: see "From this machine to an account" in README.md.
+--     snow sql --connection admin --filename schema.sql
+-- How to get that connection, the stored procedure and the app: "From this machine to an account" in README.md.
 --
 -- What it costs. Every poll is a statement, and a statement keeps the warehouse awake: while somebody watches an
 -- operation, an X-Small warehouse runs all the time, 1 credit an hour. It suspends AUTO_SUSPEND seconds after the
