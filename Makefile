@@ -16,7 +16,7 @@ help: ## list the targets
 demo: bake ## bake the default project to build/ and serve it (BACKEND=postgres, PORT=8600 ...)
 	@$(MAKE) --no-print-directory -C build/$(DEMO) dev UV=$(UV)
 
-bake: $(UV)
+bake: $(UV) ## bake the default project to build/, over what is there (BACKEND=postgres ...)
 	@# What tools left in the template's folder would be baked, too.
 	@git clean -fdXq -- '{{cookiecutter.__folder}}' 2>/dev/null || true
 	@$(UV) run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \

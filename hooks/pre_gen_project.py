@@ -158,7 +158,7 @@ def remarks(interval: str) -> Iterator[str]:
     if seconds < shortest:
         yield (
             f"poll_interval: {interval} makes {3600 / seconds:.0f} reads an hour for each server"
-            " process while somebody watches. 0.5s looks as live to most people."
+            " process while somebody follows operations. 0.5s looks as live to most people."
         )
     if seconds > longest:
         yield f"poll_interval: with {interval} a page shows news up to {seconds:g} seconds late."

@@ -205,8 +205,8 @@ def test_a_good_run_says_what_to_do_next_and_no_more(
         "Next:",
         "  cd mine",
         "  make dev",
-        "Asking every 0.5s makes 7200 reads an hour for each server process,"
-        " while somebody watches.",
+        "Asking every 0.5s makes 7200 reads an hour for each server process, while somebody",
+        "follows operations. The board makes up to four times as many, for each login that looks.",
     ]
     assert (result.returncode, result.stderr) == (0, "")
 

@@ -438,8 +438,8 @@ def test_the_last_lines_are_the_next_commands_and_the_cost(
         "Next:",
         "  cd x",
         "  make dev",
-        "Asking every 0.5s makes 7200 reads an hour for each server process,"
-        " while somebody watches.",
+        "Asking every 0.5s makes 7200 reads an hour for each server process, while somebody",
+        "follows operations. The board makes up to four times as many, for each login that looks.",
     ]
 
 

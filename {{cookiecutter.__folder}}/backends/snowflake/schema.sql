@@ -1,13 +1,15 @@
 {% set name = cookiecutter.project_slug | upper | replace("-", "_") %}
 -- The objects in Snowflake, and who may do what with them. Apply it as ACCOUNTADMIN, or as a role that may
 -- create databases, warehouses, roles and compute pools; again and again, it changes nothing:
---     snow sql --filename schema.sql
--- Then make the stored procedure and the app: see "From this machine to an account" in README.md.
+--     snow sql --connection admin --filename schema.sql
+-- How to get that connection, the stored procedure and the app: "From this machine to an account" in README.md.
 --
 -- What it costs. Every poll is a statement, and a statement keeps the warehouse awake: while somebody watches an
 -- operation, an X-Small warehouse runs all the time, 1 credit an hour. It suspends AUTO_SUSPEND seconds after the
--- last statement. All pages of a server process share one poll, so viewers cost nothing, replicas do. A poll interval
--- of 2 s or more is enough for people; a longer one does not let the warehouse sleep, but leaves it room for work.
+-- last statement. All who follow operations share one poll in a server process: viewers cost nothing, replicas do. The
+-- board asks 1 to 4 statements an interval for each login that looks at it; where there is no login, or settings.toml
+-- says `shared`, once for all. A poll interval of 2 s or more is enough for people; a longer one does not let the
+-- warehouse sleep, but leaves it room for work.
 -- Polls and procedures share the warehouse. It runs about 8 statements at a time, and a procedure is one for all its
 -- life: where more operations run at once, polls wait behind them. Then raise its size or MAX_CLUSTER_COUNT.
 -- A job appends one event a step (a burst of 20, then one a second). Every insert is a file of its own until

@@ -31,7 +31,7 @@ PATIENCE = http.DEADLINE + 2.0
 REMEMBERED = 1_000
 """Operations of which the last answer is kept, for ETags and places."""
 LISTED = 100
-"""Runs that a service is asked for which cannot narrow them down itself."""
+"""Runs, however many are wanted, that a service lists which cannot narrow them down itself."""
 LONGEST_ID = 200
 Result = TypeVar("Result")
 _CLOSED = "The connection to the service was closed before it answered."
@@ -93,8 +93,10 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
     `st.connection("progress", type=ProgressConnection)`.
 
     The service is `url` under `[connections.progress]` in .streamlit/secrets.toml, with `token`
-    (and `header`), or `username` and `password`; or the variables PROGRESS_API_URL and so on, which
-    go before the secrets. How it speaks is in progress/service.py. Safe to share between threads.
+    (and `header`), or `username` and `password`; or the variables PROGRESS_API_URL and so on. A
+    variable goes before the secret of its name, and with PROGRESS_API_URL no secret is used: its
+    credentials are variables, too. How it speaks is in progress/service.py. Safe to share between
+    threads.
     """
 
     def __init__(self, connection_name: str, **kwargs: Any) -> None:
@@ -323,7 +325,8 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
     def _matching(self, client: httpx2.Client, query: Query) -> list[Operation]:
         """Return what the service lists and the query asks for, newest first."""
         service = self._service
-        limit = query.limit if service.filters else max(query.limit, LISTED)
+        # Services refuse to list more than a few hundred: the board would ask for that many.
+        limit = query.limit if service.filters else LISTED
         answer = self._send(client, service.recent, _asked(query) | {"limit": limit})
         operations = []
         for item in self._items(answer):
@@ -379,7 +382,7 @@ class ProgressConnection(BaseConnection[httpx2.Client]):
         service = self._service
         if service.find is None:
             return None
-        values = _values(operation_id, known) | {"owner": known.owner, "limit": 100}
+        values = _values(operation_id, known) | {"owner": known.owner, "limit": LISTED}
         answer = self._send(client, service.find, values)
         for item in self._items(answer):
             if pick(item, service.fields["operation_id"]) == operation_id:

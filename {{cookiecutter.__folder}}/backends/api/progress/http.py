@@ -98,15 +98,29 @@ class Answer:
 def configuration(
     secrets: Mapping[str, Any], given: Mapping[str, Any] | None = None
 ) -> dict[str, str]:
-    """Return the settings given, and where they are silent those of secrets and environment.
+    """Return the settings: what is given goes before the environment, and that before the secrets.
 
-    Where PROGRESS_API_URL is set, the secrets are not asked: what they hold is for another service.
+    Below the one that names the url nothing is asked: what is there, a token above all, is for
+    another service. An empty PROGRESS_API_URL names none, and so turns off the secrets.
     """
-    asked = {**({} if ENVIRONMENT["url"] in os.environ else secrets), **(given or {})}
-    found = {
-        name: asked.get(name) or os.environ.get(variable) for name, variable in ENVIRONMENT.items()
+    variables = {
+        name: os.environ[variable]
+        for name, variable in ENVIRONMENT.items()
+        if variable in os.environ
     }
-    return {name: str(value) for name, value in found.items() if value}
+    found: dict[str, str] = {}
+    for layer in (given or {}, variables, secrets):
+        # Of two ways to say who asks, that of the layer below would otherwise still be sent.
+        outdone = {"username", "password"} if "token" in found else set()
+        outdone |= {"token", "header"} if "username" in found else set()
+        found |= {
+            name: str(value)
+            for name in ENVIRONMENT.keys() - found.keys() - outdone
+            if (value := layer.get(name))
+        }
+        if layer.get("url") is not None:
+            break
+    return found
 
 
 def open_client(settings: Mapping[str, str]) -> httpx2.Client:

@@ -19,6 +19,7 @@ import pytest
 from progress.backend import ProgressConnection
 from progress.errors import BackendRejected
 from progress.operation import Operation, Query, Status, new_operation_id
+from progress.overview import SAMPLED
 from progress.profiles import prefect
 from progress.settings import ROOT
 from tests.conftest import OWNER, wait_until
@@ -162,6 +163,8 @@ def test_a_run_is_started_and_followed_to_its_end(
     recent = second.recent(Query(OWNER))
     assert [run.operation_id for run in recent] == [operation_id], "it ran once"
     assert second.recent(Query("nobody@example.com")) == []
+    # What the board asks for; Prefect refuses to list more than 200.
+    assert len(second.recent(Query(OWNER, limit=SAMPLED))) == 1
 
 
 def test_a_failure_is_told(connect: Callable[..., ProgressConnection]) -> None:

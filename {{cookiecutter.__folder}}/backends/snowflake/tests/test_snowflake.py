@@ -27,7 +27,6 @@ from progress.errors import BackendRejected, BackendUnavailable
 from progress.operation import Operation, Query, Status, Step, new_operation_id
 from progress.reporter import OperationLost, Progress
 from progress.settings import ROOT
-from samples.cortex import BATCH
 from tests.conftest import pages, wait_for_end, wait_until
 from tests.jobs import STEPS
 
@@ -847,27 +846,7 @@ def test_options_come_from_the_variable_or_the_secrets(
         configured_options()
 
 
-# --- the sample job, and the stand-in itself ------------------------------------------------
-
-
-def test_the_cortex_job_takes_a_step_for_each_batch(data_folder: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JOBS_MODULE", "jobs")
-        with SnowflakeServer(data_folder / "cortex") as running:
-            app = ProgressConnection("progress", **running.options)
-            operation_id = start(app, "score_sentiment", "call_en_20250924_001_billing.txt")
-            operation = wait_for_end(app, operation_id)
-            unknown = wait_for_end(app, start(app, "score_sentiment", "no such file"))
-            app.reset()
-    assert operation.error is None
-    assert operation.result is not None
-    lines = operation.result["metrics"]["Lines"]
-    assert operation.total_steps == operation.current_step == -(-lines // BATCH) + 1
-    assert sum(row["Lines"] for row in operation.result["table"]) == lines
-    assert [row["line"] for row in operation.result["chart"]] == list(range(1, lines + 1))
-    assert operation.result["notes"][0].startswith("(Not by Cortex: the first words.)")
-    assert unknown.error is not None
-    assert "TRANSCRIPT_LINES has no line of 'no such file'" in unknown.error
+# --- the stand-in itself --------------------------------------------------------------------
 
 
 def test_the_stand_in_ends_with_who_started_it(data_folder: Path) -> None:
