@@ -9,7 +9,7 @@ from progress import live
 from progress.chart import Point, over_time
 from progress.errors import BackendError
 from progress.operation import Operation, Query, Status
-from progress.overview import SAMPLES, Overview, Overviews, Sample
+from progress.overview import FORGET_AFTER, SAMPLES, Overview, Overviews, Sample
 from progress.poller import Poller, Snapshot
 from progress.reporter import jobs_module
 from progress.text import clock, duration, pace, plain, steps
@@ -46,7 +46,7 @@ _CHOSEN = "history_filters"
 def overviews() -> Poller[Overview]:
     """Return the poller of overviews that all sessions share."""
     reader = Overviews(live.backend, everybody=live.SETTINGS.shared)
-    return Poller(reader.read, live.SETTINGS.poll_interval)
+    return Poller(reader.read, live.SETTINGS.poll_interval, forget_after=FORGET_AFTER)
 
 
 def look() -> Snapshot[Overview]:
