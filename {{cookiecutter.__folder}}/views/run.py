@@ -67,14 +67,17 @@ def draw_rows() -> None:
 
 def draw_controls(one: watching.Followed, suffix: str) -> None:
     """Draw the buttons of an operation that runs; `suffix` makes their keys its own."""
-    if one.operation is None or one.operation.owner == live.owner():
+    operation = one.operation
+    if operation is None or operation.owner == live.owner():
+        # Whoever asked: another tab may have, and after a reload this session does not know.
+        cancelling = one.cancelling or (operation is not None and operation.is_cancelling)
         st.button(
-            "Cancelling" if one.cancelling else "Cancel",
+            "Cancelling" if cancelling else "Cancel",
             key=f"cancel{suffix}",
             icon=":material/close:",
             on_click=live.cancel,
             args=(one.operation_id,),
-            disabled=one.cancelling,
+            disabled=cancelling,
         )
     st.button(
         "Stop following",
@@ -113,7 +116,7 @@ def draw_history(subject: str) -> None:
                 key=f"history-{operation.operation_id}",
                 type="tertiary",
                 icon=outcome.ICONS[operation.status],
-                on_click=watching.watch,
+                on_click=live.follow,
                 args=(operation.operation_id,),
                 disabled=watching.is_full() or watching.find(operation.operation_id) is not None,
             )
