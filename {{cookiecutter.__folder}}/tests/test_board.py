@@ -36,6 +36,7 @@ class Store:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.queries: list[Query] = []
+        self.is_interrupted = False
 
     def put(self, number: int, status: Status = Status.COMPLETED, **others: Any) -> None:
         self.operations = [one for one in self.operations if one.operation_id != str(number)]
@@ -65,6 +66,8 @@ class Store:
 
     def recent(self, query: Query) -> list[Operation]:
         self.queries.append(query)
+        if self.is_interrupted:
+            st.stop()
         found = self.matching(query)
         if query.before is not None:
             found = [one for one in found if (one.created_at, one.operation_id) < query.before]
@@ -200,6 +203,22 @@ def test_the_history_has_pages(store: Store) -> None:
     page.selectbox(key="filter_job").set_value("succeed").run()
     assert subjects(page)[0] == "0001", "a filter begins at the first page"
     assert page.button(key="newer").disabled
+
+
+@pytest.mark.parametrize("key", ["older", "newer"])
+def test_a_double_click_turns_one_page(store: Store, key: str) -> None:
+    for number in range(1, 3 * PAGE + 1):
+        store.put(number)
+    page = click(open_page(), "older")
+    store.is_interrupted = True  # the second click ends the run of the first
+    drawn = page._tree
+    click(page, key)
+    store.is_interrupted = False
+    page._tree = drawn  # its button is still pressed
+    page.run()
+    assert not page.exception
+    assert subjects(page)[0] == f"{1 if key == 'newer' else 2 * PAGE + 1:04}"
+    assert len(page.session_state["history_before"]) == (0 if key == "newer" else 2)
 
 
 def test_a_page_that_is_exactly_full_is_the_last(store: Store) -> None:

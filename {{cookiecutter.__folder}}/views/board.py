@@ -240,14 +240,13 @@ def query() -> Query:
     )
 
 
-def turn_to_older() -> None:
-    """Go one page back in time."""
-    st.session_state[_BEFORE].append(st.session_state["older_than"])
+def turn_to(pages: list[tuple[datetime, str]]) -> None:
+    """Show another page. The button knows which: the other half of a double click changes nothing.
 
-
-def turn_to_newer() -> None:
-    """Go one page towards now."""
-    st.session_state[_BEFORE].pop()
+    Args:
+        pages: Where the pages begin that were turned to, the latest last.
+    """
+    st.session_state[_BEFORE] = pages
 
 
 def draw_history() -> None:
@@ -262,11 +261,10 @@ def draw_history() -> None:
         return
     pages = st.session_state[_BEFORE]
     if not operations:
-        draw_no_history(asked)
+        draw_no_history(asked, pages)
         return
     shown = operations[:PAGE]
     st.session_state["drawn"] = [operation.operation_id for operation in shown]
-    st.session_state["older_than"] = (shown[-1].created_at, shown[-1].operation_id)
     st.caption("Select a row to follow the operation or to see its result.")
     st.dataframe(
         [row(operation) for operation in shown],
@@ -290,14 +288,16 @@ def draw_history() -> None:
             "Newer",
             key="newer",
             icon=":material/arrow_back:",
-            on_click=turn_to_newer,
+            on_click=turn_to,
+            args=(pages[:-1],),
             disabled=not pages,
         )
         st.button(
             "Older",
             key="older",
             icon=":material/arrow_forward:",
-            on_click=turn_to_older,
+            on_click=turn_to,
+            args=([*pages, (shown[-1].created_at, shown[-1].operation_id)],),
             disabled=len(operations) <= PAGE,
         )
         st.button("Refresh", key="refresh", icon=":material/refresh:")
@@ -306,11 +306,17 @@ def draw_history() -> None:
         st.caption(f"{first:,} to {first + len(shown) - 1:,}, as of {now}")
 
 
-def draw_no_history(asked: Query) -> None:
+def draw_no_history(asked: Query, pages: list[tuple[datetime, str]]) -> None:
     """Say why there is nothing, and what to do about it."""
     if asked.before is not None:
         st.info("There is nothing older.", icon=":material/inbox:")
-        st.button("Newer", key="newer", icon=":material/arrow_back:", on_click=turn_to_newer)
+        st.button(
+            "Newer",
+            key="newer",
+            icon=":material/arrow_back:",
+            on_click=turn_to,
+            args=(pages[:-1],),
+        )
     elif asked.job or asked.statuses or asked.since or (live.SETTINGS.shared and asked.owner):
         st.info("No operation matches these filters.", icon=":material/filter_alt_off:")
         st.button("Clear the filters", key="clear", on_click=clear_filters)
