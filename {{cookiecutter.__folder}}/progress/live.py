@@ -328,6 +328,6 @@ def _draw_figures(operation: Operation) -> None:
 
 
 def accent() -> str:
-    """Return the colour of the theme that the viewer sees."""
+    """Return the colour of the theme that the viewer sees, as CSS."""
     dark = st.get_option("theme.dark.primaryColor") if st.context.theme.type == "dark" else None
-    return dark or st.get_option("theme.primaryColor") or "auto"
+    return dark or st.get_option("theme.primaryColor") or "currentColor"

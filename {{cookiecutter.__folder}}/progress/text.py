@@ -16,6 +16,11 @@ def plain(text: str) -> str:
     return _PUNCTUATION.sub(r"\\\1", text)
 
 
+def shortened(text: str, most: int = 500) -> str:
+    """Return `text`, cut to what a page can show at a glance."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def storable(text: str) -> str:
     """Return `text` without what some stores refuse.
 

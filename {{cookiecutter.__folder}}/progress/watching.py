@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from progress.operation import Operation
+from progress.text import shortened
 
 MOST = 8
 """Most operations that one session follows, those that have ended among them."""
@@ -45,7 +46,7 @@ class Followed:
     @property
     def name(self) -> str:
         """How a page calls it. It is data, not Markdown."""
-        return f"{self.job}: {self.subject}" if self.job else self.operation_id[:200]
+        return shortened(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
 
 
 def followed() -> list[Followed]:

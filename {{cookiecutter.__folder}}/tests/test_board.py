@@ -15,6 +15,7 @@ from progress.backend import ProgressConnection
 from progress.errors import BackendUnavailable
 from progress.operation import Operation, Query, Status, count_statuses, new_operation_id
 from progress.settings import ROOT
+from progress.text import duration, plain
 from tests.conftest import wait_for_end
 
 TESTER = "test@example.com"  # the login of Streamlit's AppTest
@@ -47,9 +48,7 @@ class Store:
                 status=status,
                 created_at=NOW - timedelta(minutes=number),
                 read_at=NOW,
-                total_steps=4,
-                current_step=1,
-                **others,
+                **({"total_steps": 4, "current_step": 1} | others),
             )
         )
         self.operations.sort(key=lambda operation: operation.created_at, reverse=True)
@@ -241,6 +240,49 @@ def test_active_operations_have_bars(store: Store) -> None:
 def test_names_are_no_markdown(store: Store) -> None:
     store.put(0, Status.IN_PROGRESS, job="*bold*")
     assert r"\*bold\*" in open_page().get("progress")[0].proto.text
+
+
+def test_a_bar_says_how_fast_it_goes_and_how_long_it_takes(store: Store) -> None:
+    began, latest = NOW - timedelta(seconds=20), NOW - timedelta(seconds=10)
+    others = {"started_at": began, "last_updated": latest, "heartbeat_at": NOW}
+    store.put(0, Status.IN_PROGRESS, total_steps=40, current_step=20, **others)
+    assert open_page().get("progress")[0].proto.text == (
+        r"succeed\: 0000" + "  \n" + r"20 of 40 steps · 2\.0 steps\/s · about 0\.0 s left"
+    )
+
+
+def test_a_bar_says_that_a_cancel_was_asked_for_and_that_nothing_is_heard(store: Store) -> None:
+    quiet = live.SETTINGS.quiet_after + 5
+    others = {"cancel_requested": True, "heartbeat_at": NOW - timedelta(seconds=quiet)}
+    store.put(0, Status.IN_PROGRESS, **others)
+    page = open_page()
+    news = plain(f" · cancelling · quiet for {duration(quiet)}")
+    assert page.get("progress")[0].proto.text.endswith(news)
+    assert [list(cell) for cell in page.dataframe[0].value["Status"]] == [["Cancelling"]]
+
+
+def test_an_unknown_total_has_stripes_and_names_are_no_html(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "accent", lambda: "#123456")
+    hostile = '<img src=x onerror="alert(1)">&amp;'
+    store.put(0, Status.IN_PROGRESS, subject=hostile, total_steps=None, current_step=7)
+    page = open_page()
+    assert not page.get("progress")
+    (bar,) = (element.proto.body for element in page.get("html"))
+    assert "<img" not in bar
+    assert "succeed: &lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;<br>7 steps<" in bar
+    assert 'role="progressbar"' in bar
+    assert "#123456 0 8px,color-mix(in srgb,#123456 33%,transparent) 8px 16px" in bar
+
+
+def test_long_names_are_cut(store: Store) -> None:
+    store.put(0, Status.IN_PROGRESS, subject="x" * 100_000)
+    store.put(1, Status.IN_PROGRESS, subject="x" * 100_000, total_steps=None)
+    page = open_page()
+    assert len(page.get("progress")[0].proto.text) < 300
+    assert len(page.get("html")[0].proto.body) < 1000
+    assert [len(subject) for subject in subjects(page)] == [500, 500]
 
 
 def test_the_polling_ends_with_the_last_operation(store: Store) -> None:

@@ -15,6 +15,7 @@ from progress.errors import BackendUnavailable
 from progress.operation import Query, new_operation_id
 from progress.poller import Poller, Snapshot
 from progress.settings import ROOT
+from progress.text import shortened
 from tests.conftest import wait_for_end, wait_until
 
 # Streamlit's AppTest is logged in as this user.
@@ -159,7 +160,7 @@ def test_what_vanishes_while_it_runs_is_unknown_and_not_failed(
 def test_an_unknown_id_in_the_url_is_a_plain_message(name: str) -> None:
     page = open_page("run", operation=name)
     assert page.warning[0].value.startswith("There is no operation with this id")
-    assert texts(page) == [name[:200]]
+    assert texts(page) == [shortened(name, 200)]
     assert not page.button(key="start").disabled
 
 
@@ -536,6 +537,19 @@ def test_a_retry_takes_no_place_but_that_of_what_it_repeats(
     assert len(followed(page)) == 2
     assert in_url(page)[1] == outcomes[1]
     run_until(page, lambda page: not watched(page))
+
+
+def test_a_retry_is_of_the_whole_subject_however_long(connection: ProgressConnection) -> None:
+    operation_id, subject = new_operation_id(), "long *subject* " * 100
+    connection.start(operation_id, "fail", subject, TESTER)
+    wait_for_end(connection, operation_id)
+    page = open_page("run", operation=operation_id)
+    assert texts(page)[0].startswith("fail: long *subject*")
+    assert len(texts(page)[0]) == 200
+    page.button(key=f"retry-{operation_id}").click().run()
+    run_until(page, lambda page: not watched(page))
+    assert [one.subject for one in followed(page)] == [subject]
+    assert len(connection.recent(Query(TESTER, subject=subject))) == 2
 
 
 def test_the_history_of_a_subject_is_read_when_it_is_opened(

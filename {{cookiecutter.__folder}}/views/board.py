@@ -12,7 +12,7 @@ from progress.operation import Operation, Query, Status
 from progress.overview import FORGET_AFTER, SAMPLES, Overview, Overviews, Sample
 from progress.poller import Poller, Snapshot
 from progress.reporter import jobs_module
-from progress.text import clock, duration, pace, plain, steps
+from progress.text import clock, duration, pace, plain, shortened, steps
 
 # Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
 PAGE = 50  # rows of the history on one page
@@ -121,11 +121,12 @@ def draw_bar(operation: Operation) -> None:
         parts.append("cancelling")
     if operation.silence > live.SETTINGS.quiet_after:
         parts.append(f"quiet for {duration(operation.silence)}")
-    name, news = f"{operation.job}: {operation.subject}", " · ".join(parts)
+    name, news = shortened(f"{operation.job}: {operation.subject}", 200), " · ".join(parts)
     if operation.status is Status.IN_PROGRESS and operation.progress is None:
         # st.progress has no bar for an unknown total. Stripes that move would jump at every tick.
-        colour = st.get_option("theme.primaryColor") or "currentColor"
-        stripes = f"repeating-linear-gradient(-45deg,{colour} 0 8px,{colour}55 8px 16px)"
+        colour = live.accent()
+        pale = f"color-mix(in srgb,{colour} 33%,transparent)"
+        stripes = f"repeating-linear-gradient(-45deg,{colour} 0 8px,{pale} 8px 16px)"
         st.html(
             f'<div style="font-size:.875rem;line-height:1.5">{html.escape(name)}<br>{news}</div>'
             '<div role="progressbar" aria-label="In progress, the total is unknown"'
@@ -149,14 +150,14 @@ def row(operation: Operation) -> dict[str, object]:
     """Return what one line of the history shows."""
     cells: dict[str, object] = {
         "Status": ["Cancelling" if operation.is_cancelling else WORDS[operation.status]],
-        "Job": operation.job,
-        "Subject": operation.subject,
+        "Job": shortened(operation.job),
+        "Subject": shortened(operation.subject),
         "Progress": None if operation.progress is None else round(100 * operation.progress),
         "Asked for": operation.created_at,
         "Took": duration(operation.elapsed),
     }
     if live.SETTINGS.shared:
-        cells["Owner"] = operation.owner
+        cells["Owner"] = shortened(operation.owner)
     return cells
 
 

@@ -7,7 +7,7 @@ from progress.errors import BackendError
 from progress.operation import Query
 from progress.reporter import jobs_module
 from progress.settings import load_settings
-from progress.text import duration, moment, plain
+from progress.text import duration, moment, plain, shortened
 from views import outcome
 
 # Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
@@ -112,7 +112,7 @@ def draw_history(subject: str) -> None:
             when = moment(operation.created_at, st.context.timezone)
             words = f"{operation.status.replace('_', ' ')}, {duration(operation.elapsed)}"
             st.button(
-                plain(f"{operation.job}, {when}: {words}"),
+                plain(f"{shortened(operation.job, 200)}, {when}: {words}"),
                 key=f"history-{operation.operation_id}",
                 type="tertiary",
                 icon=outcome.ICONS[operation.status],
