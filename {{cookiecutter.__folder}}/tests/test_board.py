@@ -1,5 +1,6 @@
 """The board and the live feed, without a browser: filters, pages, empty states, what ends them."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -360,6 +361,21 @@ def test_an_error_of_the_feed_is_a_warning(
     assert page.warning[0].value == "The feed cannot be read just now."
     assert str(error) in page.text[0].value
     assert not page.error
+
+
+def test_what_is_known_of_a_feed_stays_above_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page("feed")
+    known = [element.type for element in page.main]
+
+    def fail(cursor: datetime | None) -> None:
+        raise BackendUnavailable("no route")
+
+    monkeypatch.setattr(feeds, "rows_since", fail)
+    time.sleep(1.5 * live.SETTINGS.poll_interval)
+    page.run()
+    now = [element.type for element in page.main]
+    assert page.warning[0].value == "The feed cannot be read just now."
+    assert now == [*known, "warning", "text"]
 
 
 def test_a_feed_without_rows_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
