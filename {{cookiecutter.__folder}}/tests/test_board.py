@@ -42,14 +42,15 @@ class Store:
 
     def put(self, number: int, status: Status = Status.COMPLETED, **others: Any) -> None:
         self.operations = [one for one in self.operations if one.operation_id != str(number)]
-        others = {"job": "succeed", "subject": f"{number:04}", "owner": TESTER} | others
+        usual = {"job": "succeed", "subject": f"{number:04}", "owner": TESTER}
+        others = usual | {"total_steps": 4, "current_step": 1} | others
         self.operations.append(
             Operation(
                 operation_id=str(number),
                 status=status,
                 created_at=NOW - timedelta(minutes=number),
                 read_at=NOW,
-                **({"total_steps": 4, "current_step": 1} | others),
+                **others,
             )
         )
         self.operations.sort(key=lambda operation: operation.created_at, reverse=True)
