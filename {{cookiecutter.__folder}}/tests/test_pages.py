@@ -552,6 +552,22 @@ def test_a_retry_is_of_the_whole_subject_however_long(connection: ProgressConnec
     assert len(connection.recent(Query(TESTER, subject=subject))) == 2
 
 
+def test_in_a_shared_app_a_retry_is_the_operation_of_who_asked_for_it(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "fail", "fast", "other@example.com")
+    before = wait_for_end(connection, operation_id)
+    monkeypatch.setattr(live, "SETTINGS", replace(live.SETTINGS, shared=True))
+    page = open_page("run", operation=operation_id)
+    page.button(key=f"retry-{operation_id}").click().run()
+    (new,) = followed(page)
+    assert "Cancel" in labels(page) or new.ended
+    found = wait_for_end(connection, new.operation_id)
+    assert (found.owner, found.retry_of) == (TESTER, operation_id)
+    assert connection.read([operation_id])[operation_id].status is before.status
+
+
 def test_the_history_of_a_subject_is_read_when_it_is_opened(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
