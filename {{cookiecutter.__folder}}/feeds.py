@@ -25,11 +25,13 @@ def rows_since(cursor: datetime | None) -> list[dict[str, Any]]:
     looking. What it raises is shown on the page as a warning, and it is tried again later.
 
     The sample plays the transcripts of samples/ at one minute of call per second. To stream a
-    table of your own, ask for what is newer than the cursor, with a parameter and a limit:
+    table of your own, ask for what is newer than the cursor, with a parameter and a limit. Each row
+    is read once, so it must be final: here, the minute that still runs is left out.
 
         statement = (
             "SELECT minute, orders, revenue FROM shop.minutes"
-            " WHERE minute > %s ORDER BY minute DESC LIMIT 300"
+            " WHERE minute > %s AND minute < date_trunc('minute', now())"
+            " ORDER BY minute DESC LIMIT 300"
         )
         after = cursor or datetime.now(UTC) - timedelta(hours=1)
         with pool.connection() as connection:  # a psycopg_pool.ConnectionPool, made once
@@ -42,8 +44,9 @@ def rows_since(cursor: datetime | None) -> list[dict[str, Any]]:
         cursor: The time of the latest row that is known; None if there is none yet.
 
     Returns:
-        One dict for each row: "time", a datetime with a time zone, and figures by the name under
-        which they are shown. Say the unit in the name; None means no value.
+        One dict for each row that will not change any more: "time", a datetime with a time zone,
+        and figures by the name under which they are shown. Say the unit in the name; None means no
+        value.
     """
     now = datetime.now(UTC).replace(microsecond=0)
     first = max(cursor or now - LONGEST, now - LONGEST)

@@ -51,7 +51,8 @@ class Feed:
     """Keeps the latest rows of a feed, and asks for those that came since.
 
     Args:
-        rows_since: Returns the rows after a time; the function in feeds.py.
+        rows_since: Returns the rows after a time; the function in feeds.py. A row that has come
+            is not asked for again: what changes in it later is not seen.
     """
 
     def __init__(self, rows_since: RowsSince) -> None:

@@ -67,7 +67,7 @@ def visible(operation: Operation) -> bool:
 def start(job: str, subject: str) -> None:
     """Start an operation and watch it. For the callback of a button: it runs before the page.
 
-    The id is fixed before anything is stored, so a double click finds it and starts nothing more.
+    The callback of the other half of a double click runs after this one and finds what it did.
     """
     if not watching.was_just_started(job, subject):
         _start(job, subject)
@@ -78,31 +78,37 @@ def retry(operation_id: str) -> None:
     old = watching.find(operation_id)
     if old is None or old.operation is None or not old.ended:
         return  # the other half of a double click: it has gone
-    if _start(old.job, old.subject, operation_id):
-        watching.unwatch(operation_id)
+    _start(old.job, old.subject, operation_id)
 
 
-def _start(job: str, subject: str, retry_of: str = "") -> bool:
+def _start(job: str, subject: str, retry_of: str = "") -> None:
+    resume()
     if watching.is_full() or watching.is_watched(job, subject):
-        return False
+        return
     # A start that got no answer may have arrived: the next try says the same id, which starts
     # nothing twice.
     unsure: dict[tuple[str, str, str], str] = st.session_state.setdefault(_UNSURE, {})
     wanted = (job, subject, retry_of)
     operation_id = unsure.pop(wanted, None) or new_operation_id()
-    watching.watch_started(operation_id, job, subject)
     try:
         backend().start(operation_id, job, subject, owner(), retry_of)
     except BackendError as error:
-        watching.unwatch(operation_id)
         unsure[wanted] = operation_id
         st.session_state[_PROBLEM] = ("The operation could not be started. Try again.", str(error))
-        return False
-    return True
+        return
+    # Only now: what makes room for it must not go for nothing.
+    watching.watch_started(operation_id, job, subject, retry_of)
+
+
+def follow(operation_id: str) -> None:
+    """Follow an operation that the page names. For the callback of a button."""
+    resume()
+    watching.watch(operation_id)
 
 
 def cancel(operation_id: str) -> None:
     """Ask a job to stop. For the callback of a button; the page shows when it has."""
+    resume()
     one = watching.find(operation_id)
     if one is None:
         return
@@ -120,6 +126,7 @@ def touch(page: str) -> None:
     """Note that somebody is at a page. Call it in every full run of a page that polls."""
     if st.session_state.get(_PAGE) != page:
         resume()
+        watching.forget_dropped()
     st.session_state[_PAGE] = page
     st.session_state[_TOUCHED] = time.monotonic()
 
@@ -164,7 +171,11 @@ def follow_url() -> None:
     """
     touch("run")
     asked = dict.fromkeys(st.query_params.get_all("operation"))
-    new = [operation_id for operation_id in asked if watching.find(operation_id) is None]
+    new = [
+        operation_id
+        for operation_id in asked
+        if watching.find(operation_id) is None and not watching.was_just_dropped(operation_id)
+    ]
     room = watching.MOST - len(watching.watched())
     for operation_id in reversed(new[:room]):
         watching.watch(operation_id)
@@ -204,6 +215,9 @@ def _look() -> dict[str, Snapshot[Operation]]:
             _forget_unsure(operation_id)
         else:
             snapshots[operation_id] = replace(snapshot, value=None)
+            if snapshot.known:
+                # It may have been there a moment ago. How it ended, nobody here can know.
+                watching.saw(operation_id, None)
     return snapshots
 
 
@@ -314,6 +328,6 @@ def _draw_figures(operation: Operation) -> None:
 
 
 def accent() -> str:
-    """Return the colour of the theme that the viewer sees."""
+    """Return the colour of the theme that the viewer sees, as CSS."""
     dark = st.get_option("theme.dark.primaryColor") if st.context.theme.type == "dark" else None
-    return dark or st.get_option("theme.primaryColor") or "auto"
+    return dark or st.get_option("theme.primaryColor") or "currentColor"

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from progress.text import storable
+from progress.text import shortened, storable
 
-# What a page can show at a glance. Longer text is cut when it is read, whoever wrote it.
+# Longer text is cut when it is read, whoever wrote it.
 _MAX_DESCRIPTION = 500
 _MAX_ERROR = 50_000
 LAST_STEPS = 20
@@ -106,6 +106,7 @@ class Operation:
     operation_id: str
     job: str
     subject: str
+    """Whole, as `job` and `owner` are: they say what a retry is of, and whose it is. Pages cut."""
     owner: str
     status: Status
     read_at: datetime
@@ -212,16 +213,16 @@ class Operation:
             current = total
         return cls(
             operation_id=str(row["operation_id"]),
-            job=_text(row, "job", _MAX_DESCRIPTION),
-            subject=_text(row, "subject", _MAX_DESCRIPTION),
-            owner=_text(row, "owner", _MAX_DESCRIPTION),
+            job=_text(row, "job"),
+            subject=_text(row, "subject"),
+            owner=_text(row, "owner"),
             status=_status(row, problems),
             read_at=read_at,
             created_at=_time(row, "created_at", problems) or read_at,
             current_step=current,
             total_steps=total or None,
             failed_steps=_count(row, "failed_steps", problems) or 0,
-            step_description=_text(row, "step_description", _MAX_DESCRIPTION),
+            step_description=shortened(_text(row, "step_description"), _MAX_DESCRIPTION),
             started_at=_time(row, "started_at", problems),
             last_updated=_time(row, "last_updated", problems),
             heartbeat_at=_time(row, "heartbeat_at", problems),
@@ -230,7 +231,7 @@ class Operation:
             error=_tail(row, "error", _MAX_ERROR) or None,
             result=_result(row, problems),
             attempt=_count(row, "attempt", problems) or 0,
-            retry_of=_text(row, "retry_of", _MAX_DESCRIPTION),
+            retry_of=shortened(_text(row, "retry_of"), _MAX_DESCRIPTION),
             last_steps=_steps(row, problems),
             problem="; ".join(problems) or None,
         )
@@ -287,16 +288,14 @@ def _time(row: Mapping[str, Any], name: str, problems: list[str]) -> datetime | 
         return None
 
 
-def _text(row: Mapping[str, Any], name: str, limit: int) -> str:
+def _text(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
-    text = "" if value is None else str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return "" if value is None else str(value)
 
 
 def _tail(row: Mapping[str, Any], name: str, limit: int) -> str:
     # A traceback names the exception at its end.
-    value = row.get(name)
-    text = "" if value is None else str(value)
+    text = _text(row, name)
     return text if len(text) <= limit else "…" + text[1 - limit :]
 
 
@@ -329,7 +328,7 @@ def _step(entry: Mapping[str, Any]) -> Step:
         raise ValueError(seconds)
     return Step(
         number=int(entry["number"]),
-        description=_text(entry, "description", MAX_STEP_DESCRIPTION),
+        description=shortened(_text(entry, "description"), MAX_STEP_DESCRIPTION),
         seconds=max(seconds, 0.0),
         failed=bool(entry.get("failed")),
     )

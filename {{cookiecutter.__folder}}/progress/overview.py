@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from progress.errors import BackendError, PartlyUnavailable
 from progress.operation import Operation, Query, Status
 
 ACTIVE = tuple(status for status in Status if not status.is_terminal)
@@ -19,6 +20,9 @@ SMOOTHING = 10.0
 """Seconds over which a sample of the throughput is an average: steps come one by one."""
 BREAK = 180.0
 """Seconds without a read after which the throughput begins anew: nobody looked meanwhile."""
+FORGET_AFTER = 10.0
+"""Seconds after which an owner who left the board is no longer read: each costs up to four reads,
+one after the other."""
 
 
 class Store(Protocol):
@@ -80,6 +84,10 @@ class Throughput:
         """What is known, oldest first."""
         return tuple(self._samples)
 
+    def has_ended(self, at: datetime) -> bool:
+        """Return whether the last read was too long ago to go on from."""
+        return not self._marks or (at - self._marks[-1].at).total_seconds() > BREAK
+
     def missing(self, running: Iterable[Operation]) -> list[str]:
         """Return the ids that ran at the last read and are not among those that run now."""
         return list(self._seen.keys() - {operation.operation_id for operation in running})
@@ -89,10 +97,10 @@ class Throughput:
 
         Args:
             running: Those that run. What begins and ends between two calls is not counted.
-            gone: Those that `missing` named, as they are now.
+            gone: Those that `missing` named, as they are now, as far as they could be read.
             at: Aware; when they were read.
         """
-        if self._marks and (at - self._marks[-1].at).total_seconds() > BREAK:
+        if self.has_ended(at):
             self._marks.clear()
             self._samples.clear()
         done, since = 0, None
@@ -150,12 +158,34 @@ class Overviews:
     def read(self, owners: Sequence[str]) -> dict[str, Overview]:
         """Return an overview for each owner.
 
+        After an error the rest is not asked: each might wait for a backend that is away. Whoever
+        it was comes last the next time, so that nobody stands in the way of the others for long.
+
         Raises:
+            PartlyUnavailable: Some could be read, others not; it holds both.
             BackendUnavailable: The backend cannot be read.
+            BackendRejected: The backend refused.
         """
-        # An owner whom nobody asks for leaves nothing behind.
-        self._throughput = {owner: self._throughput.get(owner) or Throughput() for owner in owners}
-        return {owner: self._overview(owner) for owner in owners}
+        self._forget_all_but(owners)
+        for owner in owners:
+            self._throughput.setdefault(owner, Throughput())
+        found: dict[str, Overview] = {}
+        for owner in [owner for owner in self._throughput if owner in owners]:
+            try:
+                found[owner] = self._overview(owner)
+            except BackendError as error:
+                self._throughput[owner] = self._throughput.pop(owner)
+                if not found:
+                    raise
+                rest = [owner for owner in owners if owner not in found]
+                raise PartlyUnavailable(found, dict.fromkeys(rest, error)) from error
+        return found
+
+    def _forget_all_but(self, owners: Sequence[str]) -> None:
+        now = self._now()
+        for owner in [*self._throughput]:
+            if owner not in owners and self._throughput[owner].has_ended(now):
+                del self._throughput[owner]
 
     def _overview(self, owner: str) -> Overview:
         store, throughput = self._store(), self._throughput[owner]
@@ -170,6 +200,15 @@ class Overviews:
             only = frozenset({Status.QUEUED})
             waiting = store.recent(Query(whose, statuses=only, limit=SHOWN - len(running)))
         missing = throughput.missing(running)
-        gone = store.read(missing).values() if missing else ()
-        throughput.add(running, gone, self._now())
+        throughput.add(running, _readable(store, missing), self._now())
         return Overview(counts, tuple([*running, *waiting][:SHOWN]), throughput.samples)
+
+
+def _readable(store: Store, operation_ids: Sequence[str]) -> Iterable[Operation]:
+    # Only the last steps of what ended are at stake: no reason to show nothing at all.
+    try:
+        return store.read(operation_ids).values() if operation_ids else ()
+    except PartlyUnavailable as error:
+        return error.found.values()
+    except BackendError:
+        return ()

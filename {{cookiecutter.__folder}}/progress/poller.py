@@ -17,8 +17,7 @@ BACK_OFF_CAP = 30.0
 HUNG_AFTER = 10.0
 """Seconds after which a read that has not come back counts as an error."""
 FORGET_AFTER = 60.0
-"""Seconds, or three intervals if they are longer, after which an id that nobody asked for is no
-longer read."""
+"""Seconds after which an id that nobody asked for is no longer read, unless told otherwise."""
 
 
 Value = TypeVar("Value")
@@ -57,6 +56,8 @@ class Poller(Generic[Value]):
         is_final: Whether a value will never change again; it is then not read again.
         clock: Seconds, monotonic.
         jitter: Returns a number in 0..1 that spreads the tries of several processes.
+        forget_after: Seconds, or three intervals if they are longer, after which an id that nobody
+            asked for is no longer read.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class Poller(Generic[Value]):
         is_final: Callable[[Value], bool] = never,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        forget_after: float = FORGET_AFTER,
     ) -> None:
         self._read = read
         self._interval = interval
-        self._forget_after = max(FORGET_AFTER, 3 * interval)
+        self._forget_after = max(forget_after, 3 * interval)
         self._is_final = is_final
         self._clock = clock
         self._jitter = jitter

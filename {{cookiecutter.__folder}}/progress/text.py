@@ -8,12 +8,19 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def plain(text: str) -> str:
-    """Return `text` escaped for Streamlit's Markdown, so that it shows as it was typed.
+    """Return `text` escaped for Streamlit's Markdown, so that nothing in it is markup.
 
-    CommonMark lets a backslash stand before any ASCII punctuation. Use it for names and labels;
-    text that a job wrote goes to `st.text`, `st.code` or a table, which know no Markdown.
+    CommonMark lets a backslash stand before any ASCII punctuation. What a page still does with any
+    text: " -> " and the like become one character, addresses links, `:streamlit:` its logo and
+    `:material_home:` an icon. Use it for names and labels; text that a job wrote goes to `st.text`,
+    `st.code` or a table, which show it as it is.
     """
     return _PUNCTUATION.sub(r"\\\1", text)
+
+
+def shortened(text: str, most: int = 500) -> str:
+    """Return `text`, cut to what a page can show at a glance."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def storable(text: str) -> str:

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 import streamlit as st
 
 from progress.operation import Operation
+from progress.text import shortened
 
 MOST = 8
 """Most operations that one session follows, those that have ended among them."""
 DOUBLE_CLICK = 1.0
 """Seconds in which a second start of the same is taken for the other half of a double click."""
+URL_LAG = 5.0
+"""Seconds in which the URL that a browser sends may still name what is no longer followed."""
 
 # Keys of the session state.
 _FOLLOWED = "followed_operations"
 _NOTICES = "notices"
+_DROPPED = "dropped_operations"
 
 
 @dataclass(slots=True)
@@ -42,7 +46,7 @@ class Followed:
     @property
     def name(self) -> str:
         """How a page calls it. It is data, not Markdown."""
-        return f"{self.job}: {self.subject}" if self.job else self.operation_id[:200]
+        return shortened(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
 
 
 def followed() -> list[Followed]:
@@ -89,8 +93,10 @@ def watch(operation_id: str) -> None:
     _follow(Followed(operation_id))
 
 
-def watch_started(operation_id: str, job: str, subject: str) -> None:
-    """Follow an operation that this session is about to start."""
+def watch_started(operation_id: str, job: str, subject: str, retry_of: str = "") -> None:
+    """Follow an operation that this session has started, in the place of what it repeats."""
+    if (old := find(retry_of)) is not None:
+        _drop(old)
     _follow(Followed(operation_id, job, subject, time.monotonic()))
 
 
@@ -99,7 +105,7 @@ def _follow(one: Followed) -> None:
     if find(one.operation_id) is not None or is_full():
         return
     if len(ones) >= MOST and (old := outcomes()):
-        ones.remove(old[-1])
+        _drop(old[-1])
     ones.insert(0, one)
     write_url()
 
@@ -107,14 +113,38 @@ def _follow(one: Followed) -> None:
 def unwatch(operation_id: str) -> None:
     """Stop following an operation, or dismiss its outcome. It goes on without this session."""
     if (one := find(operation_id)) is not None:
-        followed().remove(one)
+        _drop(one)
         write_url()
 
 
-def saw(operation_id: str, operation: Operation) -> None:
-    """Keep the latest news of an operation, for what a full run draws outside the fragment."""
+def _drop(one: Followed) -> None:
+    followed().remove(one)
+    now = time.monotonic()
+    dropped: dict[str, float] = st.session_state.get(_DROPPED, {})
+    recent = {name: at for name, at in dropped.items() if now - at < URL_LAG}
+    st.session_state[_DROPPED] = recent | {one.operation_id: now}
+
+
+def was_just_dropped(operation_id: str) -> bool:
+    """Return whether it is followed no longer, but the browser may not have heard of it yet."""
+    dropped: dict[str, float] = st.session_state.get(_DROPPED, {})
+    return time.monotonic() - dropped.get(operation_id, -float("inf")) < URL_LAG
+
+
+def forget_dropped() -> None:
+    """Take the next URL at its word, whatever it names."""
+    st.session_state.pop(_DROPPED, None)
+
+
+def saw(operation_id: str, operation: Operation | None) -> None:
+    """Keep the latest news of an operation, for what a full run draws outside the fragment.
+
+    None: there is no such operation for this viewer, or there is none any more.
+    """
     if (one := find(operation_id)) is not None:
-        one.operation, one.job, one.subject = operation, operation.job, operation.subject
+        one.operation = operation
+        if operation is not None:
+            one.job, one.subject = operation.job, operation.subject
 
 
 def settle(operation_ids: Iterable[str], notify: bool) -> None:

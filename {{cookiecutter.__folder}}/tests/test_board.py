@@ -1,5 +1,6 @@
 """The board and the live feed, without a browser: filters, pages, empty states, what ends them."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from progress.backend import ProgressConnection
 from progress.errors import BackendUnavailable
 from progress.operation import Operation, Query, Status, count_statuses, new_operation_id
 from progress.settings import ROOT
+from progress.text import duration, plain
 from tests.conftest import wait_for_end
 
 TESTER = "test@example.com"  # the login of Streamlit's AppTest
@@ -36,18 +38,18 @@ class Store:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.queries: list[Query] = []
+        self.is_interrupted = False
 
     def put(self, number: int, status: Status = Status.COMPLETED, **others: Any) -> None:
         self.operations = [one for one in self.operations if one.operation_id != str(number)]
-        others = {"job": "succeed", "subject": f"{number:04}", "owner": TESTER} | others
+        usual = {"job": "succeed", "subject": f"{number:04}", "owner": TESTER}
+        others = usual | {"total_steps": 4, "current_step": 1} | others
         self.operations.append(
             Operation(
                 operation_id=str(number),
                 status=status,
                 created_at=NOW - timedelta(minutes=number),
                 read_at=NOW,
-                total_steps=4,
-                current_step=1,
                 **others,
             )
         )
@@ -65,6 +67,8 @@ class Store:
 
     def recent(self, query: Query) -> list[Operation]:
         self.queries.append(query)
+        if self.is_interrupted:
+            st.stop()
         found = self.matching(query)
         if query.before is not None:
             found = [one for one in found if (one.created_at, one.operation_id) < query.before]
@@ -202,6 +206,22 @@ def test_the_history_has_pages(store: Store) -> None:
     assert page.button(key="newer").disabled
 
 
+@pytest.mark.parametrize("key", ["older", "newer"])
+def test_a_double_click_turns_one_page(store: Store, key: str) -> None:
+    for number in range(1, 3 * PAGE + 1):
+        store.put(number)
+    page = click(open_page(), "older")
+    store.is_interrupted = True  # the second click ends the run of the first
+    drawn = page._tree
+    click(page, key)
+    store.is_interrupted = False
+    page._tree = drawn  # its button is still pressed
+    page.run()
+    assert not page.exception
+    assert subjects(page)[0] == f"{1 if key == 'newer' else 2 * PAGE + 1:04}"
+    assert len(page.session_state["history_before"]) == (0 if key == "newer" else 2)
+
+
 def test_a_page_that_is_exactly_full_is_the_last(store: Store) -> None:
     for number in range(PAGE):
         store.put(number)
@@ -222,6 +242,49 @@ def test_active_operations_have_bars(store: Store) -> None:
 def test_names_are_no_markdown(store: Store) -> None:
     store.put(0, Status.IN_PROGRESS, job="*bold*")
     assert r"\*bold\*" in open_page().get("progress")[0].proto.text
+
+
+def test_a_bar_says_how_fast_it_goes_and_how_long_it_takes(store: Store) -> None:
+    began, latest = NOW - timedelta(seconds=20), NOW - timedelta(seconds=10)
+    others = {"started_at": began, "last_updated": latest, "heartbeat_at": NOW}
+    store.put(0, Status.IN_PROGRESS, total_steps=40, current_step=20, **others)
+    assert open_page().get("progress")[0].proto.text == (
+        r"succeed\: 0000" + "  \n" + r"20 of 40 steps · 2\.0 steps\/s · about 0\.0 s left"
+    )
+
+
+def test_a_bar_says_that_a_cancel_was_asked_for_and_that_nothing_is_heard(store: Store) -> None:
+    quiet = live.SETTINGS.quiet_after + 5
+    others = {"cancel_requested": True, "heartbeat_at": NOW - timedelta(seconds=quiet)}
+    store.put(0, Status.IN_PROGRESS, **others)
+    page = open_page()
+    news = plain(f" · cancelling · quiet for {duration(quiet)}")
+    assert page.get("progress")[0].proto.text.endswith(news)
+    assert [list(cell) for cell in page.dataframe[0].value["Status"]] == [["Cancelling"]]
+
+
+def test_an_unknown_total_has_stripes_and_names_are_no_html(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "accent", lambda: "#123456")
+    hostile = '<img src=x onerror="alert(1)">&amp;'
+    store.put(0, Status.IN_PROGRESS, subject=hostile, total_steps=None, current_step=7)
+    page = open_page()
+    assert not page.get("progress")
+    (bar,) = (element.proto.body for element in page.get("html"))
+    assert "<img" not in bar
+    assert "succeed: &lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;<br>7 steps<" in bar
+    assert 'role="progressbar"' in bar
+    assert "#123456 0 8px,color-mix(in srgb,#123456 33%,transparent) 8px 16px" in bar
+
+
+def test_long_names_are_cut(store: Store) -> None:
+    store.put(0, Status.IN_PROGRESS, subject="x" * 100_000)
+    store.put(1, Status.IN_PROGRESS, subject="x" * 100_000, total_steps=None)
+    page = open_page()
+    assert len(page.get("progress")[0].proto.text) < 300
+    assert len(page.get("html")[0].proto.body) < 1000
+    assert [len(subject) for subject in subjects(page)] == [500, 500]
 
 
 def test_the_polling_ends_with_the_last_operation(store: Store) -> None:
@@ -299,6 +362,21 @@ def test_an_error_of_the_feed_is_a_warning(
     assert page.warning[0].value == "The feed cannot be read just now."
     assert str(error) in page.text[0].value
     assert not page.error
+
+
+def test_what_is_known_of_a_feed_stays_above_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page("feed")
+    known = [element.type for element in page.main]
+
+    def fail(cursor: datetime | None) -> None:
+        raise BackendUnavailable("no route")
+
+    monkeypatch.setattr(feeds, "rows_since", fail)
+    time.sleep(1.5 * live.SETTINGS.poll_interval)
+    page.run()
+    now = [element.type for element in page.main]
+    assert page.warning[0].value == "The feed cannot be read just now."
+    assert now == [*known, "warning", "text"]
 
 
 def test_a_feed_without_rows_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,16 @@ def test_counts_of_unknown_statuses_are_not_ends() -> None:
     assert count_statuses(rows) == {Status.FAILED: 2, Status.IN_PROGRESS: 8}
 
 
+def test_what_says_which_operation_it_is_stays_whole() -> None:
+    long = row(job="j" * 1000, subject="s" * 1000, owner="o" * 1000)
+    operation = Operation.from_row(long)
+    assert (operation.job, operation.subject, operation.owner) == (
+        long["job"],
+        long["subject"],
+        long["owner"],
+    )
+
+
 def test_very_long_text_is_cut() -> None:
     operation = Operation.from_row(row(step_description="x" * 1_000_000, error="y" * 1_000_000))
     assert len(operation.step_description) == 500

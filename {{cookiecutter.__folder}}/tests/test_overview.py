@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from progress.errors import BackendError, BackendRejected, BackendUnavailable, PartlyUnavailable
 from progress.operation import Operation, Query, Status, count_statuses
 from progress.overview import BREAK, SAMPLES, SHOWN, SMOOTHING, Overview, Overviews
+from progress.poller import Poller
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -199,8 +201,98 @@ def test_nothing_grows(store: Store, board: Board) -> None:
     assert len(throughput._seen) == 1
 
 
-def test_an_owner_whom_nobody_asks_for_leaves_nothing_behind(store: Store) -> None:
+def test_an_owner_whom_nobody_asks_for_is_kept_for_the_break_and_no_longer(store: Store) -> None:
     overviews = Board(store).overviews
-    overviews.read(["ann", "bob"])
+    for _ in range(2):
+        overviews.read(["ann", "bob"])
+        store.now += timedelta(seconds=SMOOTHING)
+    overviews.read(["bob"])
+    assert overviews.read(["ann", "bob"])["ann"].samples, "ann was away for a moment"
+    store.now += timedelta(seconds=BREAK + 1)
     overviews.read(["bob"])
     assert list(overviews._throughput) == ["bob"]
+
+
+@pytest.mark.parametrize("kind", [BackendUnavailable, BackendRejected])
+def test_what_ended_and_cannot_be_read_does_not_cost_the_overview(
+    store: Store, board: Board, monkeypatch: pytest.MonkeyPatch, kind: type[BackendError]
+) -> None:
+    store.put("a", step=10)
+    board.read()
+    store.put("a", Status.COMPLETED, step=20)
+
+    def fail(operation_ids: Sequence[str]) -> None:
+        raise kind("not JSON")
+
+    monkeypatch.setattr(store, "read", fail)
+    assert board.rate_after(SMOOTHING) == 0.0
+    monkeypatch.undo()
+    board.read()
+    assert "read" not in store.asked, "it is forgotten"
+
+
+def test_of_those_that_ended_each_that_can_be_read_counts(
+    store: Store, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        store.put(name, step=10)
+    board.read()
+    for name in ("a", "b"):
+        store.put(name, Status.COMPLETED, step=20)
+    ended = store.operations["a"]
+
+    def fail_for_b(operation_ids: Sequence[str]) -> None:
+        raise PartlyUnavailable({"a": ended}, {"b": BackendUnavailable("not JSON")})
+
+    monkeypatch.setattr(store, "read", fail_for_b)
+    assert board.rate_after(SMOOTHING) == 10 / SMOOTHING
+
+
+def test_a_board_sees_what_ended_though_it_cannot_be_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    overviews = Overviews(lambda: store, False, lambda: store.now)
+    poller = Poller(overviews.read, 0.5, clock=lambda: clock[0])
+    for name in ("a", "b"):
+        store.put(name)
+    poller.read("")
+    for name in ("a", "b"):
+        store.put(name, Status.COMPLETED)
+
+    def fail_for_b(operation_ids: Sequence[str]) -> None:
+        raise PartlyUnavailable({}, {"b": BackendUnavailable("not JSON")})
+
+    monkeypatch.setattr(store, "read", fail_for_b)
+    clock[0] += 0.5
+    snapshot = poller.read("")
+    assert snapshot.value is not None
+    assert snapshot.value.counts == {Status.COMPLETED: 2}
+    assert snapshot.error is None
+
+
+def test_the_error_of_one_owner_does_not_freeze_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    counts = store.counts
+
+    def fail_for_some(query: Query) -> dict[Status, int]:
+        asked.append(query.owner)
+        if query.owner in ("bad", "worse"):
+            raise BackendUnavailable(f"not JSON of {query.owner}")
+        return counts(query)
+
+    monkeypatch.setattr(store, "counts", fail_for_some)
+    overviews = Board(store).overviews
+    owners = ["bad", "worse", "ann", "bob"]
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match="not JSON of"):
+            overviews.read(owners)
+    assert asked == ["bad", "worse"], "a backend that is away is asked once"
+    for _ in range(3):
+        with pytest.raises(PartlyUnavailable) as error:
+            overviews.read(owners)
+        assert list(error.value.found) == ["ann", "bob"]
+        assert list(error.value.failed) == ["bad", "worse"]
+    assert asked[2:] == ["ann", "bob", "bad", "ann", "bob", "worse", "ann", "bob", "bad"]

@@ -15,6 +15,7 @@ from progress.errors import BackendUnavailable
 from progress.operation import Query, new_operation_id
 from progress.poller import Poller, Snapshot
 from progress.settings import ROOT
+from progress.text import shortened
 from tests.conftest import wait_for_end, wait_until
 
 # Streamlit's AppTest is logged in as this user.
@@ -54,7 +55,7 @@ def texts(page: AppTest) -> list[Any]:
 
 def shown(page: AppTest) -> str:
     """Return the steps that are drawn."""
-    return "".join(element.body for element in page.html)
+    return "".join(element.proto.body for element in page.get("html"))
 
 
 def labels(page: AppTest) -> list[str]:
@@ -123,11 +124,43 @@ def is_cancelled(page: AppTest) -> bool:
     return bool(page.info) and str(page.info[0].value).startswith("Cancelled")
 
 
+def test_a_cancel_that_somebody_asked_for_elsewhere_is_shown_on_the_button(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "succeed", "slow", TESTER)
+    found = wait_until(connection, operation_id, lambda one: one.current_step > 0)
+    asked = {operation_id: replace(found, cancel_requested=True)}
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressConnection, "read", lambda self, ids: asked)
+        page = open_page("run", operation=operation_id)
+        assert page.button(key="cancel").label == "Cancelling"
+        assert page.button(key="cancel").disabled
+    end_all(page)
+
+
+def test_what_vanishes_while_it_runs_is_unknown_and_not_failed(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = start(open_page("run"), "endless", "slow")
+    (operation_id,) = watched(page)
+    run_until(page, lambda page: "Round" in shown(page))
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressConnection, "read", lambda self, ids: {})
+        run_until(page, lambda page: not watched(page))
+    assert page.warning[0].value.startswith("There is no operation with this id")
+    assert "endless: slow" in texts(page)
+    assert not page.error
+    assert "Retry" not in labels(page)
+    connection.cancel(operation_id)
+    wait_for_end(connection, operation_id)
+
+
 @pytest.mark.parametrize("name", [new_operation_id(), "x' OR '1'='1", "<b>*no*</b>", "ü" * 5000])
 def test_an_unknown_id_in_the_url_is_a_plain_message(name: str) -> None:
     page = open_page("run", operation=name)
     assert page.warning[0].value.startswith("There is no operation with this id")
-    assert texts(page) == [name[:200]]
+    assert texts(page) == [shortened(name, 200)]
     assert not page.button(key="start").disabled
 
 
@@ -182,6 +215,45 @@ def test_a_page_that_nobody_touches_stops_and_resumes(monkeypatch: pytest.Monkey
         assert watched(page)
     page.button(key="resume").click().run()
     assert not page.info
+    end_all(page)
+
+
+def paused(page: AppTest) -> bool:
+    return "Resume" in labels(page)
+
+
+@pytest.mark.parametrize("what", ["start", "retry", "history", "cancel"])
+def test_who_presses_a_button_of_a_paused_page_sees_what_comes_of_it(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "fail", "fast", TESTER)
+    wait_for_end(connection, operation_id)
+    page = open_page("run", operation=operation_id)
+    page.selectbox(key="subject").set_value("fast")
+    page.session_state["history"] = True
+    start(page, "endless")
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "SETTINGS", replace(live.SETTINGS, idle_budget=0.0))
+        page.session_state["history"] = True
+        page.run()
+    page.session_state["history"] = True
+    page.run()
+    assert paused(page), "a full run is not yet somebody who comes back"
+    if what == "start":
+        page.session_state["history"] = True
+        page.selectbox(key="job").set_value("succeed").run()
+        assert paused(page)
+        page.button(key="start").click().run()
+    elif what == "history":
+        page.button(key=f"dismiss-{operation_id}").click()
+        page.session_state["history"] = True
+        page.run()
+        assert paused(page)
+        page.button(key=f"history-{operation_id}").click().run()
+    else:
+        page.button(key=f"retry-{operation_id}" if what == "retry" else "cancel").click().run()
+    assert not paused(page)
     end_all(page)
 
 
@@ -352,6 +424,47 @@ def test_an_outcome_can_be_dismissed() -> None:
     assert "operation" not in page.query_params
 
 
+def test_what_was_dismissed_does_not_come_back_from_a_url_of_before(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [new_operation_id() for _ in range(3)]
+    for operation_id in ids:
+        connection.start(operation_id, "succeed", "fast", TESTER)
+        wait_for_end(connection, operation_id)
+    page = open_page("run", operation=ids)
+    for operation_id in ids[:2]:
+        page.button(key=f"dismiss-{operation_id}").click().run()
+        # The browser has not heard of it yet, and runs the page again: a double click, a choice.
+        page.query_params["operation"] = ids
+        page.run()
+    assert [one.operation_id for one in followed(page)] == ids[2:]
+    assert in_url(page) == ids[2:]
+    page.session_state["page"] = "board"
+    page.query_params["operation"] = ids[0]
+    page.run()
+    assert in_url(page) == [ids[0], ids[2]], "a link from another page is meant"
+    page.button(key=f"dismiss-{ids[0]}").click().run()
+    monkeypatch.setattr(watching, "URL_LAG", 0.0)
+    page.query_params["operation"] = ids[0]
+    page.run()
+    assert in_url(page) == [ids[0], ids[2]], "and so is one that comes later"
+
+
+def test_what_made_room_does_not_come_back_from_a_url_of_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "MOST", 2)
+    page = open_page("run")
+    for job in ("succeed", "partial"):
+        run_until(start(page, job), lambda page: not watched(page))
+    before = in_url(page)
+    start(page, "fail")
+    after = in_url(page)
+    page.query_params["operation"] = before
+    page.run()
+    assert in_url(page) == after
+
+
 def test_the_second_half_of_a_double_click_may_come_after_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -403,6 +516,58 @@ def test_a_retry_that_fails_keeps_the_outcome(
     assert not page.button(key=f"retry-{old.operation_id}").disabled
 
 
+def test_a_retry_takes_no_place_but_that_of_what_it_repeats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "MOST", 2)
+    page = open_page("run")
+    for job in ("fail", "partial"):
+        run_until(start(page, job), lambda page: not watched(page))
+    outcomes = in_url(page)
+    retry = f"retry-{outcomes[0]}"
+    with monkeypatch.context() as patch:
+
+        def refuse(self: ProgressConnection, *arguments: str) -> None:
+            raise BackendUnavailable("no route")
+
+        patch.setattr(ProgressConnection, "start", refuse)
+        page.button(key=retry).click().run()
+        assert in_url(page) == outcomes, "nothing is lost"
+    page.button(key=retry).click().run()
+    assert len(followed(page)) == 2
+    assert in_url(page)[1] == outcomes[1]
+    run_until(page, lambda page: not watched(page))
+
+
+def test_a_retry_is_of_the_whole_subject_however_long(connection: ProgressConnection) -> None:
+    operation_id, subject = new_operation_id(), "long *subject* " * 100
+    connection.start(operation_id, "fail", subject, TESTER)
+    wait_for_end(connection, operation_id)
+    page = open_page("run", operation=operation_id)
+    assert texts(page)[0].startswith("fail: long *subject*")
+    assert len(texts(page)[0]) == 200
+    page.button(key=f"retry-{operation_id}").click().run()
+    run_until(page, lambda page: not watched(page))
+    assert [one.subject for one in followed(page)] == [subject]
+    assert len(connection.recent(Query(TESTER, subject=subject))) == 2
+
+
+def test_in_a_shared_app_a_retry_is_the_operation_of_who_asked_for_it(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "fail", "fast", "other@example.com")
+    before = wait_for_end(connection, operation_id)
+    monkeypatch.setattr(live, "SETTINGS", replace(live.SETTINGS, shared=True))
+    page = open_page("run", operation=operation_id)
+    page.button(key=f"retry-{operation_id}").click().run()
+    (new,) = followed(page)
+    assert "Cancel" in labels(page) or new.ended
+    found = wait_for_end(connection, new.operation_id)
+    assert (found.owner, found.retry_of) == (TESTER, operation_id)
+    assert connection.read([operation_id])[operation_id].status is before.status
+
+
 def test_the_history_of_a_subject_is_read_when_it_is_opened(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,6 +590,7 @@ def test_the_history_of_a_subject_is_read_when_it_is_opened(
     assert asked[-1] == Query(TESTER, subject="fast", limit=5)
     entry = page.button(key=f"history-{operation_id}")
     assert entry.label.startswith("partial\\, ")
+    page.session_state["history"] = True  # some versions of AppTest forget what is open
     entry.click().run()
     assert page.warning[0].value.startswith("Partly completed")
     assert page.button(key=f"history-{operation_id}").disabled
@@ -433,8 +599,31 @@ def test_the_history_of_a_subject_is_read_when_it_is_opened(
         raise BackendUnavailable("no route")
 
     monkeypatch.setattr(ProgressConnection, "recent", fail)
+    page.session_state["history"] = True
     page.run()
     assert page.warning[1].value == "The history cannot be read just now."
+
+
+def test_the_toast_of_what_vanished_says_unknown(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_page() -> None:
+        from progress import live, watching
+
+        live.show_notices("other")
+        if watching.watched():
+            live.live_notices()
+
+    operation_id = new_operation_id()
+    connection.start(operation_id, "fail", "fast", TESTER)
+    seen = wait_for_end(connection, operation_id)
+    monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: {})
+    page = AppTest.from_function(other_page, default_timeout=30)
+    one = watching.Followed(operation_id, "fail", "fast", operation=seen)
+    page.session_state[watching._FOLLOWED] = [one]
+    page.run()
+    assert not page.exception
+    assert [toast.value for toast in page.toast] == [r"fail\: fast: unknown"]
 
 
 def test_the_text_of_a_toast_is_not_markdown() -> None:

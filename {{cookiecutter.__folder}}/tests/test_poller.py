@@ -217,6 +217,17 @@ def test_ids_that_nobody_asks_for_are_dropped(
     assert backend.reads[-1] == ["a"]
 
 
+def test_how_soon_they_are_dropped_may_be_said(backend: Backend, clock: Clock) -> None:
+    poller = Poller(backend.read, INTERVAL, clock=clock, forget_after=10)
+    poller.read("b")
+    clock.now += 9
+    poller.read("a")
+    assert backend.reads[-1] == ["b", "a"]
+    clock.now += 2
+    poller.read("a")
+    assert backend.reads[-1] == ["a"]
+
+
 def test_an_id_is_not_dropped_between_two_slow_polls(backend: Backend, clock: Clock) -> None:
     poller = Poller(backend.read, 60, clock=clock)
     backend.put("b")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from progress.text import clock, duration, moment, pace, plain, steps
+from progress.text import clock, duration, moment, pace, plain, shortened, steps
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,11 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_steps(current: int, total: int | None, text: str) -> None:
     assert steps(current, total) == text
+
+
+def test_long_text_is_cut() -> None:
+    assert shortened("x" * 200, 200) == "x" * 200
+    assert shortened("x" * 201, 200) == "x" * 199 + "…"
 
 
 def test_markdown_is_escaped() -> None:

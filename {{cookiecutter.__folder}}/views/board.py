@@ -9,10 +9,10 @@ from progress import live
 from progress.chart import Point, over_time
 from progress.errors import BackendError
 from progress.operation import Operation, Query, Status
-from progress.overview import SAMPLES, Overview, Overviews, Sample
+from progress.overview import FORGET_AFTER, SAMPLES, Overview, Overviews, Sample
 from progress.poller import Poller, Snapshot
 from progress.reporter import jobs_module
-from progress.text import clock, duration, pace, plain, steps
+from progress.text import clock, duration, pace, plain, shortened, steps
 
 # Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
 PAGE = 50  # rows of the history on one page
@@ -46,7 +46,7 @@ _CHOSEN = "history_filters"
 def overviews() -> Poller[Overview]:
     """Return the poller of overviews that all sessions share."""
     reader = Overviews(live.backend, everybody=live.SETTINGS.shared)
-    return Poller(reader.read, live.SETTINGS.poll_interval)
+    return Poller(reader.read, live.SETTINGS.poll_interval, forget_after=FORGET_AFTER)
 
 
 def look() -> Snapshot[Overview]:
@@ -121,11 +121,12 @@ def draw_bar(operation: Operation) -> None:
         parts.append("cancelling")
     if operation.silence > live.SETTINGS.quiet_after:
         parts.append(f"quiet for {duration(operation.silence)}")
-    name, news = f"{operation.job}: {operation.subject}", " · ".join(parts)
+    name, news = shortened(f"{operation.job}: {operation.subject}", 200), " · ".join(parts)
     if operation.status is Status.IN_PROGRESS and operation.progress is None:
         # st.progress has no bar for an unknown total. Stripes that move would jump at every tick.
-        colour = st.get_option("theme.primaryColor") or "currentColor"
-        stripes = f"repeating-linear-gradient(-45deg,{colour} 0 8px,{colour}55 8px 16px)"
+        colour = live.accent()
+        pale = f"color-mix(in srgb,{colour} 33%,transparent)"
+        stripes = f"repeating-linear-gradient(-45deg,{colour} 0 8px,{pale} 8px 16px)"
         st.html(
             f'<div style="font-size:.875rem;line-height:1.5">{html.escape(name)}<br>{news}</div>'
             '<div role="progressbar" aria-label="In progress, the total is unknown"'
@@ -149,14 +150,14 @@ def row(operation: Operation) -> dict[str, object]:
     """Return what one line of the history shows."""
     cells: dict[str, object] = {
         "Status": ["Cancelling" if operation.is_cancelling else WORDS[operation.status]],
-        "Job": operation.job,
-        "Subject": operation.subject,
+        "Job": shortened(operation.job),
+        "Subject": shortened(operation.subject),
         "Progress": None if operation.progress is None else round(100 * operation.progress),
         "Asked for": operation.created_at,
         "Took": duration(operation.elapsed),
     }
     if live.SETTINGS.shared:
-        cells["Owner"] = operation.owner
+        cells["Owner"] = shortened(operation.owner)
     return cells
 
 
@@ -240,14 +241,13 @@ def query() -> Query:
     )
 
 
-def turn_to_older() -> None:
-    """Go one page back in time."""
-    st.session_state[_BEFORE].append(st.session_state["older_than"])
+def turn_to(pages: list[tuple[datetime, str]]) -> None:
+    """Show another page. The button knows which: the other half of a double click changes nothing.
 
-
-def turn_to_newer() -> None:
-    """Go one page towards now."""
-    st.session_state[_BEFORE].pop()
+    Args:
+        pages: Where the pages begin that were turned to, the latest last.
+    """
+    st.session_state[_BEFORE] = pages
 
 
 def draw_history() -> None:
@@ -262,11 +262,10 @@ def draw_history() -> None:
         return
     pages = st.session_state[_BEFORE]
     if not operations:
-        draw_no_history(asked)
+        draw_no_history(asked, pages)
         return
     shown = operations[:PAGE]
     st.session_state["drawn"] = [operation.operation_id for operation in shown]
-    st.session_state["older_than"] = (shown[-1].created_at, shown[-1].operation_id)
     st.caption("Select a row to follow the operation or to see its result.")
     st.dataframe(
         [row(operation) for operation in shown],
@@ -290,14 +289,16 @@ def draw_history() -> None:
             "Newer",
             key="newer",
             icon=":material/arrow_back:",
-            on_click=turn_to_newer,
+            on_click=turn_to,
+            args=(pages[:-1],),
             disabled=not pages,
         )
         st.button(
             "Older",
             key="older",
             icon=":material/arrow_forward:",
-            on_click=turn_to_older,
+            on_click=turn_to,
+            args=([*pages, (shown[-1].created_at, shown[-1].operation_id)],),
             disabled=len(operations) <= PAGE,
         )
         st.button("Refresh", key="refresh", icon=":material/refresh:")
@@ -306,11 +307,17 @@ def draw_history() -> None:
         st.caption(f"{first:,} to {first + len(shown) - 1:,}, as of {now}")
 
 
-def draw_no_history(asked: Query) -> None:
+def draw_no_history(asked: Query, pages: list[tuple[datetime, str]]) -> None:
     """Say why there is nothing, and what to do about it."""
     if asked.before is not None:
         st.info("There is nothing older.", icon=":material/inbox:")
-        st.button("Newer", key="newer", icon=":material/arrow_back:", on_click=turn_to_newer)
+        st.button(
+            "Newer",
+            key="newer",
+            icon=":material/arrow_back:",
+            on_click=turn_to,
+            args=(pages[:-1],),
+        )
     elif asked.job or asked.statuses or asked.since or (live.SETTINGS.shared and asked.owner):
         st.info("No operation matches these filters.", icon=":material/filter_alt_off:")
         st.button("Clear the filters", key="clear", on_click=clear_filters)

@@ -35,18 +35,22 @@ def live_feed() -> None:
 
 
 def draw(snapshot: Snapshot[tuple[Row, ...]]) -> None:
-    """Draw the latest figures, and a chart of each."""
-    rows = snapshot.value or ()
-    if snapshot.error is not None:
-        st.warning("The feed cannot be read just now.", icon=":material/cloud_off:")
-        st.text(str(snapshot.error))
-    if not rows and snapshot.known:
+    """Draw what is known, and why nothing newer is."""
+    if rows := snapshot.value:
+        draw_rows(rows)
+    elif snapshot.known:
         st.info(
             "The feed has no rows yet. The function `rows_since` in feeds.py makes them.",
             icon=":material/inbox:",
         )
-    if not rows:
-        return
+    if snapshot.error is not None:
+        # Below the rest: nothing moves when it comes and goes.
+        st.warning("The feed cannot be read just now.", icon=":material/cloud_off:")
+        st.text(str(snapshot.error))
+
+
+def draw_rows(rows: tuple[Row, ...]) -> None:
+    """Draw a figure of each name, and its chart."""
     names = list(dict.fromkeys(name for row in rows for name in row.figures))
     with st.container(horizontal=True):
         for name in names:

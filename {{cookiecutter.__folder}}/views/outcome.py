@@ -229,7 +229,7 @@ def draw_origin(one: watching.Followed) -> None:
         icon=":material/history:",
         type="tertiary",
         help="Open the operation that this one repeats.",
-        on_click=watching.watch,
+        on_click=live.follow,
         args=(origin,),
         disabled=watching.is_full() or watching.find(origin) is not None,
     )

@@ -7,7 +7,7 @@ from progress.errors import BackendError
 from progress.operation import Query
 from progress.reporter import jobs_module
 from progress.settings import load_settings
-from progress.text import duration, moment, plain
+from progress.text import duration, moment, plain, shortened
 from views import outcome
 
 # Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
@@ -67,14 +67,17 @@ def draw_rows() -> None:
 
 def draw_controls(one: watching.Followed, suffix: str) -> None:
     """Draw the buttons of an operation that runs; `suffix` makes their keys its own."""
-    if one.operation is None or one.operation.owner == live.owner():
+    operation = one.operation
+    if operation is None or operation.owner == live.owner():
+        # Whoever asked: another tab may have, and after a reload this session does not know.
+        cancelling = one.cancelling or (operation is not None and operation.is_cancelling)
         st.button(
-            "Cancelling" if one.cancelling else "Cancel",
+            "Cancelling" if cancelling else "Cancel",
             key=f"cancel{suffix}",
             icon=":material/close:",
             on_click=live.cancel,
             args=(one.operation_id,),
-            disabled=one.cancelling,
+            disabled=cancelling,
         )
     st.button(
         "Stop following",
@@ -109,11 +112,11 @@ def draw_history(subject: str) -> None:
             when = moment(operation.created_at, st.context.timezone)
             words = f"{operation.status.replace('_', ' ')}, {duration(operation.elapsed)}"
             st.button(
-                plain(f"{operation.job}, {when}: {words}"),
+                plain(f"{shortened(operation.job, 200)}, {when}: {words}"),
                 key=f"history-{operation.operation_id}",
                 type="tertiary",
                 icon=outcome.ICONS[operation.status],
-                on_click=watching.watch,
+                on_click=live.follow,
                 args=(operation.operation_id,),
                 disabled=watching.is_full() or watching.find(operation.operation_id) is not None,
             )

@@ -120,8 +120,34 @@ def test_a_board_that_nobody_touches_stops_and_resumes(
     expect_silence(board)
     board.page.click(".st-key-resume button")
     expect(board.page.get_by_text("Nobody touched")).to_have_count(0)
+    expect_polling(board)
     connection.cancel(operation_id)
     wait_for_end(connection, operation_id)
+
+
+def tab_to(viewer: Viewer, selector: str) -> None:
+    """Press the tab key until what has the focus is in an element."""
+    for _ in range(60):
+        viewer.page.keyboard.press("Tab")
+        if viewer.page.evaluate(f"document.activeElement.closest({selector!r}) !== null"):
+            return
+    raise AssertionError(f"{selector} is not reached")
+
+
+def test_the_board_can_be_used_by_keys(visit: Visit, connection: ProgressConnection) -> None:
+    wait_for_end(connection, start(connection, "partial"))
+    board = visit("/board")
+    board.see(TABLE)
+    board.frames_in(1)
+    tab_to(board, ".st-key-live")
+    board.page.keyboard.press("Space")
+    expect_polling(board)
+    tab_to(board, "[data-testid=data-grid-canvas]")
+    board.page.keyboard.press("Shift+Space")
+    board.see("Partly completed")
+    tab_to(board, "[class*=st-key-dismiss-]")
+    board.page.keyboard.press("Enter")
+    expect(board.page.get_by_text("Partly completed")).to_have_count(0)
 
 
 def test_the_filters_are_kept_while_another_page_is_open(

@@ -1,6 +1,5 @@
-"""Five hundred operations in the history: the board shows them by the page, and stays quick."""
+"""Five hundred operations in the history: the board shows them by the page."""
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -30,11 +29,9 @@ def test_five_hundred_operations(
         expect(board.page.get_by_test_id("stMetric").filter(has_text="Completed")).to_contain_text(
             f"{OPERATIONS}"
         )
-        began = time.monotonic()
         for first in range(PAGE + 1, OPERATIONS, PAGE):
             board.page.click(".st-key-older button")
             board.see(f"{first} to {first + PAGE - 1}, as of")
-        assert time.monotonic() - began < 30, "nine pages"
         expect(board.page.locator(".st-key-older button")).to_be_disabled()
         board.frames_in(1)
         assert board.frames_in(5) == 0
