@@ -53,8 +53,6 @@ def project(request: pytest.FixtureRequest, bake: Bake, backend: str) -> Iterato
 @pytest.mark.parametrize("target", ["test", "test-browser", "lint"])
 def test_make(project: BakedProject, target: str) -> None:
     backend = project.answers["progress_backend"]
-    if backend == "snowflake" and target != "lint" and "ALL_BACKENDS" not in os.environ:
-        pytest.skip("takes too long on 2 cores: ALL_BACKENDS=1 make test")
     is_first = backend == BACKENDS[0]
     ignored = [] if is_first else [f"--ignore=tests/{name}" for name in SAME]
     assert all(project.has_file(f"tests/{name}") for name in SAME)
