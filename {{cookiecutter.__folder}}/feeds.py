@@ -1,6 +1,6 @@
 """YOUR figures: what the page "Live feed" draws. Edit `rows_since`.
 
-To do without the page, delete this file, views/feed.py and its line in streamlit_app.py.
+README.md says what to delete to do without the page.
 """
 
 import functools

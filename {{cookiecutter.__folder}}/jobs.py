@@ -1,6 +1,6 @@
 """YOUR work: the jobs that the page can start. This is the one file that you must edit.
 
-Replace three things; samples/ and tests/test_jobs.py belong to the sample job and go with it:
+Replace three things; README.md says how to delete the sample then:
     subjects()   what the page offers to work on: file names, table names, order numbers
     a job        a function that takes (report, subject), does the work and returns a dict or None
     JOBS         name -> job: what the page can start

@@ -1,4 +1,4 @@
-"""The window of a feed, and the sample feed in feeds.py (which goes with it)."""
+"""The window of a feed: which rows are kept, and what is no row."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import feeds
 from progress.errors import BackendRejected
 from progress.feed import ROWS, Feed, Row
 
@@ -89,12 +88,3 @@ def test_what_is_no_row_is_refused_and_nothing_is_lost(row: Mapping[str, Any], r
         feed.read(["feed"])
     source.rows = rows_at(1, 2)
     assert numbers(feed.read(["feed"])["feed"]) == [1, 2]
-
-
-def test_the_sample_goes_on_where_the_cursor_is() -> None:
-    first = feeds.rows_since(None)
-    assert len(first) == feeds.LONGEST.total_seconds()
-    assert feeds.rows_since(first[0]["time"])[: len(first) - 1] == first[1:]
-    assert feeds.rows_since(datetime.now(UTC) + timedelta(seconds=5)) == []
-    assert all(row["Words per minute"] > 0 for row in first)
-    assert len({row["Calls per minute"] for row in first}) > 3
