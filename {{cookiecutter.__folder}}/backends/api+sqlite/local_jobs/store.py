@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -208,13 +209,28 @@ class OperationStore:
             connection.row_factory = sqlite3.Row
             connection.create_function("utc_now", 0, lambda: _stored(datetime.now(UTC)))
             # Readers and the writer do not wait for each other; a commit needs no disk flush.
-            connection.execute("PRAGMA journal_mode = WAL")
+            _switch_to_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             _bring_up_to_date(connection)
         except sqlite3.Error:
             connection.close()
             raise
         return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # The busy timeout is not for this statement: it fails at once if another process opens the
+    # file for the first time, too.
+    ends = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:

@@ -341,7 +341,8 @@ def test_an_answer_byte_by_byte_ends(
     ):
         with pytest.raises(BackendUnavailable, match=message):
             attempt()
-    assert time.monotonic() - began < 8
+    # Five times, each soon after the 1.5 s of PATIENCE; an answer takes as long as it drips.
+    assert time.monotonic() - began < 15
 
 
 def test_nobody_listens() -> None:
