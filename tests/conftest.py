@@ -33,6 +33,11 @@ ENVIRONMENT = dict(os.environ)
 ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: item.path.name != "test_project.py")
+
+
 @dataclass(frozen=True)
 class BakedProject:
     """A project made of the template. Other tests have the same one: write only into a `copy`."""

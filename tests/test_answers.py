@@ -265,11 +265,11 @@ def test_answers_arrive_as_typed_through_cruft(
     commit(project)
 
     settings = template / "{{cookiecutter.__folder}}" / "settings.toml"
-    settings.write_text(settings.read_text("utf-8").replace('"15s"', '"20s"'), "utf-8")
+    settings.write_text(settings.read_text("utf-8").replace('"15s"', '"120s"'), "utf-8")
     commit(template)
     run(*cruft, "update", "--skip-apply-ask", cwd=project)
     after = tomllib.loads((project / "settings.toml").read_text("utf-8"))
-    assert after["progress"].pop("quiet_after") == "20s"
+    assert after["progress"].pop("quiet_after") == "120s"
     assert before["progress"].pop("quiet_after") == "15s"
     assert after == before
     run(*cruft, "check", cwd=project)

@@ -14,9 +14,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dev.browser import ADVICE, find_browser
-from progress.settings import ROOT
+from progress.settings import ROOT, load_settings
 
 expect.set_options(timeout=20_000)
+
+QUIET_SECONDS = 4 + 2 * load_settings().poll_interval
+"""Seconds without a frame after which it is sure that a page does not poll."""
 
 
 @dataclass
@@ -119,6 +122,20 @@ class Viewer:
         before = self.sent
         self.page.wait_for_timeout(seconds * 1000)
         return self.sent - before
+
+    def expect_silence(self) -> None:
+        """Fail if the page polls."""
+        self.frames_in(1)  # what the last run was still to send is not polling
+        assert self.frames_in(QUIET_SECONDS) == 0
+
+    def expect_polling(self) -> None:
+        """Fail unless the page polls."""
+        before = self.sent
+        for _ in range(40):
+            self.frames_in(0.5)
+            if self.sent > before + 1:
+                return
+        raise AssertionError("the page does not poll")
 
 
 @pytest.fixture(scope="module")

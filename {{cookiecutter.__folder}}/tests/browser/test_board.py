@@ -16,7 +16,6 @@ from tests.conftest import wait_for_end, wait_until
 
 Visit = Callable[..., Viewer]
 
-QUIET_SECONDS = 10
 TABLE = "Select a row to follow the operation"
 
 
@@ -31,22 +30,6 @@ def start(connection: ProgressConnection, job: str, subject: str = "slow") -> st
 def toggle(viewer: Viewer) -> None:
     """Press the toggle "Live"."""
     viewer.page.click(".st-key-live label")
-
-
-def expect_silence(viewer: Viewer) -> None:
-    """Fail if the page sends anything in the coming seconds."""
-    viewer.frames_in(1)  # what the last run was still to send is not polling
-    assert viewer.frames_in(QUIET_SECONDS) == 0
-
-
-def expect_polling(viewer: Viewer) -> None:
-    """Fail unless the page polls."""
-    before = viewer.sent
-    for _ in range(40):
-        viewer.frames_in(0.5)
-        if viewer.sent > before + 1:
-            return
-    raise AssertionError("the page does not poll")
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +55,11 @@ def test_the_board_follows_and_ends_with_the_last_operation(
     operation_id = start(connection, "endless")
     board = visit("/board")
     board.see("endless: slow")
-    expect_polling(board)
+    board.expect_polling()
     connection.cancel(operation_id)
     wait_for_end(connection, operation_id)
     board.see("Nothing is active.")
-    expect_silence(board)
+    board.expect_silence()
     board.see(TABLE)
 
 
@@ -86,16 +69,16 @@ def test_the_toggle_starts_and_ends_the_polling(
     wait_for_end(connection, start(connection, "succeed"))
     board = visit("/board")
     board.see(TABLE)
-    expect_silence(board)
+    board.expect_silence()
     toggle(board)
-    expect_polling(board)
+    board.expect_polling()
     operation_id = start(connection, "endless")
     board.see("endless: slow")
     connection.cancel(operation_id)
     board.see("Nothing is active.")
-    expect_polling(board)
+    board.expect_polling()
     toggle(board)
-    expect_silence(board)
+    board.expect_silence()
 
 
 def test_leaving_the_board_ends_the_polling(visit: Visit, connection: ProgressConnection) -> None:
@@ -103,10 +86,10 @@ def test_leaving_the_board_ends_the_polling(visit: Visit, connection: ProgressCo
     board = visit("/board")
     board.see("endless: slow")
     toggle(board)
-    expect_polling(board)
+    board.expect_polling()
     board.page.get_by_role("link", name="Run").click()
     board.wait_until_startable()
-    expect_silence(board)
+    board.expect_silence()
     connection.cancel(operation_id)
     wait_for_end(connection, operation_id)
 
@@ -117,10 +100,10 @@ def test_a_board_that_nobody_touches_stops_and_resumes(
     operation_id = start(connection, "endless")
     board = visit("/board", at=impatient)
     board.see("Nobody touched this page for 3 s")
-    expect_silence(board)
+    board.expect_silence()
     board.page.click(".st-key-resume button")
     expect(board.page.get_by_text("Nobody touched")).to_have_count(0)
-    expect_polling(board)
+    board.expect_polling()
     connection.cancel(operation_id)
     wait_for_end(connection, operation_id)
 
@@ -141,7 +124,7 @@ def test_the_board_can_be_used_by_keys(visit: Visit, connection: ProgressConnect
     board.frames_in(1)
     tab_to(board, ".st-key-live")
     board.page.keyboard.press("Space")
-    expect_polling(board)
+    board.expect_polling()
     tab_to(board, "[data-testid=data-grid-canvas]")
     board.page.keyboard.press("Shift+Space")
     board.see("Partly completed")
@@ -169,21 +152,21 @@ def test_the_filters_are_kept_while_another_page_is_open(
 def test_the_feed_runs_until_the_toggle_is_off(visit: Visit) -> None:
     feed = visit("/feed")
     feed.see("Words per minute")
-    expect_polling(feed)
+    feed.expect_polling()
     toggle(feed)
-    expect_silence(feed)
+    feed.expect_silence()
     feed.see("Words per minute")
     toggle(feed)
-    expect_polling(feed)
+    feed.expect_polling()
     feed.page.get_by_role("link", name="Run").click()
     feed.wait_until_startable()
-    expect_silence(feed)
+    feed.expect_silence()
 
 
 def test_a_feed_that_nobody_touches_stops_and_resumes(visit: Visit, impatient: Server) -> None:
     feed = visit("/feed", at=impatient)
     feed.see("Nobody touched this page for 3 s")
-    expect_silence(feed)
+    feed.expect_silence()
     feed.page.click(".st-key-resume button")
     expect(feed.page.get_by_text("Nobody touched")).to_have_count(0)
-    expect_polling(feed)
+    feed.expect_polling()

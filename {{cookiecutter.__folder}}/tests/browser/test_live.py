@@ -1,7 +1,7 @@
 """Start, follow and stop in a real browser: after the end a page sends nothing more.
 
 The timers of fragments live in the browser, so only a browser shows that they ended. A page that
-polls sends a websocket frame at every tick; the pages here are watched for ten seconds.
+polls sends a websocket frame at every tick; after the ends pages are watched for ten seconds.
 """
 
 import re
@@ -21,7 +21,6 @@ from tests.jobs import STEPS
 
 Visit = Callable[..., Viewer]
 
-QUIET_SECONDS = 10
 ENDS = {
     "succeed": f"Completed: {STEPS} of {STEPS} steps in",
     "partial": f"Partly completed: 2 of {STEPS} steps failed",
@@ -65,7 +64,7 @@ def frames_after_end(visit: Visit, connection: ProgressConnection) -> dict[str, 
         # What the last run was still to send is not polling.
         viewer.frames_in(0.5)
     before = {name: viewer.sent for name, viewer in viewers.items()}
-    next(iter(viewers.values())).frames_in(QUIET_SECONDS)
+    next(iter(viewers.values())).frames_in(10)
     return {name: viewer.sent - before[name] for name, viewer in viewers.items()}
 
 
@@ -128,8 +127,7 @@ def test_coming_back_to_the_page_resumes(visit: Visit) -> None:
     assert operation_in(viewer) == operation_id
     viewer.page.click(".st-key-cancel button")
     viewer.see(ENDS["endless"])
-    viewer.frames_in(0.5)
-    assert viewer.frames_in(QUIET_SECONDS) == 0
+    viewer.expect_silence()
 
 
 def test_the_board_opens_an_operation_that_runs(visit: Visit) -> None:
@@ -166,14 +164,12 @@ def test_a_page_that_nobody_touches_stops_polling(
         viewer = visit(at=other)
         viewer.start("endless", "slow")
         viewer.see("Nobody touched this page for 3 s")
-        viewer.frames_in(0.5)
-        assert viewer.frames_in(QUIET_SECONDS) == 0
+        viewer.expect_silence()
         viewer.page.click(".st-key-resume button")
         viewer.see("steps so far")
         viewer.page.get_by_role("link", name="Board").click()
         viewer.see("Nobody touched this page for 3 s")
-        viewer.frames_in(0.5)
-        assert viewer.frames_in(QUIET_SECONDS) == 0, "nor does it wait for the end there"
+        viewer.expect_silence()  # nor does it wait for the end there
         viewer.page.get_by_role("link", name="Run").click()
         viewer.see("steps so far")
         viewer.page.click(".st-key-cancel button")

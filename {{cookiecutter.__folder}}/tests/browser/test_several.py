@@ -16,7 +16,6 @@ from tests.jobs import STEPS
 
 Visit = Callable[..., Viewer]
 
-QUIET_SECONDS = 10
 COMPLETED = f"Completed: {STEPS} of {STEPS} steps in"
 EVERYTHING = Query(None, limit=1000)
 
@@ -29,12 +28,6 @@ def ids_in(viewer: Viewer) -> list[str]:
     """Return the ids in the URL."""
     query = viewer.page.url.partition("?")[2]
     return [part.partition("=")[2] for part in query.split("&") if part.startswith("operation=")]
-
-
-def expect_silence(viewer: Viewer) -> None:
-    """Fail if the page sends anything in the coming seconds."""
-    viewer.frames_in(1)  # what the last run was still to send is not polling
-    assert viewer.frames_in(QUIET_SECONDS) == 0
 
 
 def test_several_end_one_by_one_and_then_nothing_is_sent(visit: Visit) -> None:
@@ -55,7 +48,7 @@ def test_several_end_one_by_one_and_then_nothing_is_sent(visit: Visit) -> None:
     viewer.page.click(".st-key-cancel button")
     viewer.see("Cancelled after")
     viewer.wait_until_startable()
-    expect_silence(viewer)
+    viewer.expect_silence()
 
 
 def test_three_operations_have_one_timer(visit: Visit, connection: ProgressConnection) -> None:
@@ -76,11 +69,11 @@ def test_three_operations_have_one_timer(visit: Visit, connection: ProgressConne
         second.page.click(f".st-key-unwatch-{operation_id} button, .st-key-unwatch button")
         expect(second.page.locator(f".st-key-cancel-{operation_id}")).to_have_count(0)
     expect(second.page.get_by_text("steps so far")).to_have_count(0)
-    expect_silence(second)
+    second.expect_silence()
     for operation_id in ids:
         connection.cancel(operation_id)
     expect(viewer.page.get_by_text("Cancelled after")).to_have_count(3)
-    expect_silence(viewer)
+    viewer.expect_silence()
 
 
 @pytest.mark.parametrize("page", ["Board", "Live feed"])
@@ -93,7 +86,7 @@ def test_an_end_is_told_on_other_pages(visit: Visit, page: str) -> None:
     if page == "Live feed":  # what polls there is none of ours
         viewer.page.click(".st-key-live label")
     expect(viewer.page.get_by_test_id("stToast")).to_contain_text("succeed: slow: completed")
-    expect_silence(viewer)
+    viewer.expect_silence()
     viewer.page.get_by_role("link", name="Run").click()
     viewer.see(COMPLETED)
     expect(viewer.page.get_by_test_id("stToast")).to_have_count(0)
