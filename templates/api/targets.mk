@@ -5,4 +5,4 @@ service: $(UV) ## run the reference service alone (PROGRESS_API_TOKEN=secret SER
 
 # Prefect 3.8 does not start with later FastAPIs.
 test-prefect: $(UV) ## test against a real Prefect server, which is fetched for it
-	$(UV) run --with "prefect>=3.4,<4" --with "fastapi<0.150" pytest tests/test_prefect.py
+	$(UV) run --with "prefect>=3.4,<4" --with "fastapi<0.150" pytest tests/with_prefect.py

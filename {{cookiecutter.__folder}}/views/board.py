@@ -285,14 +285,7 @@ def draw_history() -> None:
         },
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Newer",
-            key="newer",
-            icon=":material/arrow_back:",
-            on_click=turn_to,
-            args=(pages[:-1],),
-            disabled=not pages,
-        )
+        draw_newer(pages)
         st.button(
             "Older",
             key="older",
@@ -307,17 +300,23 @@ def draw_history() -> None:
         st.caption(f"{first:,} to {first + len(shown) - 1:,}, as of {now}")
 
 
+def draw_newer(pages: list[tuple[datetime, str]]) -> None:
+    """Draw the button that turns back a page."""
+    st.button(
+        "Newer",
+        key="newer",
+        icon=":material/arrow_back:",
+        on_click=turn_to,
+        args=(pages[:-1],),
+        disabled=not pages,
+    )
+
+
 def draw_no_history(asked: Query, pages: list[tuple[datetime, str]]) -> None:
     """Say why there is nothing, and what to do about it."""
     if asked.before is not None:
         st.info("There is nothing older.", icon=":material/inbox:")
-        st.button(
-            "Newer",
-            key="newer",
-            icon=":material/arrow_back:",
-            on_click=turn_to,
-            args=(pages[:-1],),
-        )
+        draw_newer(pages)
     elif asked.job or asked.statuses or asked.since or (live.SETTINGS.shared and asked.owner):
         st.info("No operation matches these filters.", icon=":material/filter_alt_off:")
         st.button("Clear the filters", key="clear", on_click=clear_filters)

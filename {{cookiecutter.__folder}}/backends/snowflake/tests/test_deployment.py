@@ -29,11 +29,10 @@ CONFIGURED = ["snowflake.yml", "requirements.txt"]
 def tool() -> list[str]:
     """The Snowflake CLI, in an environment of its own: it pins other versions than we do."""
     uv = os.environ.get("UV") or shutil.which("uv")
-    if uv is None:
-        pytest.skip("uv is not installed")
+    assert uv is not None, "uv is not installed: make brings it"
     command = [uv, "tool", "run", "--quiet", "--from", CLI, "snow"]
-    if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
-        pytest.skip(f"{CLI} cannot be installed here")
+    fetched = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert fetched.returncode == 0, f"{CLI} cannot be installed: {fetched.stderr}"
     return command
 
 

@@ -1,9 +1,8 @@
 """The profile of a real foreign server: Prefect, on this machine. `make test-prefect` runs it.
 
-Prefect is large, so it is no dependency of the project, and without it this is skipped.
+Prefect is large, so it is no dependency of the project, and `make test` does not collect this file.
 """
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -24,9 +23,6 @@ from progress.profiles import prefect
 from progress.settings import ROOT
 from tests.conftest import OWNER, wait_until
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("prefect") is None, reason="make test-prefect brings Prefect"
-)
 PASSWORD = "user:a password"
 FLOW = """
 import time
