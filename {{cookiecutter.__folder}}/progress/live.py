@@ -184,7 +184,7 @@ def follow_url() -> None:
         st.session_state[_PROBLEM] = (advice, "\n".join(name[:200] for name in new[room:]))
     if any(not one.job and not one.ended for one in watching.followed()):
         # The buttons, drawn above the fragment, must know what an id stands for.
-        watching.settle(_ended(_look()), notify=False)
+        watching.settle(_ended(_look()))
     watching.write_url()
 
 
@@ -197,12 +197,13 @@ def show_problem() -> None:
 
 
 def show_notices(page: str) -> None:
-    """Say, once, what has ended while `page` was open, which does not draw it."""
+    """Say, once, what has ended and no page has drawn. `page` is the open one, which does not."""
     touch(page)
-    for one in watching.take_notices():
+    for one in [one for one in watching.outcomes() if not one.told]:
         status = one.operation.status if one.operation else "unknown"
         icon = "check_circle" if status is Status.COMPLETED else "info"
         st.toast(f"{plain(one.name)}: {status}", icon=f":material/{icon}:", duration="long")
+        one.told = True  # Only now: a click may interrupt this run, and the next one tells of it.
 
 
 def _look() -> dict[str, Snapshot[Operation]]:
@@ -250,7 +251,7 @@ def live_progress() -> None:
         st.rerun(scope="app")
     snapshots = _look()
     if ended := _ended(snapshots):
-        watching.settle(ended, notify=False)
+        watching.settle(ended)
         st.rerun(scope="app")
     for one in watching.followed():
         if not one.ended:
@@ -275,7 +276,7 @@ def live_notices() -> None:
         st.rerun(scope="app")
     if ended := _ended(_look()):
         # A toast of this run would go with it: the full run shows it.
-        watching.settle(ended, notify=True)
+        watching.settle(ended)
         st.rerun(scope="app")
 
 

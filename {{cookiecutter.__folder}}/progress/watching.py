@@ -22,7 +22,6 @@ URL_LAG = 5.0
 
 # Keys of the session state.
 _FOLLOWED = "followed_operations"
-_NOTICES = "notices"
 _DROPPED = "dropped_operations"
 
 
@@ -42,6 +41,8 @@ class Followed:
     """Whether this session asked to cancel it."""
     ended: bool = False
     """Whether the watch has ended; `operation` is then the outcome."""
+    told: bool = False
+    """Whether a page has shown that it ended."""
 
     @property
     def name(self) -> str:
@@ -147,24 +148,15 @@ def saw(operation_id: str, operation: Operation | None) -> None:
             one.job, one.subject = operation.job, operation.subject
 
 
-def settle(operation_ids: Iterable[str], notify: bool) -> None:
+def settle(operation_ids: Iterable[str]) -> None:
     """Keep what was last seen of these as their outcomes: the next full run polls them no more.
 
     Args:
         operation_ids: Operations that have ended, or that do not exist for this viewer.
-        notify: Whether to say so in a toast, because the page that shows them is not open.
     """
     for one in map(find, operation_ids):
         if one is not None:
             one.ended = True
-            if notify:
-                st.session_state.setdefault(_NOTICES, []).append(one)
-
-
-def take_notices() -> list[Followed]:
-    """Return, once, what has ended while another page was open."""
-    ones: list[Followed] = st.session_state.pop(_NOTICES, [])
-    return ones
 
 
 def write_url() -> None:

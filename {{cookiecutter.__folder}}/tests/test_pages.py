@@ -101,6 +101,7 @@ def test_start_follow_and_end() -> None:
     assert page.metric[0].value == "6"
     assert "All well." in texts(page)
     assert not watched(page)
+    assert all(one.told for one in followed(page)), "no toast tells of it again"
 
 
 def test_a_failure_shows_its_last_line_and_the_traceback() -> None:
@@ -634,8 +635,27 @@ def test_the_text_of_a_toast_is_not_markdown() -> None:
 
     page = AppTest.from_function(other_page, default_timeout=30)
     one = watching.Followed("a" * 32, "*load*", ":red[x] `y`", ended=True)
-    page.session_state[watching._NOTICES] = [one]
+    page.session_state[watching._FOLLOWED] = [one]
     page.run()
     assert not page.exception
     assert page.toast[0].value == r"\*load\*\: \:red\[x\] \`y\`: unknown"
     assert not page.run().toast, "it is said once"
+
+
+def test_a_toast_that_a_click_interrupts_is_shown_by_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def other_page() -> None:
+        from progress import live
+
+        live.show_notices("other")
+
+    page = AppTest.from_function(other_page, default_timeout=30)
+    page.session_state[watching._FOLLOWED] = [
+        watching.Followed("a" * 32, "fail", "fast", ended=True),
+        watching.Followed("b" * 32, "fail", "slow", ended=True, told=True),
+    ]
+    with monkeypatch.context() as patched:
+        patched.setattr("streamlit.toast", lambda *args, **options: st.stop())
+        assert not page.run().toast
+    assert [toast.value for toast in page.run().toast] == [r"fail\: fast: unknown"]

@@ -141,5 +141,6 @@ if watching.watched():
 for ended in watching.outcomes():
     with st.container(border=len(watching.followed()) > 1):
         outcome.draw(ended)
+    ended.told = True
 if (subject := chosen()[1]) is not None:
     draw_history(subject)

@@ -7,11 +7,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from dev.browser import ADVICE, find_browser
 from progress.settings import ROOT, load_settings
@@ -96,11 +98,16 @@ class Viewer:
 
     def choose(self, key: str, value: str) -> None:
         """Choose an option of a selectbox, unless it is chosen."""
-        if self.page.locator(f".st-key-{key} input").input_value() == value:
+        box = self.page.locator(f".st-key-{key} input")
+        option = self.page.get_by_role("option", name=value, exact=True)
+        if box.input_value() == value:
             return
-        self.page.click(f".st-key-{key} input")
-        self.page.get_by_role("option", name=value, exact=True).click()
-        expect(self.page.locator(f".st-key-{key} input")).to_have_value(value)
+        for _ in range(3):  # on a busy machine, a list was once not open after a click
+            box.click()
+            with suppress(PlaywrightTimeout):
+                option.click(timeout=5_000)
+                break
+        expect(box).to_have_value(value)
         expect(self.page.get_by_test_id("stStatusWidget")).to_have_count(0)
 
     def start(self, job: str, subject: str = "fast") -> None:
