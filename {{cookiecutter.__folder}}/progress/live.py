@@ -5,6 +5,7 @@ It is a full run that no longer calls the fragment. So the tick that sees the en
 session state and asks for one full run; see "How it stops" in the README.
 """
 
+import html
 import time
 from dataclasses import replace
 
@@ -28,6 +29,11 @@ _PAGE = "page"
 _PROBLEM = "problem"
 _OWNER = "owner"
 _UNSURE = "unsure_starts"
+
+# CSS of a label and of a bar that look like those of st.progress, and are as high.
+_SMALL = "font-size:.875rem;line-height:1.5"
+_LABEL = f"{_SMALL};margin-bottom:-.25rem"
+_BAR = "display:block;width:100%;height:.5rem;margin-top:-.5rem"
 
 
 def backend() -> ProgressConnection:
@@ -281,40 +287,52 @@ def live_notices() -> None:
 
 
 def _draw(one: watching.Followed, lines: int) -> None:
-    operation = one.operation
-    st.text(one.name)
-    if operation is None:
-        st.progress(0.0, text="Waiting for the first news")
-    elif operation.status is Status.QUEUED:
-        st.progress(0.0, text="Queued: waiting for a worker")
-    elif operation.progress is None:
+    # Few elements: each is a message to each viewer at each tick.
+    operation, news = one.operation, _news(one.operation)
+    if operation and operation.status is Status.IN_PROGRESS and operation.progress is None:
+        st.html(f'<div style="{_LABEL}">{html.escape(one.name)}<br>{news}</div>')
         # An HTML progress element without a value is an indeterminate bar; st.progress has none.
-        st.caption(f"{steps(operation.current_step, None)} so far")
+        # Its HTML stays the same: one that is drawn anew would begin its movement anew.
         scheme = st.context.theme.type or "light"
-        style = f"width:100%;accent-color:{accent()};color-scheme:{scheme}"
+        style = f"{_BAR};accent-color:{accent()};color-scheme:{scheme}"
         st.html(f'<progress aria-label="In progress" style="{style}">')
     else:
-        st.progress(operation.progress, text=steps(operation.current_step, operation.total_steps))
-    st.html(timeline(operation, lines, accent()))
-    if operation is not None:
-        _draw_figures(operation)
+        progress = (operation.progress if operation else None) or 0.0
+        st.progress(progress, text=f"{plain(one.name)}  \n{news}")
+    st.html(timeline(operation, lines, accent()) + _figures(operation))
+    if operation:
+        _draw_warnings(operation)
 
 
-def _draw_figures(operation: Operation) -> None:
-    times = [f"Elapsed {duration(operation.elapsed)}"]
-    if operation.remaining is not None:
-        times.append(f"about {duration(operation.remaining)} left")
-    work = []
-    if operation.rate is not None:
-        work.append(pace(operation.rate))
-    if operation.failed_steps:
-        work.append(f"{operation.failed_steps:,} failed so far")
-    if operation.attempt > 1:
-        work.append(f"attempt {operation.attempt}")
-    if operation.retry_of:
-        work.append(f"retry of {plain(operation.retry_of[:8])}")
+def _news(operation: Operation | None) -> str:
+    if operation is None:
+        return "Waiting for the first news"
+    if operation.status is Status.QUEUED:
+        return "Queued: waiting for a worker"
+    done = steps(operation.current_step, operation.total_steps)
+    return f"{done} so far" if operation.total_steps is None else done
+
+
+def _figures(operation: Operation | None) -> str:
+    times, work = [], []
+    if operation:
+        times.append(f"Elapsed {duration(operation.elapsed)}")
+        if operation.remaining is not None:
+            times.append(f"about {duration(operation.remaining)} left")
+        if operation.rate is not None:
+            work.append(pace(operation.rate))
+        if operation.failed_steps:
+            work.append(f"{operation.failed_steps:,} failed so far")
+        if operation.attempt > 1:
+            work.append(f"attempt {operation.attempt}")
+        if operation.retry_of:
+            work.append(f"retry of {operation.retry_of[:8]}")
     # Two lines from the first tick on, so that nothing jumps when the second one fills.
-    st.caption(" · ".join(times) + "  \n" + (" · ".join(work) or "&nbsp;"))
+    words = [html.escape(" · ".join(line)) or "&nbsp;" for line in (times, work)]
+    return f'<p style="{_SMALL};margin:.5rem 0 0;opacity:.6">{"<br>".join(words)}</p>'
+
+
+def _draw_warnings(operation: Operation) -> None:
     if operation.is_cancelling:
         st.info("Cancelling: waiting for the job to stop.", icon=":material/hourglass_top:")
     if operation.silence > SETTINGS.quiet_after:

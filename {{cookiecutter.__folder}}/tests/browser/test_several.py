@@ -138,11 +138,12 @@ def test_downloads_are_the_table_and_the_result(visit: Visit) -> None:
     assert json.loads(contents["json"])["notes"] == ["All well."]
 
 
-def test_nothing_jumps_between_ticks_on_a_phone(visit: Visit) -> None:
+@pytest.mark.parametrize("job", ["rows", "endless"])
+def test_nothing_jumps_between_ticks_on_a_phone(visit: Visit, job: str) -> None:
     viewer = visit()
     viewer.page.set_viewport_size({"width": 390, "height": 800})
-    viewer.start("rows", "slow")
-    viewer.see("of 30,000 steps")
+    viewer.start(job, "slow")
+    expect(viewer.page.locator("ol[aria-label='Latest steps'] + p")).to_be_visible()
     places = set()
     for _ in range(40):
         box = viewer.page.locator(".st-key-history").bounding_box()
