@@ -7,6 +7,7 @@ session state and asks for one full run; see "How it stops" in the README.
 
 import html
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import streamlit as st
@@ -259,10 +260,11 @@ def live_progress() -> None:
     if ended := _ended(snapshots):
         watching.settle(ended)
         st.rerun(scope="app")
+    alone = len(snapshots) == 1
     for one in watching.followed():
         if not one.ended:
-            with st.container(border=len(snapshots) > 1):
-                _draw(one, 5 if len(snapshots) == 1 else 1)
+            with nullcontext() if alone else st.container(border=True):
+                _draw(one, 5 if alone else 1)
     if errors := [snapshot.error for snapshot in snapshots.values() if snapshot.error]:
         st.warning(
             "The progress cannot be read just now. The operation is not affected;"
