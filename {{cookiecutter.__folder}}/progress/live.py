@@ -96,15 +96,18 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
     # nothing twice.
     unsure: dict[tuple[str, str, str], str] = st.session_state.setdefault(_UNSURE, {})
     wanted = (job, subject, retry_of)
-    operation_id = unsure.pop(wanted, None) or new_operation_id()
+    # If the viewer has clicked on meanwhile, Streamlit ends a callback at its next look at the
+    # session state. There is none between the start and the note of it.
+    connection, who, ones = backend(), owner(), watching.followed()
+    operation_id = unsure.setdefault(wanted, new_operation_id())
     try:
-        backend().start(operation_id, job, subject, owner(), retry_of)
+        connection.start(operation_id, job, subject, who, retry_of)
     except BackendError as error:
-        unsure[wanted] = operation_id
         st.session_state[_PROBLEM] = ("The operation could not be started. Try again.", str(error))
         return
+    del unsure[wanted]
     # Only now: what makes room for it must not go for nothing.
-    watching.watch_started(operation_id, job, subject, retry_of)
+    watching.watch_started(ones, operation_id, job, subject, retry_of)
 
 
 def follow(operation_id: str) -> None:
@@ -119,11 +122,12 @@ def cancel(operation_id: str) -> None:
     one = watching.find(operation_id)
     if one is None:
         return
+    connection, who = backend(), owner()  # first, as in _start
     try:
         # The id may have come from the URL: only the owner may end it.
-        found = backend().read([operation_id]).get(operation_id)
-        if found is not None and found.owner == owner():
-            backend().cancel(operation_id)
+        found = connection.read([operation_id]).get(operation_id)
+        if found is not None and found.owner == who:
+            connection.cancel(operation_id)
             one.cancelling = True
     except BackendError as error:
         st.session_state[_PROBLEM] = ("The cancel request did not arrive. Try again.", str(error))

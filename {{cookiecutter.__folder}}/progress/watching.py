@@ -91,39 +91,52 @@ def was_just_started(job: str, subject: str) -> bool:
 
 def watch(operation_id: str) -> None:
     """Follow an operation, if there is room: the oldest outcome makes it, what runs does not."""
-    _follow(Followed(operation_id))
+    if not is_full():
+        _follow(followed(), Followed(operation_id))
 
 
-def watch_started(operation_id: str, job: str, subject: str, retry_of: str = "") -> None:
-    """Follow an operation that this session has started, in the place of what it repeats."""
-    if (old := find(retry_of)) is not None:
-        _drop(old)
-    _follow(Followed(operation_id, job, subject, time.monotonic()))
+def watch_started(
+    ones: list[Followed], operation_id: str, job: str, subject: str, retry_of: str = ""
+) -> None:
+    """Follow an operation that this session has started, in the place of what it repeats.
+
+    Args:
+        ones: What `followed()` returned before the start. After it, a look at the session state
+            may end the callback.
+        operation_id: What was started.
+        job: Its job.
+        subject: What the job works on.
+        retry_of: The operation that it repeats, or "".
+    """
+    _follow(ones, Followed(operation_id, job, subject, time.monotonic()), retry_of)
 
 
-def _follow(one: Followed) -> None:
-    ones = followed()
-    if find(one.operation_id) is not None or is_full():
+def _follow(ones: list[Followed], one: Followed, retry_of: str = "") -> None:
+    if any(known.operation_id == one.operation_id for known in ones):
         return
-    if len(ones) >= MOST and (old := outcomes()):
-        _drop(old[-1])
+    gone = [old for old in ones if old.operation_id == retry_of]
+    if len(ones) - len(gone) >= MOST:
+        gone += [old for old in ones if old.ended and old not in gone][-1:]
     ones.insert(0, one)
+    for old in gone:
+        ones.remove(old)
+    _note_dropped(gone)
     write_url()
 
 
 def unwatch(operation_id: str) -> None:
     """Stop following an operation, or dismiss its outcome. It goes on without this session."""
     if (one := find(operation_id)) is not None:
-        _drop(one)
+        followed().remove(one)
+        _note_dropped([one])
         write_url()
 
 
-def _drop(one: Followed) -> None:
-    followed().remove(one)
+def _note_dropped(ones: list[Followed]) -> None:
     now = time.monotonic()
     dropped: dict[str, float] = st.session_state.get(_DROPPED, {})
     recent = {name: at for name, at in dropped.items() if now - at < URL_LAG}
-    st.session_state[_DROPPED] = recent | {one.operation_id: now}
+    st.session_state[_DROPPED] = recent | {one.operation_id: now for one in ones}
 
 
 def was_just_dropped(operation_id: str) -> bool:

@@ -1,18 +1,20 @@
 """The pages without a browser. Fragments run inline here and have no timer."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 from streamlit.testing.v1 import AppTest
 
 from progress import live, watching
 from progress.backend import ProgressConnection
 from progress.errors import BackendUnavailable
-from progress.operation import Query, new_operation_id
+from progress.operation import Operation, Query, new_operation_id
 from progress.poller import Poller, Snapshot
 from progress.settings import ROOT
 from progress.text import shortened
@@ -339,6 +341,56 @@ def test_a_start_whose_answer_was_lost_is_not_in_the_way_of_the_next_one(
     assert page.query_params["operation"] != [arrived]
     run_until(page, lambda page: len(page.success) == 2)
     assert connection.recent(Query(TESTER))[0].operation_id != arrived
+
+
+def click_on() -> None:
+    """Do what Streamlit does when the viewer clicks while a run is under way."""
+    context = get_script_run_ctx()
+    assert context is not None
+    assert context.script_requests is not None
+    context.script_requests.request_rerun(RerunData(page_script_hash=context.page_script_hash))
+
+
+@pytest.mark.parametrize("old_job", ["", "fail"])
+def test_a_click_during_a_start_loses_nothing(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch, old_job: str
+) -> None:
+    page = open_page("run")
+    if old_job:
+        page = run_until(start(page, old_job), lambda page: bool(page.error))
+    real = ProgressConnection.start
+
+    def start_while_clicked_on(self: ProgressConnection, *arguments: str) -> None:
+        real(self, *arguments)
+        click_on()
+
+    monkeypatch.setattr(ProgressConnection, "start", start_while_clicked_on)
+    if old_job:
+        old = followed(page)[0].operation_id
+        page.button(key=f"retry-{old}").click().run()
+    else:
+        start(page, "endless", "slow")
+    page.run()
+    assert [one.operation_id for one in followed(page)] == in_url(page)
+    assert in_url(page) == [connection.recent(Query(TESTER))[0].operation_id]
+    monkeypatch.undo()
+    end_all(page)
+
+
+def test_a_click_during_a_cancel_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = start(open_page("run"), "endless", "slow")
+    real = ProgressConnection.read
+
+    def read_while_clicked_on(
+        self: ProgressConnection, ids: Sequence[str]
+    ) -> Mapping[str, Operation]:
+        click_on()
+        return real(self, ids)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ProgressConnection, "read", read_while_clicked_on)
+        page.button(key="cancel").click().run()
+    run_until(page, is_cancelled)
 
 
 def test_several_operations_end_one_by_one() -> None:
