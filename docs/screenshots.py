@@ -30,16 +30,16 @@ STATES = {
 
 
 @contextmanager
-def served(project: Path, secrets: str = "", **variables: str) -> Iterator[str]:
-    """Serve a copy of the project, with these secrets and variables, and yield its address."""
+def served(project: Path, readable: bool = True, **variables: str) -> Iterator[str]:
+    """Serve a copy of the project, with these variables, and yield its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".local", ".venv"))
-        if secrets:
-            (copy / ".streamlit" / "secrets.toml").write_text(secrets, "utf-8")
+        if not readable:  # a folder in the place of the file
+            (copy / ".local" / "progress.db").mkdir(parents=True)
         environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | variables
         command = [os.environ.get("UV", "uv"), "run", "--quiet", "python", "-m", "dev"]
         environment["PORT"] = url.rsplit(":", 1)[1]
@@ -153,8 +153,7 @@ def main(project: Path) -> None:
             page.goto(f"{url}/?operation=0")
             page.get_by_text("There is no operation").wait_for()
             shoot(page, "unknown")
-        # A folder in the place of the file: the store cannot be read.
-        with served(project, '[connections.progress]\npath = "samples"\n') as url:
+        with served(project, readable=False) as url:
             page.goto(f"{url}/?operation=0")
             page.get_by_text("cannot be read just now").wait_for()
             page.wait_for_timeout(1000)
