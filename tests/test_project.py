@@ -24,11 +24,9 @@ MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={os.environ.get('UV', 'uv')}"]
 # Tests of what is the same in every project, and needs no more of a backend than the conformance
 # suite and test_live.py try: they run in one project.
 SAME = [
-    *(f"test_{name}.py" for name in ("feed", "fragment_contract", "heap", "jobs", "operation")),
-    *(
-        f"test_{name}.py"
-        for name in ("overview", "poller", "reporter", "settings", "text", "timeline")
-    ),
+    *(f"test_{name}.py" for name in ("crowd", "feed", "fragment_contract", "heap", "jobs")),
+    *(f"test_{name}.py" for name in ("operation", "overview", "poller", "reporter", "settings")),
+    *(f"test_{name}.py" for name in ("text", "timeline")),
     *(f"browser/test_{name}.py" for name in ("board", "several")),
 ]
 

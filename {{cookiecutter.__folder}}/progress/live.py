@@ -1,27 +1,27 @@
-"""The fragments that follow operations, and what pages call around them.
+"""What pages and their fragments call: start, cancel and follow operations, look at them, pause.
 
-What ends the polling is not `st.stop()`: that ends one run, and the timer in the browser goes on.
-It is a full run that no longer calls the fragment. So the tick that sees the end clears the
-session state and asks for one full run; see "How it stops" in the README.
+What ends the polling of a fragment is not `st.stop()`: that ends one run, and the timer in the
+browser goes on. It is a full run that no longer calls the fragment. So the tick that sees the end
+clears the session state and asks for one full run; see "How it stops" in the README.
 """
 
-import html
 import time
-from contextlib import nullcontext
+from collections.abc import Mapping
 from dataclasses import replace
 
 import streamlit as st
 
-from progress import watching
+from progress import crowd, watching
 from progress.backend import ProgressConnection
 from progress.errors import BackendError
 from progress.operation import Operation, Status, new_operation_id
 from progress.poller import Poller, Snapshot
 from progress.settings import load_settings
-from progress.text import duration, pace, plain, steps
-from progress.timeline import timeline
+from progress.text import duration, plain
 
 SETTINGS = load_settings()
+TELL_FOR = 5.0
+"""Seconds in which each full run says again what has ended. A toast that shows is shown once."""
 
 # Keys of the session state; progress/watching.py has those of what is followed.
 _TOUCHED = "touched_at"
@@ -30,11 +30,6 @@ _PAGE = "page"
 _PROBLEM = "problem"
 _OWNER = "owner"
 _UNSURE = "unsure_starts"
-
-# CSS of a label and of a bar that look like those of st.progress, and are as high.
-_SMALL = "font-size:.875rem;line-height:1.5"
-_LABEL = f"{_SMALL};margin-bottom:-.25rem"
-_BAR = "display:block;width:100%;height:.5rem;margin-top:-.5rem"
 
 
 def backend() -> ProgressConnection:
@@ -142,8 +137,17 @@ def touch(page: str) -> None:
     st.session_state[_TOUCHED] = time.monotonic()
 
 
+def interval() -> float:
+    """Return the seconds between the ticks of the fragments that this full run calls."""
+    return crowd.interval(SETTINGS.poll_interval)
+
+
 def idle() -> bool:
-    """Return whether nobody touched this page for the idle budget. A tick that sees it pauses."""
+    """Return whether nobody touched this page for the idle budget. A tick that sees it pauses.
+
+    Every tick asks this, and is counted by it.
+    """
+    crowd.note_tick()
     touched: float = st.session_state[_TOUCHED]
     return time.monotonic() - touched > SETTINGS.idle_budget
 
@@ -195,7 +199,7 @@ def follow_url() -> None:
         st.session_state[_PROBLEM] = (advice, "\n".join(name[:200] for name in new[room:]))
     if any(not one.job and not one.ended for one in watching.followed()):
         # The buttons, drawn above the fragment, must know what an id stands for.
-        watching.settle(_ended(_look()))
+        watching.settle(ended(look()))
     watching.write_url()
 
 
@@ -208,16 +212,19 @@ def show_problem() -> None:
 
 
 def show_notices(page: str) -> None:
-    """Say, once, what has ended and no page has drawn. `page` is the open one, which does not."""
+    """Say, for a moment, what has ended and no page has drawn. `page` is the open one."""
     touch(page)
-    for one in [one for one in watching.outcomes() if not one.told]:
+    now = time.monotonic()
+    for one in [one for one in watching.outcomes() if now < one.tell_until]:
         status = one.operation.status if one.operation else "unknown"
         icon = "check_circle" if status is Status.COMPLETED else "info"
         st.toast(f"{plain(one.name)}: {status}", icon=f":material/{icon}:", duration="long")
-        one.told = True  # Only now: a click may interrupt this run, and the next one tells of it.
+        # Only now: a click may interrupt this run, and the next one tells of it. That one does in
+        # any case: a browser that has not come to a toast drops it if the next run lacks it.
+        one.tell_until = min(one.tell_until, now + TELL_FOR)
 
 
-def _look() -> dict[str, Snapshot[Operation]]:
+def look() -> dict[str, Snapshot[Operation]]:
     """Return the news of what this session watches, as far as who is looking may see it."""
     snapshots = poller().read_all(watching.watched())
     for operation_id, snapshot in snapshots.items():
@@ -239,117 +246,13 @@ def _forget_unsure(operation_id: str) -> None:
         del unsure[wanted]
 
 
-def _ended(snapshots: dict[str, Snapshot[Operation]]) -> list[str]:
+def ended(snapshots: Mapping[str, Snapshot[Operation]]) -> list[str]:
     """Return the ids of what has ended or does not exist for who is looking."""
     return [
         operation_id
         for operation_id, snapshot in snapshots.items()
         if snapshot.known and (snapshot.value is None or snapshot.value.status.is_terminal)
     ]
-
-
-@st.fragment(run_every=SETTINGS.poll_interval)
-def live_progress() -> None:
-    """Show how far the watched operations are, at every tick, until the last has ended.
-
-    Display only, and without arguments: they would freeze at the last full run. One fragment for
-    all of them: one timer, and one full run for all that ended since the last tick.
-    """
-    if not watching.watched():
-        st.stop()  # A tick that was under way when the last watch ended.
-    if idle():
-        pause()
-        st.rerun(scope="app")
-    snapshots = _look()
-    if ended := _ended(snapshots):
-        watching.settle(ended)
-        st.rerun(scope="app")
-    alone = len(snapshots) == 1
-    for one in watching.followed():
-        if not one.ended:
-            with nullcontext() if alone else st.container(border=True):
-                _draw(one, 5 if alone else 1)
-    if errors := [snapshot.error for snapshot in snapshots.values() if snapshot.error]:
-        st.warning(
-            "The progress cannot be read just now. The operation is not affected;"
-            " this page goes on asking.",
-            icon=":material/cloud_off:",
-        )
-        st.text("\n".join(dict.fromkeys(map(str, errors))))
-
-
-@st.fragment(run_every=SETTINGS.poll_interval)
-def live_notices() -> None:
-    """Notice the end of watched operations on a page that does not draw them. It draws nothing."""
-    if not watching.watched():
-        st.stop()
-    if idle():
-        pause()
-        st.rerun(scope="app")
-    if ended := _ended(_look()):
-        # A toast of this run would go with it: the full run shows it.
-        watching.settle(ended)
-        st.rerun(scope="app")
-
-
-def _draw(one: watching.Followed, lines: int) -> None:
-    # Few elements: each is a message to each viewer at each tick.
-    operation, news = one.operation, _news(one.operation)
-    if operation and operation.status is Status.IN_PROGRESS and operation.progress is None:
-        st.html(f'<div style="{_LABEL}">{html.escape(one.name)}<br>{news}</div>')
-        # An HTML progress element without a value is an indeterminate bar; st.progress has none.
-        # Its HTML stays the same: one that is drawn anew would begin its movement anew.
-        scheme = st.context.theme.type or "light"
-        style = f"{_BAR};accent-color:{accent()};color-scheme:{scheme}"
-        st.html(f'<progress aria-label="In progress" style="{style}">')
-    else:
-        progress = (operation.progress if operation else None) or 0.0
-        st.progress(progress, text=f"{plain(one.name)}  \n{news}")
-    st.html(timeline(operation, lines, accent()) + _figures(operation))
-    if operation:
-        _draw_warnings(operation)
-
-
-def _news(operation: Operation | None) -> str:
-    if operation is None:
-        return "Waiting for the first news"
-    if operation.status is Status.QUEUED:
-        return "Queued: waiting for a worker"
-    done = steps(operation.current_step, operation.total_steps)
-    return f"{done} so far" if operation.total_steps is None else done
-
-
-def _figures(operation: Operation | None) -> str:
-    times, work = [], []
-    if operation:
-        times.append(f"Elapsed {duration(operation.elapsed)}")
-        if operation.remaining is not None:
-            times.append(f"about {duration(operation.remaining)} left")
-        if operation.rate is not None:
-            work.append(pace(operation.rate))
-        if operation.failed_steps:
-            work.append(f"{operation.failed_steps:,} failed so far")
-        if operation.attempt > 1:
-            work.append(f"attempt {operation.attempt}")
-        if operation.retry_of:
-            work.append(f"retry of {operation.retry_of[:8]}")
-    # Two lines from the first tick on, so that nothing jumps when the second one fills.
-    words = [html.escape(" · ".join(line)) or "&nbsp;" for line in (times, work)]
-    return f'<p style="{_SMALL};margin:.5rem 0 0;opacity:.6">{"<br>".join(words)}</p>'
-
-
-def _draw_warnings(operation: Operation) -> None:
-    if operation.is_cancelling:
-        st.info("Cancelling: waiting for the job to stop.", icon=":material/hourglass_top:")
-    if operation.silence > SETTINGS.quiet_after:
-        st.warning(
-            f"Quiet: no sign from the worker for {duration(operation.silence)}."
-            " It may be busy or gone; this page goes on watching.",
-            icon=":material/bedtime:",
-        )
-    if operation.problem:
-        st.warning("The stored progress makes no sense in part:", icon=":material/rule:")
-        st.text(operation.problem)
 
 
 def accent() -> str:

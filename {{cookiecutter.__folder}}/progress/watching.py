@@ -41,8 +41,8 @@ class Followed:
     """Whether this session asked to cancel it."""
     ended: bool = False
     """Whether the watch has ended; `operation` is then the outcome."""
-    told: bool = False
-    """Whether a page has shown that it ended."""
+    tell_until: float = float("inf")
+    """Until when other pages tell its end, by `time.monotonic()`; 0 once it has been drawn."""
 
     @property
     def name(self) -> str:

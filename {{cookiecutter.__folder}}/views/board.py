@@ -61,7 +61,7 @@ def is_live(snapshot: Snapshot[Overview]) -> bool:
     return active or not snapshot.known or bool(st.session_state.get("live"))
 
 
-@st.fragment(run_every=live.SETTINGS.poll_interval)
+@st.fragment(run_every=live.interval())
 def live_board() -> None:
     """Draw the overview at every tick, until nothing is active any more.
 

@@ -19,7 +19,7 @@ def feed() -> Poller[tuple[Row, ...]]:
     return Poller(Feed(users_rows).read, live.SETTINGS.poll_interval)
 
 
-@st.fragment(run_every=live.SETTINGS.poll_interval)
+@st.fragment(run_every=live.interval())
 def live_feed() -> None:
     """Draw the feed at every tick, until the page turns it off or nobody has touched it for long.
 

@@ -1,5 +1,7 @@
 """The page that starts, follows and cancels operations, and shows how they ended."""
 
+from contextlib import nullcontext
+
 import streamlit as st
 
 from progress import live, watching
@@ -8,7 +10,7 @@ from progress.operation import Query
 from progress.reporter import jobs_module
 from progress.settings import load_settings
 from progress.text import duration, moment, plain, shortened
-from views import outcome
+from views import active, outcome
 
 # Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
 HISTORY = 5  # operations in the history of a subject
@@ -122,6 +124,36 @@ def draw_history(subject: str) -> None:
             )
 
 
+@st.fragment(run_every=live.interval())
+def live_progress() -> None:
+    """Show how far the watched operations are, at every tick, until the last has ended.
+
+    Display only, and without arguments: they would freeze at the last full run. One fragment for
+    all of them: one timer, and one full run for all that ended since the last tick.
+    """
+    if not watching.watched():
+        st.stop()  # A tick that was under way when the last watch ended.
+    if live.idle():
+        live.pause()
+        st.rerun(scope="app")
+    snapshots = live.look()
+    if ended := live.ended(snapshots):
+        watching.settle(ended)
+        st.rerun(scope="app")
+    alone = len(snapshots) == 1
+    for one in watching.followed():
+        if not one.ended:
+            with nullcontext() if alone else st.container(border=True):
+                active.draw(one, 5 if alone else 1)
+    if errors := [snapshot.error for snapshot in snapshots.values() if snapshot.error]:
+        st.warning(
+            "The progress cannot be read just now. The operation is not affected;"
+            " this page goes on asking.",
+            icon=":material/cloud_off:",
+        )
+        st.text("\n".join(dict.fromkeys(map(str, errors))))
+
+
 live.follow_url()
 
 st.title(plain(settings.title))
@@ -137,10 +169,10 @@ if watching.watched():
     if live.paused():
         live.offer_resume("The operations go on without it.")
     else:
-        live.live_progress()
+        live_progress()
 for ended in watching.outcomes():
     with st.container(border=len(watching.followed()) > 1):
         outcome.draw(ended)
-    ended.told = True
+    ended.tell_until = 0
 if (subject := chosen()[1]) is not None:
     draw_history(subject)

@@ -141,11 +141,15 @@ class Viewer:
     def expect_polling(self) -> None:
         """Fail unless the page polls."""
         before = self.sent
+        self.wait_for(lambda: self.sent > before + 1)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds that the page does not show."""
         for _ in range(40):
-            self.frames_in(0.5)
-            if self.sent > before + 1:
+            if condition():
                 return
-        raise AssertionError("the page does not poll")
+            self.frames_in(0.5)
+        raise AssertionError("it did not come true in time")
 
 
 @pytest.fixture(scope="module")
