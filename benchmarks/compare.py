@@ -314,6 +314,7 @@ def main() -> None:
     if backend != "sqlite":
         return
     most, some = max(counts), min(20, *counts[-1:])
+    note("crowd", measure("rendered", 3 * most // 2, seconds))
     note("operations", measure("rendered", most, seconds, operations=most))
     for name, page in (("past", ""), ("board", "board")):
         results[name] = []

@@ -100,14 +100,14 @@ def figures(viewers: dict[str, Any]) -> str:
         for backend, result in viewers.items()
         for row in [
             *sorted(result["viewers"], key=lambda row: str(row["app"])),
-            *([result["operations"]] if "operations" in result else []),
+            *(result[key] for key in ("crowd", "operations") if key in result),
             *result.get("past", []),
             *result.get("board", []),
         ]
     ]
     return table(
         "app | viewers | CPU per tick, ms | core in use | the other core | tick p50 / p99, ms"
-        " | reads per interval | memory, MB | frames after the end"
+        " | between ticks, s | reads per interval | memory, MB | frames after the end"
         " | step written to drawn, p50 / p99, ms",
         (
             (
@@ -117,6 +117,7 @@ def figures(viewers: dict[str, Any]) -> str:
                 f"{row['cpu_share']:.0%}",
                 f"{row['other_core']:.0%}",
                 f"{row['tick_p50_ms'] or '-'} / {row['tick_p99_ms'] or '-'}",
+                round(row["viewers"] * row["seconds"] / row["runs"], 2) if row["runs"] else None,
                 row["reads_per_interval"],
                 round(row["memory_mb"]),
                 row["frames_after_end"],

@@ -6,14 +6,24 @@ from progress import crowd
 def test_a_page_that_joins_a_crowd_asks_less_often_until_it_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now = 0.0
+    now = used = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    monkeypatch.setattr(crowd, "_ticks", type(crowd._ticks)(maxlen=crowd.MOST_TICKS))
-    for _ in range(crowd.MOST_TICKS - 1):
+    monkeypatch.setattr("time.process_time", lambda: used)
+    monkeypatch.setattr(crowd, "_ticks", type(crowd._ticks)(maxlen=crowd.TICKS))
+
+    def tick(seconds: float, share: float) -> None:
+        nonlocal now, used
         crowd.note_tick()
-        now += 0.9 / crowd.MOST_TICKS
-    assert crowd.interval(0.5) == 0.5
-    crowd.note_tick()
+        now += seconds
+        used += share * seconds
+
+    for _ in range(crowd.TICKS - 1):
+        tick(0.005, 0.9)
+        assert crowd.interval(0.5) == 0.5, "too few to judge"
+    tick(0.005, 0.9)
     assert crowd.interval(0.5) == 0.5 * crowd.SLOWER
     now += 0.2
     assert crowd.interval(0.5) == 0.5
+    for _ in range(crowd.TICKS):
+        tick(0.005, 0.6)
+    assert crowd.interval(0.5) == 0.5, "there is time left"
