@@ -24,8 +24,8 @@ bake: $(UV) ## bake the default project to build/, over what is there (BACKEND=p
 
 test: $(UV) lint ## run every test, those of the baked projects and of the browser included
 	PYTHONDONTWRITEBYTECODE=1 $(UV) run python "{{cookiecutter.__folder}}/dev/browser.py"
-	@# The slow ones wait a good part of the time: three at once keep two cores busy.
-	$(UV) run pytest --numprocesses 3 --dist worksteal
+	@# The slow ones wait a good part of the time: four at once keep two cores busy.
+	$(UV) run pytest --numprocesses 4 --maxschedchunk 1
 
 lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
 	$(UV) run ruff check hooks tests docs benchmarks

@@ -30,6 +30,19 @@ SAME = [
     *(f"browser/test_{name}.py" for name in ("board", "several")),
 ]
 
+# A process of pytest begins with two neighbours: a long one and a shorter one.
+RUNS = [
+    ("test-browser", "sqlite"),
+    ("test-browser", "api"),
+    ("test", "snowflake"),
+    ("test", "sqlite"),
+    ("test", "postgres"),
+    ("test-browser", "postgres"),
+    ("test", "api"),
+    ("test-browser", "snowflake"),
+]
+assert {backend for _, backend in RUNS} == set(BACKENDS)
+
 # With Snowflake's stand-in these take minutes, as every statement is translated.
 SLOW = {"snowflake": ["test_board.py", "test_pages.py"]}
 
@@ -50,8 +63,7 @@ def project(request: pytest.FixtureRequest, bake: Bake, backend: str) -> Iterato
     shutil.rmtree(parent, ignore_errors=True)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("target", ["test-browser", "test"])
+@pytest.mark.parametrize(("target", "backend"), RUNS)
 def test_make(project: BakedProject, target: str) -> None:
     backend = project.answers["progress_backend"]
     left_out = [] if backend == BACKENDS[0] else SAME + SLOW.get(backend, [])

@@ -22,6 +22,7 @@ def row(app: str, viewers: int, tick: float | None, cpu: float) -> dict[str, Any
         "viewers": viewers,
         "lost": 0,
         "seconds": 10.0,
+        "runs": 20 * viewers,
         "drawn": 20 * viewers if tick else 0,
         "cpu_per_tick_ms": cpu,
         "cpu_share": 0.25,
@@ -51,6 +52,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             row("rendered", 20, 9.0, 4.0),
             row("pattern", 20, None, 48.0),
         ],
+        "crowd": row("rendered", 30, 9.0, 4.0),
         "operations": row("rendered", 20, 9.0, 4.0),
         "past": [row("rendered", 20, 9.0, 4.0) | {"past": past} for past in (10, 10_000)],
         "board": [

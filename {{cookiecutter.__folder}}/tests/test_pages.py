@@ -106,6 +106,27 @@ def test_start_follow_and_end() -> None:
     assert not any(one.tell_until for one in followed(page)), "no toast tells of it again"
 
 
+@pytest.mark.parametrize(
+    ("script", "fragments"),
+    [("streamlit_app.py", 2), ("views/run.py", 1), ("views/board.py", 1), ("views/feed.py", 1)],
+)
+def test_pages_that_open_in_a_crowd_ask_less_often(
+    script: str, fragments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = AppTest.from_file(str(ROOT / script), default_timeout=30).run()
+    intervals: list[float] = []
+    fragment = st.fragment
+
+    def note(run_every: float) -> Any:
+        intervals.append(run_every)
+        return fragment(run_every=run_every)
+
+    monkeypatch.setattr("progress.crowd.interval", lambda wanted: 10 * wanted)
+    monkeypatch.setattr("streamlit.fragment", note)
+    assert not page.run().exception
+    assert intervals == [10 * live.SETTINGS.poll_interval] * fragments
+
+
 def test_a_failure_shows_its_last_line_and_the_traceback() -> None:
     page = run_until(start(open_page("run"), "fail"), lambda page: bool(page.error))
     assert page.error[0].value.startswith("Failed after 2 of 6 steps")
