@@ -69,7 +69,8 @@ def visible(operation: Operation) -> bool:
 def start(job: str, subject: str) -> None:
     """Start an operation and watch it. For the callback of a button: it runs before the page.
 
-    The callback of the other half of a double click runs after this one and finds what it did.
+    The callback of the other half of a double click runs after this one and finds what it did, or
+    beside this one, in a thread of its own, and then starts the same operation: once, that is.
     """
     if not watching.was_just_started(job, subject):
         _start(job, subject)
@@ -100,7 +101,7 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
     except BackendError as error:
         st.session_state[_PROBLEM] = ("The operation could not be started. Try again.", str(error))
         return
-    del unsure[wanted]
+    unsure.pop(wanted, None)
     # Only now: what makes room for it must not go for nothing.
     watching.watch_started(ones, operation_id, job, subject, retry_of)
 
@@ -243,7 +244,7 @@ def look() -> dict[str, Snapshot[Operation]]:
 def _forget_unsure(operation_id: str) -> None:
     unsure = st.session_state.get(_UNSURE, {})
     for wanted in [key for key, arrived in unsure.items() if arrived == operation_id]:
-        del unsure[wanted]
+        unsure.pop(wanted, None)
 
 
 def ended(snapshots: Mapping[str, Snapshot[Operation]]) -> list[str]:

@@ -106,6 +106,26 @@ def test_start_follow_and_end() -> None:
     assert not any(one.tell_until for one in followed(page)), "no toast tells of it again"
 
 
+def test_two_starts_side_by_side_are_one(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("run")
+    started = ProgressConnection.start
+    ids = []
+
+    def start_twice(self: ProgressConnection, operation_id: str, *others: str) -> None:
+        ids.append(operation_id)
+        if len(ids) == 1:
+            live.start("succeed", "fast")  # the other half of a double click, in its thread
+        started(self, operation_id, *others)
+
+    monkeypatch.setattr(ProgressConnection, "start", start_twice)
+    start(page, "succeed")
+    assert len(ids) == 2
+    assert [ids[0]] == [ids[1]] == [one.operation_id for one in followed(page)]
+    run_until(page, lambda page: bool(page.success))
+
+
 @pytest.mark.parametrize(
     ("script", "fragments"),
     [("streamlit_app.py", 2), ("views/run.py", 1), ("views/board.py", 1), ("views/feed.py", 1)],

@@ -9,31 +9,37 @@ from progress.operation import Operation, Status
 from progress.text import duration, pace, plain, steps
 from progress.timeline import timeline
 
-# CSS of a label and of a bar that look like those of st.progress, and are as high.
-_SMALL = "font-size:.875rem;line-height:1.5"
-_LABEL = f"{_SMALL};margin-bottom:-.25rem"
-_BAR = "display:block;width:100%;height:.5rem;margin-top:-.5rem"
+_SMALL = "font-size:.875rem;line-height:1.5"  # CSS of text like that of st.progress
 
 
 def draw(one: watching.Followed, lines: int) -> None:
     """Draw how far an operation is, and its latest `lines` steps.
 
-    Few elements: each is a message to each viewer at each tick.
+    Few elements: each is a message to each viewer at each tick. And always as many: messages may
+    arrive one by one, and what stands below would jump.
     """
-    operation, news = one.operation, newest(one.operation)
-    if operation and operation.status is Status.IN_PROGRESS and operation.progress is None:
-        st.html(f'<div style="{_LABEL}">{html.escape(one.name)}<br>{news}</div>')
-        # An HTML progress element without a value is an indeterminate bar; st.progress has none.
-        # Its HTML stays the same: one that is drawn anew would begin its movement anew.
-        scheme = st.context.theme.type or "light"
-        style = f"{_BAR};accent-color:{live.accent()};color-scheme:{scheme}"
-        st.html(f'<progress aria-label="In progress" style="{style}">')
-    else:
-        progress = (operation.progress if operation else None) or 0.0
-        st.progress(progress, text=f"{plain(one.name)}  \n{news}")
+    operation = one.operation
+    draw_bar(one.name, newest(operation), operation)
     st.html(timeline(operation, lines, live.accent()) + figures(operation))
     if operation:
         draw_warnings(operation)
+
+
+def draw_bar(name: str, news: str, operation: Operation | None) -> None:
+    """Draw how far an operation is, as two lines of text and a bar."""
+    if operation and operation.status is Status.IN_PROGRESS and operation.progress is None:
+        # st.progress has no bar for an unknown total. Stripes that move would jump at every tick.
+        colour = live.accent()
+        pale = f"color-mix(in srgb,{colour} 33%,transparent)"
+        stripes = f"repeating-linear-gradient(-45deg,{colour} 0 8px,{pale} 8px 16px)"
+        st.html(
+            f'<div style="{_SMALL}">{html.escape(name)}<br>{html.escape(news)}</div>'
+            '<div role="progressbar" aria-label="In progress, the total is unknown"'
+            f' style="height:.5rem;margin-top:.25rem;border-radius:4px;background:{stripes}"></div>'
+        )
+    else:
+        progress = (operation.progress if operation else None) or 0.0
+        st.progress(progress, text=f"{plain(name)}  \n{plain(news)}")
 
 
 def newest(operation: Operation | None) -> str:

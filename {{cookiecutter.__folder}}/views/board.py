@@ -1,6 +1,5 @@
 """The page that shows every operation at a glance: figures, those that are active, the history."""
 
-import html
 from datetime import UTC, datetime, timedelta
 
 import streamlit as st
@@ -12,7 +11,8 @@ from progress.operation import Operation, Query, Status
 from progress.overview import FORGET_AFTER, SAMPLES, Overview, Overviews, Sample
 from progress.poller import Poller, Snapshot
 from progress.reporter import jobs_module
-from progress.text import clock, duration, pace, plain, shortened, steps
+from progress.text import clock, duration, pace, shortened, steps
+from views import active
 
 # Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
 PAGE = 50  # rows of the history on one page
@@ -122,18 +122,7 @@ def draw_bar(operation: Operation) -> None:
     if operation.silence > live.SETTINGS.quiet_after:
         parts.append(f"quiet for {duration(operation.silence)}")
     name, news = shortened(f"{operation.job}: {operation.subject}", 200), " · ".join(parts)
-    if operation.status is Status.IN_PROGRESS and operation.progress is None:
-        # st.progress has no bar for an unknown total. Stripes that move would jump at every tick.
-        colour = live.accent()
-        pale = f"color-mix(in srgb,{colour} 33%,transparent)"
-        stripes = f"repeating-linear-gradient(-45deg,{colour} 0 8px,{pale} 8px 16px)"
-        st.html(
-            f'<div style="font-size:.875rem;line-height:1.5">{html.escape(name)}<br>{news}</div>'
-            '<div role="progressbar" aria-label="In progress, the total is unknown"'
-            f' style="height:.5rem;margin-top:.25rem;border-radius:4px;background:{stripes}"></div>'
-        )
-    else:
-        st.progress(operation.progress or 0.0, text=f"{plain(name)}  \n{plain(news)}")
+    active.draw_bar(name, news, operation)
 
 
 def draw_throughput(samples: tuple[Sample, ...]) -> None:
