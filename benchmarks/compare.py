@@ -40,7 +40,7 @@ PATIENCE = 15
 """Seconds in which all have to see the page; a saturated server is measured without the rest."""
 WARM_UP = 4
 """Seconds between the last arrival and the first figure."""
-UNTIL_THE_END = 5
+UNTIL_THE_END = 8
 """Seconds in which every page should notice that the operation has ended."""
 AFTER_THE_END = 3
 """Seconds in which the frames after the end are counted."""

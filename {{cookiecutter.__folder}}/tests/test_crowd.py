@@ -18,12 +18,13 @@ def test_a_page_that_joins_a_crowd_asks_less_often_until_it_is_gone(
         used += share * seconds
 
     for _ in range(crowd.TICKS - 1):
-        tick(0.005, 0.9)
+        tick(0.005, 0.75)
         assert crowd.interval(0.5) == 0.5, "too few to judge"
-    tick(0.005, 0.9)
-    assert crowd.interval(0.5) == 0.5 * crowd.SLOWER
-    now += 0.2
-    assert crowd.interval(0.5) == 0.5
-    for _ in range(crowd.TICKS):
-        tick(0.005, 0.6)
-    assert crowd.interval(0.5) == 0.5, "there is time left"
+    tick(0.005, 0.75)
+    assert crowd.interval(0.5) == pytest.approx(2.0)
+    now += 1
+    assert crowd.interval(0.5) == 0.5, "they have gone"
+    for share, expected in ((0.4, 0.5), (0.8, 2.5), (1.1, 5.0)):
+        for _ in range(crowd.TICKS):
+            tick(0.005, share)
+        assert crowd.interval(0.5) == pytest.approx(expected)
