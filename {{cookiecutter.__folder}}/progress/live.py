@@ -101,7 +101,7 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
     except BackendError as error:
         st.session_state[_PROBLEM] = ("The operation could not be started. Try again.", str(error))
         return
-    unsure.pop(wanted, None)
+    unsure.pop(wanted, None)  # a callback beside this one may have done it
     # Only now: what makes room for it must not go for nothing.
     watching.watch_started(ones, operation_id, job, subject, retry_of)
 

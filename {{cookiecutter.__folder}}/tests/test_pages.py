@@ -147,6 +147,18 @@ def test_pages_that_open_in_a_crowd_ask_less_often(
     assert intervals == [10 * live.SETTINGS.poll_interval] * fragments
 
 
+def test_every_tick_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[None] = []
+    monkeypatch.setattr("progress.crowd.note_tick", lambda: ticks.append(None))
+    page = open_page("run")
+    assert not ticks, "nothing polls"
+    page = start(page, "endless", "slow")
+    assert len(ticks) == 1
+    page.run()
+    assert len(ticks) == 2
+    end_all(page)
+
+
 def test_a_failure_shows_its_last_line_and_the_traceback() -> None:
     page = run_until(start(open_page("run"), "fail"), lambda page: bool(page.error))
     assert page.error[0].value.startswith("Failed after 2 of 6 steps")
