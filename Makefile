@@ -5,7 +5,7 @@ DEMO := demo-$(BACKEND)
 BACKENDS = $(shell python3 -c 'import json; print(*json.load(open("cookiecutter.json"))["progress_backend"])')
 # What `make bench` measures: how many viewers, and how many seconds for each row.
 VIEWERS ?= 1 20 60 120 200
-SECONDS_EACH ?= 10
+SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
 .PHONY: help demo bake test lint bench bench-one screenshots

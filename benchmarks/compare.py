@@ -44,6 +44,8 @@ UNTIL_THE_END = 8
 """Seconds in which every page should notice that the operation has ended."""
 AFTER_THE_END = 3
 """Seconds in which the frames after the end are counted."""
+PERIODS, PERIOD = 15, 5
+"""How often, and for how many seconds each, a crowd is measured that has gone."""
 
 Row = dict[str, Any]
 
@@ -259,6 +261,39 @@ async def come_and_go(pid: int, url: str, query: str, sessions: int) -> tuple[in
     return figures.runs, sizes
 
 
+async def go_but(
+    staying: int, viewers: int, url: str, query: str
+) -> tuple[list[float], float | None]:
+    """Let viewers come, and all go but the last; return times between their ticks, and the p99."""
+    periods, times = [], []
+    figures = Figures()
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        for number in range(viewers):
+            tasks.append(group.create_task(Viewer(url, figures, query=query).run()))
+            await asyncio.sleep(1 / ARRIVALS if number else SETTLE)
+        await asyncio.sleep(WARM_UP)
+        for task in tasks[:-staying]:
+            task.cancel()
+        for _ in range(PERIODS):
+            figures.clear()
+            await asyncio.sleep(PERIOD)
+            periods.append(round(PERIOD * staying / max(figures.runs, 1), 2))
+            times += figures.ticks
+        for task in tasks[-staying:]:
+            task.cancel()
+    return periods, quantile(times, 0.99)
+
+
+def crowd_goes(viewers: int, staying: int) -> Row:
+    """Return how soon those who came last get shorter intervals when the others have gone."""
+    with served("rendered", 1, 0) as (_, _pid, url, ids):
+        periods, p99 = asyncio.run(go_but(staying, viewers, url, f"operation={ids[0]}"))
+    row = {"viewers": viewers, "staying": staying, "between_s": periods, "tick_p99_ms": p99}
+    print(json.dumps(row), flush=True)
+    return row
+
+
 def churn(sessions: int) -> Row:
     """Return what memory does while sessions come and go."""
     with served("rendered", 1, 0) as (_, pid, url, ids):
@@ -298,7 +333,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.sched_setaffinity(0, OTHER_CORE)  # the server moves to its own
     counts = [int(word) for word in os.environ.get("VIEWERS", "1 20 60 120 200").split()]
-    seconds = float(os.environ.get("SECONDS_EACH", "10"))
+    seconds = float(os.environ.get("SECONDS_EACH", "20"))
     backend, file = sys.argv[1], Path(sys.argv[2])
     # The pattern asks a SQLite file; one comparison is enough, and the other rows are like ours.
     apps = ["rendered", "pattern"] if backend == "sqlite" else ["rendered"]
@@ -315,6 +350,7 @@ def main() -> None:
         return
     most, some = max(counts), min(20, *counts[-1:])
     note("crowd", measure("rendered", 3 * most // 2, seconds))
+    note("crowd_goes", crowd_goes(most, max(1, 3 * most // 10)))
     note("operations", measure("rendered", most, seconds, operations=most))
     for name, page in (("past", ""), ("board", "board")):
         results[name] = []

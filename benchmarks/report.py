@@ -157,6 +157,17 @@ def long_life(viewers: dict[str, Any]) -> str:
     )
 
 
+def crowd(viewers: dict[str, Any]) -> str:
+    """Return what those who came last get when the others have gone."""
+    row = viewers["sqlite"]["crowd_goes"]
+    return (
+        f"Of {row['viewers']} viewers, all go but the {row['staying']} that came last. Seconds"
+        f" between the ticks of one, on the average over each 5 s that follow:"
+        f" {', '.join(map(str, row['between_s']))}. The p99 of a tick meanwhile:"
+        f" {row['tick_p99_ms']} ms."
+    )
+
+
 def polls(rows: dict[str, Any]) -> str:
     """Return what a poll costs beside a bare lookup."""
     return table(
@@ -243,7 +254,11 @@ def main() -> None:
         "start": starts(load("start")),
     }
     if "sqlite" in viewers:
-        sections |= {"ratios": ratios(viewers), "long life": long_life(viewers)}
+        sections |= {
+            "ratios": ratios(viewers),
+            "crowd": crowd(viewers),
+            "long life": long_life(viewers),
+        }
     print("\n\n".join(text for text in sections.values()))
     if "--write" in sys.argv:
         page = PAGE.read_text(encoding="utf-8")

@@ -53,6 +53,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             row("pattern", 20, None, 48.0),
         ],
         "crowd": row("rendered", 30, 9.0, 4.0),
+        "crowd_goes": {"viewers": 20, "staying": 6, "between_s": [2.5, 0.5], "tick_p99_ms": 9.0},
         "operations": row("rendered", 20, 9.0, 4.0),
         "past": [row("rendered", 20, 9.0, 4.0) | {"past": past} for past in (10, 10_000)],
         "board": [
@@ -85,6 +86,8 @@ def test_every_table_finds_its_place(report: ModuleType, monkeypatch: pytest.Mon
         "| 20 | 1/12.0 | - | 1/20.0 | 400 against 0 |",
         "| the rule's pattern | 20 | 48.0 | 25% | 50% | - / - |",
         "| sqlite, board, 10,000 past operations | 20 | 6.0 |",
+        "Of 20 viewers, all go but the 6 that came last. Seconds between the ticks of one, on the"
+        " average over each 5 s that follow: 2.5, 0.5. The p99 of a tick meanwhile: 9.0 ms.",
         "A tick of the board takes 6.0 ms of the processor with 10 past operations and 6.0 ms with"
         " 10,000: 1.00 times.",
         "while the board runs 1,002 times, after each tenth, in MB: 175, 176.",

@@ -7,13 +7,18 @@ BUSY = 0.5
 """The share of a core above which a page that begins to poll asks less often. With none of the core
 left, ticks wait for each other, and nobody's page moves."""
 LONGEST = 10
-"""How many times longer the interval of such a page is at most, until its next full run."""
+"""How many times longer the interval of such a page is at most."""
 TICKS = 100
 """Ticks by which this is judged. A number of ticks, not of seconds: where few look, these are many
 seconds, in which what a process does once, like its imports, does not count for much."""
 
+PAUSE = 0.5
+"""Seconds between two pages that begin anew because the crowd has gone: each takes as much of the
+processor as ten ticks."""
+
 # When the latest ticks were, and how much processor time the process had used by then, in seconds.
 _ticks: deque[tuple[float, float]] = deque(maxlen=TICKS)
+_began_anew_at = -PAUSE
 
 
 def note_tick() -> None:
@@ -24,8 +29,9 @@ def note_tick() -> None:
 def interval(wanted: float) -> float:
     """Return the seconds between the ticks of a page that begins to poll now.
 
-    The less of the core is left, the less a page more may take of it: twice as long an interval
-    with half of the core left, ten times with a tenth.
+    The less of the core is left, the less a page more may take of it: four times as long an
+    interval with half of the core left, ten times with less than a third. In proportion to what is
+    left, two and ten times, was too little: at nine tenths of a core, ticks wait for seconds.
 
     Args:
         wanted: How many seconds they are where there is no crowd.
@@ -34,4 +40,21 @@ def interval(wanted: float) -> float:
         return wanted
     then, used = _ticks[0]
     busy = (time.process_time() - used) / (time.monotonic() - then)
-    return wanted / max(1 - busy, 1 / LONGEST) if busy > BUSY else wanted
+    return wanted / max((1 - min(busy, 1)) ** 2, 1 / LONGEST) if busy > BUSY else wanted
+
+
+def has_gone(every: float, wanted: float) -> bool:
+    """Return whether a page should begin anew, for an interval that is half as long or less.
+
+    One page at a time is told so: if all began anew at once, that alone would be a crowd.
+
+    Args:
+        every: The seconds between the ticks of the page.
+        wanted: How many they are where there is no crowd.
+    """
+    global _began_anew_at
+    now = time.monotonic()
+    if interval(wanted) > every / 2 or now - _began_anew_at < PAUSE:
+        return False
+    _began_anew_at = now
+    return True

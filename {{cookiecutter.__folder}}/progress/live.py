@@ -30,6 +30,7 @@ _PAGE = "page"
 _PROBLEM = "problem"
 _OWNER = "owner"
 _UNSURE = "unsure_starts"
+_INTERVAL = "interval"
 
 
 def backend() -> ProgressConnection:
@@ -140,7 +141,19 @@ def touch(page: str) -> None:
 
 def interval() -> float:
     """Return the seconds between the ticks of the fragments that this full run calls."""
-    return crowd.interval(SETTINGS.poll_interval)
+    seconds = crowd.interval(SETTINGS.poll_interval)
+    st.session_state[_INTERVAL] = seconds
+    return seconds
+
+
+def crowd_has_gone() -> bool:
+    """Return whether the page should begin anew, as a full run would give it a shorter interval."""
+    return crowd.has_gone(st.session_state.get(_INTERVAL, 0.0), SETTINGS.poll_interval)
+
+
+def forget_interval() -> None:
+    """Ask no more whether the crowd has gone: the full run that follows has the new interval."""
+    st.session_state.pop(_INTERVAL, None)
 
 
 def idle() -> bool:

@@ -3,10 +3,11 @@
 import json
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self
 
 from progress.text import shortened, storable
@@ -303,7 +304,7 @@ def _result(row: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | Non
     value = row.get("result")
     try:
         value = json.loads(value) if isinstance(value, str | bytes) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         problems.append("result is not JSON")
         return None
     if value is None or isinstance(value, dict):
@@ -314,12 +315,23 @@ def _result(row: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | Non
 def _steps(row: Mapping[str, Any], problems: list[str]) -> tuple[Step, ...]:
     value = row.get("last_steps")
     try:
-        value = json.loads(value) if isinstance(value, str | bytes) else value
-        steps = tuple(_step(entry) for entry in (value or [])[-LAST_STEPS:])
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        if isinstance(value, str | bytes):
+            # Longer text is not of this project, and not worth keeping.
+            return _parsed(value) if len(value) < 10_000 else _listed(json.loads(value))
+        return _listed(value)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
         problems.append("last_steps is not a list of steps")
         return ()
-    return steps
+
+
+# Most polls bring the text of the poll before, and to parse it is most of what a row costs.
+@lru_cache(maxsize=500)
+def _parsed(text: str | bytes) -> tuple[Step, ...]:
+    return _listed(json.loads(text))
+
+
+def _listed(entries: Sequence[Mapping[str, Any]] | None) -> tuple[Step, ...]:
+    return tuple(_step(entry) for entry in (entries or [])[-LAST_STEPS:])
 
 
 def _step(entry: Mapping[str, Any]) -> Step:

@@ -1,15 +1,18 @@
+from collections.abc import Callable
+
 import pytest
 
 from progress import crowd
 
 
-def test_a_page_that_joins_a_crowd_asks_less_often_until_it_is_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def tick(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
+    """Tick, and let some seconds pass in which the process uses a share of a core."""
     now = used = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     monkeypatch.setattr("time.process_time", lambda: used)
     monkeypatch.setattr(crowd, "_ticks", type(crowd._ticks)(maxlen=crowd.TICKS))
+    monkeypatch.setattr(crowd, "_began_anew_at", -crowd.PAUSE)
 
     def tick(seconds: float, share: float) -> None:
         nonlocal now, used
@@ -17,14 +20,36 @@ def test_a_page_that_joins_a_crowd_asks_less_often_until_it_is_gone(
         now += seconds
         used += share * seconds
 
+    return tick
+
+
+def test_a_page_that_joins_a_crowd_asks_less_often(tick: Callable[[float, float], None]) -> None:
     for _ in range(crowd.TICKS - 1):
-        tick(0.005, 0.75)
+        tick(0.005, 0.6)
         assert crowd.interval(0.5) == 0.5, "too few to judge"
-    tick(0.005, 0.75)
-    assert crowd.interval(0.5) == pytest.approx(2.0)
-    now += 1
+    tick(0.005, 0.6)
+    assert crowd.interval(0.5) == pytest.approx(0.5 / 0.4**2)
+    tick(1, 0)
     assert crowd.interval(0.5) == 0.5, "they have gone"
-    for share, expected in ((0.4, 0.5), (0.8, 2.5), (1.1, 5.0)):
+    for share, expected in ((0.4, 0.5), (0.55, 0.5 / 0.45**2), (0.8, 5.0), (1.1, 5.0), (2.5, 5.0)):
         for _ in range(crowd.TICKS):
             tick(0.005, share)
         assert crowd.interval(0.5) == pytest.approx(expected)
+
+
+def test_when_a_crowd_has_gone_one_page_after_another_begins_anew(
+    tick: Callable[[float, float], None],
+) -> None:
+    for _ in range(crowd.TICKS):
+        tick(0.01, 0.55)
+    assert not crowd.has_gone(4.0, 0.5), "2.5 s is not half of it"
+    assert crowd.has_gone(5.0, 0.5), "2.5 s is"
+    assert not crowd.has_gone(5.0, 0.5), "one at a time"
+    for _ in range(crowd.TICKS):
+        tick(0.01, 0.3)
+    assert not crowd.has_gone(0.5, 0.5), "it has the shortest"
+    assert crowd.has_gone(4.0, 0.5)
+    tick(crowd.PAUSE - 0.01, 0.3)
+    assert not crowd.has_gone(4.0, 0.5)
+    tick(0.02, 0.3)
+    assert crowd.has_gone(4.0, 0.5)

@@ -147,6 +147,27 @@ def test_pages_that_open_in_a_crowd_ask_less_often(
     assert intervals == [10 * live.SETTINGS.poll_interval] * fragments
 
 
+@pytest.mark.parametrize("name", ["run", "board", "feed"])
+def test_a_page_begins_anew_when_the_crowd_has_gone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start(open_page("run"), "endless", "slow")
+    page = open_page(name, operation=in_url(first))
+    intervals: list[float] = []
+    fragment = st.fragment
+
+    def note(run_every: float) -> Any:
+        intervals.append(run_every)
+        return fragment(run_every=run_every)
+
+    factors = iter([10])
+    monkeypatch.setattr("progress.crowd.interval", lambda wanted: next(factors, 1) * wanted)
+    monkeypatch.setattr("streamlit.fragment", note)
+    assert not page.run().exception
+    assert intervals == [10 * live.SETTINGS.poll_interval, live.SETTINGS.poll_interval]
+    end_all(first)
+
+
 def test_every_tick_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks: list[None] = []
     monkeypatch.setattr("progress.crowd.note_tick", lambda: ticks.append(None))

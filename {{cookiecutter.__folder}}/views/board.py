@@ -73,6 +73,9 @@ def live_board() -> None:
         live.pause()
         st.session_state.pop(_FOLLOWING)
         st.rerun(scope="app")
+    if live.crowd_has_gone():
+        live.forget_interval()
+        st.rerun(scope="app")
     snapshot = look()
     if not is_live(snapshot):
         # The full run follows again only what a later read has found: it cannot loop.

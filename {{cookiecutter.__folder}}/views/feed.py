@@ -31,6 +31,9 @@ def live_feed() -> None:
         live.pause()
         st.session_state.pop(_FOLLOWING)
         st.rerun(scope="app")
+    if live.crowd_has_gone():
+        live.forget_interval()
+        st.rerun(scope="app")
     draw(feed().read(_KEY))
 
 

@@ -136,6 +136,9 @@ def live_progress() -> None:
     if live.idle():
         live.pause()
         st.rerun(scope="app")
+    if live.crowd_has_gone():
+        live.forget_interval()
+        st.rerun(scope="app")
     snapshots = live.look()
     if ended := live.ended(snapshots):
         watching.settle(ended)

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from progress.errors import BackendError, BackendRejected, BackendUnavailable
@@ -90,10 +91,16 @@ def open_pool(dsn: str, size: int) -> Pool:
         min_size=1,
         max_size=size,
         timeout=CONNECT_TIMEOUT,
+        configure=_keep_json_as_text,
         # Without it a restart of the server shows as an error on every connection of the pool.
         check=ConnectionPool.check_connection,
         open=True,
     )
+
+
+def _keep_json_as_text(connection: psycopg.Connection[dict[str, Any]]) -> None:
+    # Operation.from_row parses it: not twice what did not change, and whatever stands in it.
+    connection.adapters.register_loader("json", TextLoader)
 
 
 def execute(pool: Pool, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -186,6 +186,21 @@ def test_counts_may_be_large(operations: ProgressConnection, database: Pool) -> 
     assert operations.read([operation_id])[operation_id].total_steps == 3_000_000_000
 
 
+def test_a_row_that_nobody_can_parse_spoils_no_other(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    good, bad = (start(operations, "succeed") for _ in range(2))
+    execute(
+        database,
+        "UPDATE operations SET (result, last_steps) = (%(deep)s::json, %(deep)s::json)"
+        " WHERE operation_id = %(bad)s",
+        {"deep": "[" * 2000 + "]" * 2000, "bad": bad},
+    )
+    read = operations.read([good, bad])
+    assert read[good].problem is None
+    assert read[bad].problem == "result is not JSON; last_steps is not a list of steps"
+
+
 def test_the_next_attempt_begins_with_no_steps(
     operations: ProgressConnection, database: Pool
 ) -> None:
