@@ -41,11 +41,22 @@ CREATE TABLE IF NOT EXISTS operations (
     retry_of         TEXT NOT NULL DEFAULT '',
     last_steps       TEXT NOT NULL DEFAULT '[]'
 );
--- With all that a query may ask about: pages are read in order, and counts from the index alone.
+-- Pages are read in order, and with all that a query may ask about no row is read in vain; counts
+-- come from an index alone; and what is active is found at once, however much has ended.
 CREATE INDEX IF NOT EXISTS operations_of_owner
     ON operations (owner, created_at DESC, operation_id DESC, status, job, subject);
 CREATE INDEX IF NOT EXISTS operations_of_all
     ON operations (created_at DESC, operation_id DESC, status, job, subject);
+CREATE INDEX IF NOT EXISTS statuses_of_owner
+    ON operations (owner, status, created_at, job, subject);
+CREATE INDEX IF NOT EXISTS statuses_of_all
+    ON operations (status, created_at, job, subject);
+CREATE INDEX IF NOT EXISTS active_of_owner
+    ON operations (owner, created_at DESC, operation_id DESC)
+    WHERE status NOT IN ('completed', 'partial', 'failed', 'cancelled');
+CREATE INDEX IF NOT EXISTS active_of_all
+    ON operations (created_at DESC, operation_id DESC)
+    WHERE status NOT IN ('completed', 'partial', 'failed', 'cancelled');
 DROP INDEX IF EXISTS operations_by_owner;
 """
 # Columns that a file made by an earlier version of this project does not have.
@@ -53,6 +64,7 @@ _ADDED = {
     "retry_of": "ALTER TABLE operations ADD COLUMN retry_of TEXT NOT NULL DEFAULT ''",
     "last_steps": "ALTER TABLE operations ADD COLUMN last_steps TEXT NOT NULL DEFAULT '[]'",
 }
+# The "+" keeps SQLite from an index by status, in which all pages of a history had to be sorted.
 _RECENT = """
 SELECT operation_id, job, subject, owner, status, current_step, total_steps, failed_steps,
     step_description, created_at, started_at, last_updated, heartbeat_at, finished_at,
@@ -61,24 +73,21 @@ FROM operations
 WHERE owner = :owner
     AND created_at >= :since
     AND (created_at, operation_id) < (:before_time, :before_id)
-    AND (:job IS NULL OR job = :job)
-    AND (:subject IS NULL OR subject = :subject)
-    AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+    AND job = :job
+    AND subject = :subject
+    AND +status IN (SELECT value FROM json_each(:statuses))
+    AND status NOT IN ('completed', 'partial', 'failed', 'cancelled')
 ORDER BY created_at DESC, operation_id DESC LIMIT :limit
 """
 _COUNTS = """
 SELECT status, count(*) FROM operations
 WHERE owner = :owner
     AND created_at >= :since
-    AND (:job IS NULL OR job = :job)
-    AND (:subject IS NULL OR subject = :subject)
-    AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+    AND job = :job
+    AND subject = :subject
+    AND +status IN (SELECT value FROM json_each(:statuses))
 GROUP BY status
 """
-# Statements of their own, because SQLite uses no index for "owner = :owner, if there is one".
-_RECENT_OF_ALL = _RECENT.replace("owner = :owner", "TRUE")
-_COUNTS_OF_ALL = _COUNTS.replace("owner = :owner", "TRUE")
-_AFTER_ALL_TIMES = chr(0x10FFFF)
 _TERMINAL = json.dumps(TERMINAL)
 
 
@@ -117,14 +126,12 @@ class OperationStore:
 
     def recent(self, query: Query) -> list[Operation]:
         """Return a page of operations, newest first, without result, error and steps."""
-        statement = _RECENT_OF_ALL if query.owner is None else _RECENT
-        rows = self.execute(statement, _parameters(query))
+        rows = self.execute(_asked(_RECENT, query), _parameters(query))
         return [Operation.from_row(dict(row)) for row in rows]
 
     def counts(self, query: Query) -> dict[Status, int]:
         """Return how many operations have each status; `limit` and `before` do not matter."""
-        statement = _COUNTS_OF_ALL if query.owner is None else _COUNTS
-        rows = self.execute(statement, _parameters(query))
+        rows = self.execute(_asked(_COUNTS, query), _parameters(query))
         return count_statuses((row[0], row[1]) for row in rows)
 
     def request_cancel(self, operation_id: str) -> None:
@@ -246,6 +253,27 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
                     raise
 
 
+def _asked(statement: str, query: Query) -> str:
+    """Return the statement without the conditions that the query does not set.
+
+    SQLite uses no index for "owner = :owner, if there is one". That nothing asked for has ended is
+    said with literals: else SQLite does not see that an index of what is active holds it all.
+    """
+    active = bool(query.statuses) and not any(status.is_terminal for status in query.statuses)
+    for condition, is_set in (
+        ("owner = :owner", query.owner is not None),
+        ("created_at >= :since", query.since is not None),
+        ("(created_at, operation_id) < (:before_time, :before_id)", query.before is not None),
+        ("job = :job", query.job is not None),
+        ("subject = :subject", query.subject is not None),
+        ("+status IN (SELECT value FROM json_each(:statuses))", bool(query.statuses)),
+        ("status NOT IN ('completed', 'partial', 'failed', 'cancelled')", active),
+    ):
+        if not is_set:
+            statement = statement.replace(condition, "TRUE")
+    return statement
+
+
 def _parameters(query: Query) -> dict[str, Any]:
     before_time, before_id = query.before or (None, "")
     return {
@@ -253,8 +281,8 @@ def _parameters(query: Query) -> dict[str, Any]:
         "job": query.job,
         "subject": query.subject,
         "statuses": json.dumps(sorted(query.statuses)),
-        "since": _stored(query.since) or "",
-        "before_time": _stored(before_time) or _AFTER_ALL_TIMES,
+        "since": _stored(query.since),
+        "before_time": _stored(before_time),
         "before_id": before_id,
         "limit": query.limit,
     }

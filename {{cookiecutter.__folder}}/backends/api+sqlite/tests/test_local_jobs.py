@@ -6,10 +6,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -201,23 +203,45 @@ def test_operations_of_the_same_millisecond_are_paged_by_their_ids(store: Operat
     assert [operation.operation_id for page in found for operation in page] == ids
 
 
-@pytest.mark.parametrize("owner", ["", None])
-def test_pages_and_counts_are_read_by_an_index(store: OperationStore, owner: str | None) -> None:
+NOW = datetime.now(UTC)
+ACTIVE = frozenset({Status.IN_PROGRESS})
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (Query(None), "operations"),
+        (Query(None, "j", "s", frozenset({Status.FAILED}), NOW, (NOW, "a")), "operations"),
+        (Query(None, statuses=ACTIVE), "active"),
+        (Query(None, statuses=ACTIVE, since=NOW, before=(NOW, "a")), "active"),
+    ],
+)
+def test_pages_are_read_by_an_index(store: OperationStore, query: Query, index: str) -> None:
+    for owner, whose in (("", "owner"), (None, "all")):
+        plan = plan_of(store, partial(store.recent, replace(query, owner=owner)))
+        assert f"INDEX {index}_of_{whose}" in plan
+        assert "ORDER BY" not in plan
+
+
+@pytest.mark.parametrize("since", [None, NOW])
+def test_counts_are_read_from_an_index_alone(store: OperationStore, since: datetime | None) -> None:
+    for owner, index in (("", "statuses_of_owner"), (None, "statuses_of_all")):
+        plan = plan_of(store, partial(store.counts, Query(owner, since=since)))
+        assert f"COVERING INDEX {index}" in plan
+        assert "GROUP BY" not in plan
+
+
+def plan_of(store: OperationStore, read: Callable[[], object]) -> str:
+    """Return how SQLite goes about the statement that a call runs."""
     statements: list[str] = []
     queue(store)
     assert store._connection is not None
     store._connection.set_trace_callback(statements.append)
-    now = datetime.now(UTC)
-    query = Query(owner, "j", "s", frozenset({Status.QUEUED}), now, (now, "a"))
-    store.recent(query)
-    store.counts(query)
+    read()
     store._connection.set_trace_callback(None)
-    index = "operations_of_owner" if owner is not None else "operations_of_all"
-    for statement, use in zip(statements, ("INDEX", "COVERING INDEX"), strict=True):
-        explain = "EXPLAIN QUERY PLAN " + statement
-        plan = "\n".join(row["detail"] for row in store.execute(explain, ()))
-        assert f"SEARCH operations USING {use} {index}" in plan
-        assert "FOR ORDER BY" not in plan
+    (statement,) = statements
+    rows = store.execute("EXPLAIN QUERY PLAN " + statement, ())
+    return "\n".join(row["detail"] for row in rows).replace("operations USING ", "")
 
 
 def test_a_locked_file_is_unavailable_and_then_available_again(
