@@ -126,43 +126,44 @@ def test_two_starts_side_by_side_are_one(
     run_until(page, lambda page: bool(page.success))
 
 
+@pytest.fixture
+def intervals(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What fragments are given, in the order of the calls."""
+    given: list[float] = []
+    fragment = st.fragment
+
+    def note(run_every: float) -> Any:
+        given.append(run_every)
+        return fragment(run_every=run_every)
+
+    monkeypatch.setattr("streamlit.fragment", note)
+    return given
+
+
 @pytest.mark.parametrize(
     ("script", "fragments"),
     [("streamlit_app.py", 2), ("views/run.py", 1), ("views/board.py", 1), ("views/feed.py", 1)],
 )
 def test_pages_that_open_in_a_crowd_ask_less_often(
-    script: str, fragments: int, monkeypatch: pytest.MonkeyPatch
+    script: str, fragments: int, intervals: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = AppTest.from_file(str(ROOT / script), default_timeout=30).run()
-    intervals: list[float] = []
-    fragment = st.fragment
-
-    def note(run_every: float) -> Any:
-        intervals.append(run_every)
-        return fragment(run_every=run_every)
-
+    intervals.clear()
     monkeypatch.setattr("progress.crowd.interval", lambda wanted: 10 * wanted)
-    monkeypatch.setattr("streamlit.fragment", note)
     assert not page.run().exception
     assert intervals == [10 * live.SETTINGS.poll_interval] * fragments
 
 
 @pytest.mark.parametrize("name", ["run", "board", "feed"])
 def test_a_page_begins_anew_when_the_crowd_has_gone(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, intervals: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = start(open_page("run"), "endless", "slow")
     page = open_page(name, operation=in_url(first))
-    intervals: list[float] = []
-    fragment = st.fragment
-
-    def note(run_every: float) -> Any:
-        intervals.append(run_every)
-        return fragment(run_every=run_every)
-
+    intervals.clear()
     factors = iter([10])
     monkeypatch.setattr("progress.crowd.interval", lambda wanted: next(factors, 1) * wanted)
-    monkeypatch.setattr("streamlit.fragment", note)
+    monkeypatch.setattr("progress.crowd._began_anew_at", -1.0)
     assert not page.run().exception
     assert intervals == [10 * live.SETTINGS.poll_interval, live.SETTINGS.poll_interval]
     end_all(first)
