@@ -11,7 +11,6 @@ LONGEST = 10
 TICKS = 100
 """Ticks by which this is judged. A number of ticks, not of seconds: where few look, these are many
 seconds, in which what a process does once, like its imports, does not count for much."""
-
 PAUSE = 0.5
 """Seconds between two pages that begin anew because the crowd has gone: each takes as much of the
 processor as ten ticks."""
