@@ -18,12 +18,12 @@ demo: bake ## bake the default project to build/ and serve it (BACKEND=postgres,
 
 bake: $(UV) ## bake the default project to build/, over what is there (BACKEND=postgres ...)
 	@# What tools left in the template's folder would be baked, too.
-	@git clean -fdXq -- '{{cookiecutter.__folder}}' 2>/dev/null || true
+	@git clean -fdXq -- '{{cookiecutter.project_slug}}' 2>/dev/null || true
 	@$(UV) run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \
 		--output-dir build project_slug=$(DEMO) progress_backend=$(BACKEND) $(ANSWERS)
 
 test: $(UV) lint ## run every test, those of the baked projects and of the browser included
-	PYTHONDONTWRITEBYTECODE=1 $(UV) run python "{{cookiecutter.__folder}}/dev/browser.py"
+	PYTHONDONTWRITEBYTECODE=1 $(UV) run python "{{cookiecutter.project_slug}}/dev/browser.py"
 	@# The slow ones wait a good part of the time: four at once keep two cores busy.
 	$(UV) run pytest --numprocesses 4 --maxschedchunk 1
 

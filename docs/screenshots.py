@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
-PROJECT = Path(__file__).parent.parent / "{{cookiecutter.__folder}}" / "docs"
+PROJECT = Path(__file__).parent.parent / "{{cookiecutter.project_slug}}" / "docs"
 IN_PROJECT = ("running", "board")  # what the README of every project shows
 HALF_WAY = re.compile(r"\b(7|8|9|10) of 18 steps")  # not one step: a tick may miss it
 STATES = {

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = ROOT / "{{cookiecutter.__folder}}"
+PROJECT = ROOT / "{{cookiecutter.project_slug}}"
 CONTEXT: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
 BACKENDS: list[str] = CONTEXT["progress_backend"]
 LICENCES: list[str] = CONTEXT["licence"]

@@ -264,7 +264,7 @@ def test_answers_arrive_as_typed_through_cruft(
     assert before["app"]["title"] == TYPED[0]
     commit(project)
 
-    settings = template / "{{cookiecutter.__folder}}" / "settings.toml"
+    settings = template / "{{cookiecutter.project_slug}}" / "settings.toml"
     settings.write_text(settings.read_text("utf-8").replace('"15s"', '"120s"'), "utf-8")
     commit(template)
     run(*cruft, "update", "--skip-apply-ask", cwd=project)

@@ -119,7 +119,7 @@ def test_python_is_copied_as_it_is(cookiecutter: Cookiecutter, tmp_path: Path) -
     template = shutil.copytree(cookiecutter.template, tmp_path / "template")
     python = 'print(f"{{literal}} {% no block %} {# no comment #}")\n'
     for name in ("probe.py", "progress/probe.py", f"backends/{BACKENDS[0]}/dev/probe.py"):
-        probe = template / "{{cookiecutter.__folder}}" / name
+        probe = template / "{{cookiecutter.project_slug}}" / name
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_text(python, "utf-8")
     assert (
