@@ -15,20 +15,20 @@ from pathlib import Path
 
 sys.path.insert(0, os.getcwd())
 
-from dev.stand_in import stand_in
+from dev.local_server import local_server
 from poll import fill
-from progress.backend import ProgressConnection
+from progress.backend.connection import ProgressConnection
 from progress.operation import new_operation_id
 
 
 def share_this_process() -> None:
     """Run the jobs of SQLite here, in threads: hundreds of processes would keep the core busy."""
-    from local_jobs import process
+    from progress.backend import runner
 
     def launch(database: Path, operation_id: str) -> None:
-        threading.Thread(target=process._run, args=(database, operation_id), daemon=True).start()
+        threading.Thread(target=runner._run, args=(database, operation_id), daemon=True).start()
 
-    process.launch = launch
+    runner.launch = launch
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     folder, operations, past = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     # Never the account or server that this machine is configured for.
     os.environ.pop("PROGRESS_CONNECTION", None)
-    with stand_in(folder, always=True) as variables:
+    with local_server(folder, always=True) as variables:
         os.environ |= variables
         if operations > 1:
             share_this_process()

@@ -20,8 +20,8 @@ from pathlib import Path
 sys.path.insert(0, os.getcwd())  # the project: the benchmark is not part of it
 os.environ.setdefault("JOBS_MODULE", "tests.jobs")
 
-from dev.stand_in import stand_in
-from progress.backend import ProgressConnection
+from dev.local_server import local_server
+from progress.backend.connection import ProgressConnection
 from progress.operation import Operation, new_operation_id
 
 ROUNDS, LONGEST = 2000, 8.0
@@ -142,7 +142,7 @@ def main() -> None:
     Path(".local").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(".local").resolve()) as folder:
         began = time.perf_counter()
-        with stand_in(Path(folder), always=True) as variables:
+        with local_server(Path(folder), always=True) as variables:
             ready = time.perf_counter() - began
             os.environ |= variables
             connection = ProgressConnection("progress")

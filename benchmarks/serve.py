@@ -49,7 +49,7 @@ def main() -> None:
     sys.path.insert(0, os.getcwd())
     count(ScriptRunner, "_run_script", "RUNS")
     if app == "streamlit_app.py":
-        from progress.backend import ProgressConnection
+        from progress.backend.connection import ProgressConnection
 
         for method in ("read", "recent", "counts"):
             count(ProgressConnection, method, "READS")

@@ -269,7 +269,7 @@ def test_answers_arrive_as_typed_through_cruft(
     commit(template)
     run(*cruft, "update", "--skip-apply-ask", cwd=project)
     after = tomllib.loads((project / "settings.toml").read_text("utf-8"))
-    assert after["progress"].pop("quiet_after") == "120s"
-    assert before["progress"].pop("quiet_after") == "15s"
+    assert after["progress"].pop("stale_after") == "120s"
+    assert before["progress"].pop("stale_after") == "15s"
     assert after == before
     run(*cruft, "check", cwd=project)

@@ -97,7 +97,7 @@ def test_every_text_file_ends_with_one_line_break(project: BakedProject) -> None
 
 def test_the_backends_folder_is_gone(project: BakedProject) -> None:
     assert not (project.path / "backends").exists()
-    assert project.has_file("progress/backend.py")
+    assert project.has_file("progress/backend/connection.py")
 
 
 @pytest.mark.parametrize("licence", LICENCES)

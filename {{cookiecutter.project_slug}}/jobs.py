@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from progress.reporter import Job, Reporter
-from progress.text import duration
+from progress.ui.formats import format_duration
 from samples import MORE_JOBS, transcript
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -125,12 +125,12 @@ def analyze_transcription(report: Reporter, subject: str) -> dict[str, Any]:
     resolved = transcript.resolved(customer)
 
     step("Writing the summary")
-    length = duration(turns[-1].start + turns[-1].room)
+    length = format_duration(turns[-1].start + turns[-1].room)
     return {
         "metrics": {
             "Turns": len(turns),
             "Length": length,
-            "Talk time": duration(sum(talk.values())),
+            "Talk time": format_duration(sum(talk.values())),
             "Longest silence": f"{silence} s",
             "Customer effort": f"{effort} of 5",
             "Resolved": "yes" if resolved else "no",

@@ -3,42 +3,50 @@
 import streamlit as st
 
 from progress import heap
-from progress.settings import SettingsError
-from progress.text import plain
+from progress.settings import ROOT, SettingsError
+from progress.ui.formats import escape_markdown
 
 try:
-    from progress import live, watching  # they need the settings
+    from progress.session import live, tracking  # they need the settings
 except SettingsError as error:
-    st.error(plain(str(error)), icon=":material/settings_alert:")
+    st.error(escape_markdown(str(error)), icon=":material/settings_alert:")
     st.stop()
 
 
 @st.fragment(run_every=live.interval())
 def live_notices() -> None:
     """Notice the end of watched operations on a page that does not draw them. It draws nothing."""
-    if not watching.watched():
+    if not tracking.watched():
         st.stop()  # A tick that was under way when the last watch ended.
     if live.idle():
         live.pause()
         st.rerun(scope="app")
     if ended := live.ended(live.look()):
         # A toast of this run would go with it: the full run shows it.
-        watching.settle(ended)
+        tracking.settle(ended)
         st.rerun(scope="app")
 
 
 st.set_page_config(page_title=live.SETTINGS.title, page_icon=":material/progress_activity:")
 if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth] section
-    st.title(plain(live.SETTINGS.title))
+    st.title(escape_markdown(live.SETTINGS.title))
     st.button("Log in", icon=":material/login:", on_click=st.login)
     st.stop()
 heap.settle_soon()
-run = st.Page("views/run.py", title="Run", icon=":material/play_circle:", default=True)
-board = st.Page("views/board.py", title="Board", icon=":material/view_list:")
-feed = st.Page("views/feed.py", title="Live feed", icon=":material/monitoring:")
-page = st.navigation([run, board, feed], position="top")
-if page is not run:
+for name in [page.name for page in live.SETTINGS.pages]:
+    if not (ROOT / "app_pages" / f"{name}.py").is_file():
+        st.error(
+            f"settings.toml names the page {name}, but there is no app_pages/{name}.py."
+            " Add the file, or remove the line."
+        )
+        st.stop()
+pages = [
+    st.Page(f"app_pages/{page.name}.py", title=page.title, icon=f":material/{page.icon}:")
+    for page in live.SETTINGS.pages
+]
+page = st.navigation(pages, position="top")
+if page.url_path != "":  # another page than the first, which draws the operations itself
     live.show_notices(page.url_path)
-    if watching.watched() and not live.paused():
+    if tracking.watched() and not live.paused():
         live_notices()
 page.run()

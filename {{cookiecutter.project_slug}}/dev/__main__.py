@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 
-from dev.stand_in import stand_in
+from dev.local_server import local_server
 from progress.settings import ROOT
 
 
@@ -23,7 +23,7 @@ def main() -> int:
     # SIGTERM as Ctrl-C, so that the stand-in below is closed either way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with stand_in(ROOT / ".local") as environment:
+        with local_server(ROOT / ".local") as environment:
             return serve(port, environment)
     except KeyboardInterrupt:
         return 0

@@ -1,20 +1,14 @@
 """An operation and its status: immutable values and their arithmetic. No I/O, no Streamlit."""
 
 import json
-import math
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
-from progress.text import shortened, storable
+from progress.text import sanitize
 
-# Longer text is cut when it is read, whoever wrote it.
-_MAX_DESCRIPTION = 500
-_MAX_ERROR = 50_000
 LAST_STEPS = 20
 """Ended steps that are kept with an operation: it may have 30,000."""
 MAX_STEP_DESCRIPTION = 200
@@ -71,9 +65,9 @@ class Query:
         """Mend text that stores refuse, as the reporter does: it must match nothing, not fail."""
         for name in ("owner", "job", "subject"):
             text = getattr(self, name)
-            object.__setattr__(self, name, text if text is None else storable(text))
+            object.__setattr__(self, name, text if text is None else sanitize(text))
         if self.before is not None:
-            object.__setattr__(self, "before", (self.before[0], storable(self.before[1])))
+            object.__setattr__(self, "before", (self.before[0], sanitize(self.before[1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +81,21 @@ class Step:
     failed: bool
 
 
-def count_statuses(rows: Iterable[tuple[object, int]]) -> dict[Status, int]:
-    """Add up pairs of a status, as it was stored, and a count."""
-    counts: dict[Status, int] = {}
-    for value, count in rows:
-        status = _known_status(value) or Status.IN_PROGRESS
-        counts[status] = counts.get(status, 0) + count
-    return counts
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: the columns that it alone writes."""
+
+    current_step: int = 0
+    total_steps: int | None = None
+    failed_steps: int = 0
+    step_description: str = ""
+    last_steps: tuple[Step, ...] = ()
+    """The latest steps that have ended, oldest first, at most LAST_STEPS."""
+
+    def columns(self) -> dict[str, Any]:
+        """Return the value of each column; `last_steps` as JSON text."""
+        columns = asdict(self)
+        return columns | {"last_steps": json.dumps(columns["last_steps"], ensure_ascii=False)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,160 +189,13 @@ class Operation:
         return next((line for line in after_frames if not line.startswith(" ")), None)
 
     @property
-    def silence(self) -> float:
+    def heartbeat_age(self) -> float:
         """Seconds since the worker's last sign of life; 0 unless a worker is at it."""
         if self.status is not Status.IN_PROGRESS:
             return 0.0
         signs = [time for time in (self.heartbeat_at, self.last_updated) if time is not None]
         return _seconds(max(signs, default=self.created_at), self.read_at)
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read a row or a JSON body that anybody may have written.
-
-        Missing or senseless values become what can be shown (an unknown total, a clamped step) and
-        are named in `problem`; nothing here raises for a bad value.
-
-        Args:
-            row: The columns of the progress table; times as aware datetimes or ISO 8601 text,
-                `result` as a dict or JSON text, `read_at` the backend's clock at the read.
-        """
-        problems: list[str] = []
-        read_at = _time(row, "read_at", problems) or datetime.now(UTC)
-        total = _count(row, "total_steps", problems)
-        current = _count(row, "current_step", problems) or 0
-        if total is not None and total > 0 and current > total:
-            problems.append(f"current_step {current} is above total_steps {total}")
-            current = total
-        return cls(
-            operation_id=str(row["operation_id"]),
-            job=_text(row, "job"),
-            subject=_text(row, "subject"),
-            owner=_text(row, "owner"),
-            status=_status(row, problems),
-            read_at=read_at,
-            created_at=_time(row, "created_at", problems) or read_at,
-            current_step=current,
-            total_steps=total or None,
-            failed_steps=_count(row, "failed_steps", problems) or 0,
-            step_description=shortened(_text(row, "step_description"), _MAX_DESCRIPTION),
-            started_at=_time(row, "started_at", problems),
-            last_updated=_time(row, "last_updated", problems),
-            heartbeat_at=_time(row, "heartbeat_at", problems),
-            finished_at=_time(row, "finished_at", problems),
-            cancel_requested=bool(row.get("cancel_requested")),
-            error=_tail(row, "error", _MAX_ERROR) or None,
-            result=_result(row, problems),
-            attempt=_count(row, "attempt", problems) or 0,
-            retry_of=shortened(_text(row, "retry_of"), _MAX_DESCRIPTION),
-            last_steps=_steps(row, problems),
-            problem="; ".join(problems) or None,
-        )
-
 
 def _seconds(start: datetime, end: datetime) -> float:
     return max((end - start).total_seconds(), 0.0)
-
-
-def _shown(value: object) -> str:
-    return repr(value if not isinstance(value, str) else value[:60])
-
-
-def _known_status(value: object) -> Status | None:
-    try:
-        return Status(str(value))
-    except ValueError:
-        return None
-
-
-def _status(row: Mapping[str, Any], problems: list[str]) -> Status:
-    value = row.get("status")
-    status = _known_status(value)
-    if status is None:
-        # Not terminal: whoever wrote it may mend it, and nobody here may declare a failure.
-        problems.append(f"status {_shown(value)} is not one of {', '.join(Status)}")
-        return Status.IN_PROGRESS
-    return status
-
-
-def _count(row: Mapping[str, Any], name: str, problems: list[str]) -> int | None:
-    value = row.get(name)
-    if value is None:
-        return None
-    try:
-        number = float(value)
-        if math.isfinite(number) and 0 <= number < 2**63:
-            return int(number)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    problems.append(f"{name} {_shown(value)} is not a count")
-    return None
-
-
-def _time(row: Mapping[str, Any], name: str, problems: list[str]) -> datetime | None:
-    value = row.get(name)
-    if value is None:
-        return None
-    try:
-        time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        problems.append(f"{name} {_shown(value)} is not a time")
-        return None
-
-
-def _text(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    return "" if value is None else str(value)
-
-
-def _tail(row: Mapping[str, Any], name: str, limit: int) -> str:
-    # A traceback names the exception at its end.
-    text = _text(row, name)
-    return text if len(text) <= limit else "…" + text[1 - limit :]
-
-
-def _result(row: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | None:
-    value = row.get("result")
-    try:
-        value = json.loads(value) if isinstance(value, str | bytes) else value
-    except (ValueError, RecursionError):
-        problems.append("result is not JSON")
-        return None
-    if value is None or isinstance(value, dict):
-        return value
-    return {"value": value}
-
-
-def _steps(row: Mapping[str, Any], problems: list[str]) -> tuple[Step, ...]:
-    value = row.get("last_steps")
-    try:
-        if isinstance(value, str | bytes):
-            # Longer text is not of this project, and not worth keeping.
-            return _parsed(value) if len(value) < 10_000 else _listed(json.loads(value))
-        return _listed(value)
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
-        problems.append("last_steps is not a list of steps")
-        return ()
-
-
-# Most polls bring the text of the poll before, and to parse it is most of what a row costs.
-@lru_cache(maxsize=500)
-def _parsed(text: str | bytes) -> tuple[Step, ...]:
-    return _listed(json.loads(text))
-
-
-def _listed(entries: Sequence[Mapping[str, Any]] | None) -> tuple[Step, ...]:
-    return tuple(_step(entry) for entry in (entries or [])[-LAST_STEPS:])
-
-
-def _step(entry: Mapping[str, Any]) -> Step:
-    seconds = float(entry["seconds"])
-    if not math.isfinite(seconds):
-        raise ValueError(seconds)
-    return Step(
-        number=int(entry["number"]),
-        description=shortened(_text(entry, "description"), MAX_STEP_DESCRIPTION),
-        seconds=max(seconds, 0.0),
-        failed=bool(entry.get("failed")),
-    )

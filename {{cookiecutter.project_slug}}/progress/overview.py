@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from progress.errors import BackendError, PartlyUnavailable
+from progress.contract import BackendError, PartlyUnavailable
 from progress.operation import Operation, Query, Status
 
 ACTIVE = tuple(status for status in Status if not status.is_terminal)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from progress.errors import BackendError, BackendUnavailable, PartlyUnavailable
+from progress.contract import BackendError, BackendUnavailable, PartlyUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,18 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
-from progress.errors import BackendRejected, BackendUnavailable
-from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Status, Step
-from progress.text import storable
+from progress.contract import (
+    BackendRejected,
+    BackendUnavailable,
+    OperationCancelled,
+    OperationLost,
+    ProgressWriter,
+)
+from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Progress, Status, Step
+from progress.text import sanitize
 
 log = logging.getLogger(__name__)
 
@@ -26,55 +31,6 @@ HEARTBEAT_INTERVAL = 1.0
 """Most seconds between two writes, whether or not anything moved."""
 FINISH_DELAYS = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Seconds between the tries to write the outcome: it is the one write that must not be lost."""
-
-
-class OperationCancelled(BaseException):
-    """Somebody asked to cancel the operation.
-
-    A BaseException, so that `except Exception` around a step of a job does not swallow it.
-    """
-
-
-class OperationLost(BaseException):
-    """The operation has ended or went to another worker: this one must stop and write nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is: the columns that it alone writes."""
-
-    current_step: int = 0
-    total_steps: int | None = None
-    failed_steps: int = 0
-    step_description: str = ""
-    last_steps: tuple[Step, ...] = ()
-    """The latest steps that have ended, oldest first, at most LAST_STEPS."""
-
-    def columns(self) -> dict[str, Any]:
-        """Return the value of each column; `last_steps` as JSON text."""
-        columns = asdict(self)
-        return columns | {"last_steps": json.dumps(columns["last_steps"], ensure_ascii=False)}
-
-
-class ProgressWriter(Protocol):
-    """Where the progress of one operation goes. Each backend has one."""
-
-    def progress(self, progress: Progress) -> bool:
-        """Store how far it is, and a heartbeat; return whether somebody asked to cancel.
-
-        Raises:
-            BackendUnavailable: It could not be stored now.
-            OperationLost: The operation is no longer this worker's.
-        """
-
-    def finish(
-        self, status: Status, progress: Progress, error: str | None, result: str | None
-    ) -> None:
-        """Store the terminal status, unless there is one; `result` is a JSON object.
-
-        Raises:
-            BackendUnavailable: It could not be stored now.
-        """
 
 
 class Reporter:
@@ -139,7 +95,7 @@ class Reporter:
             self._end_step()
             self._in_step = True
             self._step_began = self._clock()
-            self._description = storable(str(description))
+            self._description = sanitize(str(description))
             if self._total is not None:
                 # More steps than announced: the bar must not pass its end.
                 self._total = max(self._total, self._current + 1)
@@ -157,7 +113,7 @@ class Reporter:
             if isinstance(reason, BaseException):
                 text = traceback.format_exception_only(reason)[-1].strip()
             line = f"Step {self._current + 1}, {self._description}: {text}"
-            self._failures.append(storable(line))
+            self._failures.append(sanitize(line))
             self._failed.add(self._current)
             self._moved = True
 
@@ -328,7 +284,7 @@ def run_job(
             return None
         except BaseException:
             # SystemExit and the panics of native libraries, too: an operation needs an end.
-            return report.finish(Status.FAILED, error=storable(traceback.format_exc()))
+            return report.finish(Status.FAILED, error=sanitize(traceback.format_exc()))
         return report.finish(Status.COMPLETED, result=result)
 
 
@@ -338,6 +294,6 @@ def _as_json(name: str, result: dict[str, Any] | None) -> str | None:
     if not isinstance(result, dict):
         raise TypeError(f"The job {name!r} returned {type(result).__name__}; return a dict.")
     try:
-        return storable(json.dumps(result, allow_nan=False, ensure_ascii=False))
+        return sanitize(json.dumps(result, allow_nan=False, ensure_ascii=False))
     except (TypeError, ValueError) as error:
         raise TypeError(f"The job {name!r} returned what JSON cannot hold: {error}.") from None

@@ -15,6 +15,16 @@ class SettingsError(ValueError):
     """A value in settings.toml cannot be used. The text is one line with the remedy."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the app: `app_pages/NAME.py`."""
+
+    name: str
+    title: str
+    icon: str
+    """A name of Material Symbols."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The answers given when this project was made, as they stand in settings.toml."""
@@ -23,12 +33,14 @@ class Settings:
     description: str
     operation: str
     """What the start button says."""
+    pages: tuple[Page, ...]
+    """In the order of the menu; the first one opens at the app's address."""
     poll_interval: float
     """Seconds between two polls of a page, 0.2 to 60."""
     idle_budget: float
-    """Seconds without a touch after which a page stops polling."""
-    quiet_after: float
-    """Seconds without a sign of life after which an operation is shown as quiet."""
+    """Seconds without interaction after which a page stops polling."""
+    stale_after: float
+    """Seconds without a heartbeat after which an operation is shown as stale."""
     shared: bool
     """Whether everybody who can open the app sees all operations. Only the owner may cancel."""
 
@@ -52,9 +64,10 @@ def load_settings(path: Path = ROOT / "settings.toml") -> Settings:
         title=_text(tables, "app", "title"),
         description=_text(tables, "app", "description"),
         operation=_text(tables, "app", "operation"),
+        pages=_pages(tables),
         poll_interval=_seconds(tables, "progress", "poll_interval", 0.2, 60),
         idle_budget=_seconds(tables, "progress", "idle_budget", 1, 7 * 24 * 3600),
-        quiet_after=_seconds(tables, "progress", "quiet_after", 2, 24 * 3600),
+        stale_after=_seconds(tables, "progress", "stale_after", 2, 24 * 3600),
         shared=_flag(tables, "progress", "shared"),
     )
 
@@ -83,6 +96,15 @@ def _text(tables: dict[str, Any], table: str, name: str) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"settings.toml: {name} = {value!r} is not text. Put it in quotes.")
     return value
+
+
+def _pages(tables: dict[str, Any]) -> tuple[Page, ...]:
+    pages = tables.get("pages")
+    if not isinstance(pages, dict) or "run" not in pages:
+        raise SettingsError("settings.toml has no run under [pages]: other pages lead to it.")
+    return tuple(
+        Page(name, *(_text(pages, name, key) for key in ("title", "icon"))) for name in pages
+    )
 
 
 def _flag(tables: dict[str, Any], table: str, name: str) -> bool:

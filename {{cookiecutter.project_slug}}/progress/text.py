@@ -1,77 +1,14 @@
-"""How values read on a page."""
-
-import re
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
-
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+"""Text as it can be stored and shown."""
 
 
-def plain(text: str) -> str:
-    """Return `text` escaped for Streamlit's Markdown, so that nothing in it is markup.
+def truncate(text: str, length: int = 500) -> str:
+    """Return `text`, cut to `length` characters with an ellipsis at the end."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
-    CommonMark lets a backslash stand before any ASCII punctuation. What a page still does with any
-    text: " -> " and the like become one character, addresses links, `:streamlit:` its logo and
-    `:material_home:` an icon. Use it for names and labels; text that a job wrote goes to `st.text`,
-    `st.code` or a table, which show it as it is.
+
+def sanitize(text: str) -> str:
+    """Return `text` without what some databases refuse.
+
+    That is the NUL character, and lone surrogates: they come from file names in another encoding.
     """
-    return _PUNCTUATION.sub(r"\\\1", text)
-
-
-def shortened(text: str, most: int = 500) -> str:
-    """Return `text`, cut to what a page can show at a glance."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def storable(text: str) -> str:
-    """Return `text` without what some stores refuse.
-
-    That is the NUL character, and halves of a character: they come from file names in another
-    encoding.
-    """
-    return text.replace("\0", "�").encode("utf-8", "replace").decode()
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people write them: "0.4 s", "12 s", "3 min 05 s", "2 h 10 min"."""
-    if seconds < 1:
-        return f"{max(seconds, 0):.1f} s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def steps(current: int, total: int | None) -> str:
-    """Return how far it is: "6 of 1,800 steps", or "6 steps" while nobody knows the total."""
-    if total is None:
-        return f"{current:,} {'step' if current == 1 else 'steps'}"
-    return f"{current:,} of {total:,} {'step' if total == 1 else 'steps'}"
-
-
-def pace(rate: float) -> str:
-    """Return steps per second (above 0) as people read them: "2.5 s per step", "120 steps/s"."""
-    if rate < 1:
-        seconds = 1 / rate
-        return f"{f'{seconds:.1f} s' if seconds < 9.95 else duration(seconds)} per step"
-    return f"{rate:,.{0 if rate >= 9.95 else 1}f} steps/s"
-
-
-def clock(time: datetime, zone: str | None) -> str:
-    """Return the time of day in the viewer's zone: "05:12:09"; in UTC if no zone is known."""
-    return _local(time, zone, "%H:%M:%S")
-
-
-def moment(time: datetime, zone: str | None) -> str:
-    """Return a time in the viewer's zone: "21 Nov 2026, 05:12"; in UTC if no zone is known."""
-    return _local(time, zone, "%d %b %Y, %H:%M").removeprefix("0")
-
-
-def _local(time: datetime, zone: str | None, form: str) -> str:
-    try:
-        local = time.astimezone(ZoneInfo(zone or "UTC"))
-    except (KeyError, OSError, ValueError):  # what a browser calls it may be unknown here
-        local, zone = time.astimezone(UTC), None
-    return f"{local:{form}}{'' if zone else ' UTC'}"
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dev.stand_in import stand_in
-from progress.backend import ProgressConnection
+from dev.local_server import local_server
+from progress.backend.connection import ProgressConnection
 from progress.operation import Operation, Query, new_operation_id
 from progress.settings import ROOT
 
@@ -32,7 +32,7 @@ def environment(data_folder: Path) -> Iterator[dict[str, str]]:
     """The variables that lead an app, and its jobs, to a stand-in of this test run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOBS_MODULE", "tests.jobs")
-        with stand_in(data_folder, always=True) as variables:
+        with local_server(data_folder, always=True) as variables:
             for name, value in variables.items():
                 patch.setenv(name, value)
             yield variables | {"JOBS_MODULE": "tests.jobs"}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from progress.backend import ProgressConnection
+from progress.backend.connection import ProgressConnection
 from progress.operation import (
     LAST_STEPS,
     MAX_STEP_DESCRIPTION,

@@ -11,12 +11,13 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import feeds
-from progress import live
-from progress.backend import ProgressConnection
-from progress.errors import BackendUnavailable
-from progress.operation import Operation, Query, Status, count_statuses, new_operation_id
+from progress.backend.connection import ProgressConnection
+from progress.contract import BackendUnavailable
+from progress.operation import Operation, Query, Status, new_operation_id
+from progress.rows import count_statuses
+from progress.session import live
 from progress.settings import ROOT
-from progress.text import duration, plain
+from progress.ui.formats import escape_markdown, format_duration
 from tests.conftest import wait_for_end
 
 TESTER = "test@example.com"  # the login of Streamlit's AppTest
@@ -94,7 +95,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def open_page(name: str = "board") -> AppTest:
-    page = AppTest.from_file(str(ROOT / "views" / f"{name}.py"), default_timeout=30).run()
+    page = AppTest.from_file(str(ROOT / "app_pages" / f"{name}.py"), default_timeout=30).run()
     assert not page.exception
     return page
 
@@ -254,11 +255,11 @@ def test_a_bar_says_how_fast_it_goes_and_how_long_it_takes(store: Store) -> None
 
 
 def test_a_bar_says_that_a_cancel_was_asked_for_and_that_nothing_is_heard(store: Store) -> None:
-    quiet = live.SETTINGS.quiet_after + 5
+    quiet = live.SETTINGS.stale_after + 5
     others = {"cancel_requested": True, "heartbeat_at": NOW - timedelta(seconds=quiet)}
     store.put(0, Status.IN_PROGRESS, **others)
     page = open_page()
-    news = plain(f" · cancelling · quiet for {duration(quiet)}")
+    news = escape_markdown(f" · cancelling · quiet for {format_duration(quiet)}")
     assert page.get("progress")[0].proto.text.endswith(news)
     assert [list(cell) for cell in page.dataframe[0].value["Status"]] == [["Cancelling"]]
 

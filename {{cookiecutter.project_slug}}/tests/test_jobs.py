@@ -10,7 +10,8 @@ import pytest
 
 import feeds
 import jobs
-from progress.reporter import OperationCancelled, Reporter
+from progress.contract import OperationCancelled
+from progress.reporter import Reporter
 from samples import transcript
 
 CALL = """\

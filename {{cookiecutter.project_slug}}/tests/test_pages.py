@@ -11,13 +11,13 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 from streamlit.testing.v1 import AppTest
 
-from progress import live, watching
-from progress.backend import ProgressConnection
-from progress.errors import BackendUnavailable
+from progress.backend.connection import ProgressConnection
+from progress.contract import BackendUnavailable
 from progress.operation import Operation, Query, new_operation_id
 from progress.poller import Poller, Snapshot
+from progress.session import live, tracking
 from progress.settings import ROOT
-from progress.text import shortened
+from progress.text import truncate
 from tests.conftest import wait_for_end, wait_until
 
 # Streamlit's AppTest is logged in as this user.
@@ -33,7 +33,7 @@ def shared_objects(environment: dict[str, str]) -> Iterator[None]:
 
 
 def open_page(name: str, **query: str | list[str]) -> AppTest:
-    page = AppTest.from_file(str(ROOT / "views" / f"{name}.py"), default_timeout=30)
+    page = AppTest.from_file(str(ROOT / "app_pages" / f"{name}.py"), default_timeout=30)
     for key, value in query.items():
         page.query_params[key] = value
     page.run()
@@ -64,8 +64,8 @@ def labels(page: AppTest) -> list[str]:
     return [button.label for button in page.button]
 
 
-def followed(page: AppTest) -> list[watching.Followed]:
-    ones: list[watching.Followed] = page.session_state[watching._FOLLOWED]
+def followed(page: AppTest) -> list[tracking.Followed]:
+    ones: list[tracking.Followed] = page.session_state[tracking._FOLLOWED]
     return ones
 
 
@@ -142,14 +142,19 @@ def intervals(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.parametrize(
     ("script", "fragments"),
-    [("streamlit_app.py", 2), ("views/run.py", 1), ("views/board.py", 1), ("views/feed.py", 1)],
+    [
+        ("streamlit_app.py", 2),
+        ("app_pages/run.py", 1),
+        ("app_pages/board.py", 1),
+        ("app_pages/feed.py", 1),
+    ],
 )
 def test_pages_that_open_in_a_crowd_ask_less_often(
     script: str, fragments: int, intervals: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = AppTest.from_file(str(ROOT / script), default_timeout=30).run()
     intervals.clear()
-    monkeypatch.setattr("progress.crowd.interval", lambda wanted: 10 * wanted)
+    monkeypatch.setattr("progress.adaptive_interval.interval", lambda wanted: 10 * wanted)
     assert not page.run().exception
     assert intervals == [10 * live.SETTINGS.poll_interval] * fragments
 
@@ -162,8 +167,10 @@ def test_a_page_begins_anew_when_the_crowd_has_gone(
     page = open_page(name, operation=in_url(first))
     intervals.clear()
     factors = iter([10])
-    monkeypatch.setattr("progress.crowd.interval", lambda wanted: next(factors, 1) * wanted)
-    monkeypatch.setattr("progress.crowd._began_anew_at", -1.0)
+    monkeypatch.setattr(
+        "progress.adaptive_interval.interval", lambda wanted: next(factors, 1) * wanted
+    )
+    monkeypatch.setattr("progress.adaptive_interval._began_anew_at", -1.0)
     assert not page.run().exception
     assert intervals == [10 * live.SETTINGS.poll_interval, live.SETTINGS.poll_interval]
     end_all(first)
@@ -171,7 +178,7 @@ def test_a_page_begins_anew_when_the_crowd_has_gone(
 
 def test_every_tick_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks: list[None] = []
-    monkeypatch.setattr("progress.crowd.note_tick", lambda: ticks.append(None))
+    monkeypatch.setattr("progress.adaptive_interval.note_tick", lambda: ticks.append(None))
     page = open_page("run")
     assert not ticks, "nothing polls"
     page = start(page, "endless", "slow")
@@ -238,7 +245,7 @@ def test_what_vanishes_while_it_runs_is_unknown_and_not_failed(
 def test_an_unknown_id_in_the_url_is_a_plain_message(name: str) -> None:
     page = open_page("run", operation=name)
     assert page.warning[0].value.startswith("There is no operation with this id")
-    assert texts(page) == [shortened(name, 200)]
+    assert texts(page) == [truncate(name, 200)]
     assert not page.button(key="start").disabled
 
 
@@ -513,7 +520,7 @@ def test_ids_in_the_url_are_followed_in_their_order(connection: ProgressConnecti
 def test_a_session_follows_so_many_and_no_more(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "MOST", 2)
+    monkeypatch.setattr(tracking, "MOST", 2)
     ids = [new_operation_id() for _ in range(3)]
     for operation_id in ids:
         connection.start(operation_id, "endless", "slow", TESTER)
@@ -536,7 +543,7 @@ def test_a_session_follows_so_many_and_no_more(
 
 
 def test_the_oldest_outcome_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "MOST", 2)
+    monkeypatch.setattr(tracking, "MOST", 2)
     page = open_page("run")
     for job in ("succeed", "partial", "fail"):
         run_until(start(page, job), lambda page: not watched(page))
@@ -572,7 +579,7 @@ def test_what_was_dismissed_does_not_come_back_from_a_url_of_before(
     page.run()
     assert in_url(page) == [ids[0], ids[2]], "a link from another page is meant"
     page.button(key=f"dismiss-{ids[0]}").click().run()
-    monkeypatch.setattr(watching, "URL_LAG", 0.0)
+    monkeypatch.setattr(tracking, "URL_LAG", 0.0)
     page.query_params["operation"] = ids[0]
     page.run()
     assert in_url(page) == [ids[0], ids[2]], "and so is one that comes later"
@@ -581,7 +588,7 @@ def test_what_was_dismissed_does_not_come_back_from_a_url_of_before(
 def test_what_made_room_does_not_come_back_from_a_url_of_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watching, "MOST", 2)
+    monkeypatch.setattr(tracking, "MOST", 2)
     page = open_page("run")
     for job in ("succeed", "partial"):
         run_until(start(page, job), lambda page: not watched(page))
@@ -598,13 +605,13 @@ def test_the_second_half_of_a_double_click_may_come_after_the_end(
 ) -> None:
     page = run_until(start(open_page("run"), "succeed"), lambda page: bool(page.success))
     with monkeypatch.context() as patch:
-        patch.setattr(watching, "DOUBLE_CLICK", 1000.0)
+        patch.setattr(tracking, "DOUBLE_CLICK", 1000.0)
         page.button(key="start").click().run()
         assert len(followed(page)) == 1
         assert not page.error
         run_until(start(page, "partial"), lambda page: bool(page.warning))
         assert len(followed(page)) == 2, "another job is another click"
-    monkeypatch.setattr(watching, "DOUBLE_CLICK", 0.0)
+    monkeypatch.setattr(tracking, "DOUBLE_CLICK", 0.0)
     run_until(start(page, "succeed"), lambda page: len(page.success) == 2)
 
 
@@ -647,7 +654,7 @@ def test_a_retry_that_fails_keeps_the_outcome(
 def test_a_retry_takes_no_place_but_that_of_what_it_repeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watching, "MOST", 2)
+    monkeypatch.setattr(tracking, "MOST", 2)
     page = open_page("run")
     for job in ("fail", "partial"):
         run_until(start(page, job), lambda page: not watched(page))
@@ -738,11 +745,11 @@ def test_the_toast_of_what_vanished_says_unknown(
     def other_page() -> None:
         import streamlit as st
 
-        from progress import live, watching
+        from progress.session import live, tracking
 
         live.show_notices("other")
         if ended := live.ended(live.look()):
-            watching.settle(ended)
+            tracking.settle(ended)
             st.rerun()
 
     operation_id = new_operation_id()
@@ -750,8 +757,8 @@ def test_the_toast_of_what_vanished_says_unknown(
     seen = wait_for_end(connection, operation_id)
     monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: {})
     page = AppTest.from_function(other_page, default_timeout=30)
-    one = watching.Followed(operation_id, "fail", "fast", operation=seen)
-    page.session_state[watching._FOLLOWED] = [one]
+    one = tracking.Followed(operation_id, "fail", "fast", operation=seen)
+    page.session_state[tracking._FOLLOWED] = [one]
     page.run()
     assert not page.exception
     assert [toast.value for toast in page.toast] == [r"fail\: fast: unknown"]
@@ -759,13 +766,13 @@ def test_the_toast_of_what_vanished_says_unknown(
 
 def test_the_text_of_a_toast_is_not_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     def other_page() -> None:
-        from progress import live
+        from progress.session import live
 
         live.show_notices("other")
 
     page = AppTest.from_function(other_page, default_timeout=30)
-    one = watching.Followed("a" * 32, "*load*", ":red[x] `y`", ended=True)
-    page.session_state[watching._FOLLOWED] = [one]
+    one = tracking.Followed("a" * 32, "*load*", ":red[x] `y`", ended=True)
+    page.session_state[tracking._FOLLOWED] = [one]
     page.run()
     assert not page.exception
     assert page.toast[0].value == r"\*load\*\: \:red\[x\] \`y\`: unknown"
@@ -779,14 +786,14 @@ def test_a_toast_that_a_click_interrupts_is_shown_by_the_next_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def other_page() -> None:
-        from progress import live
+        from progress.session import live
 
         live.show_notices("other")
 
     page = AppTest.from_function(other_page, default_timeout=30)
-    page.session_state[watching._FOLLOWED] = [
-        watching.Followed("a" * 32, "fail", "fast", ended=True),
-        watching.Followed("b" * 32, "fail", "slow", ended=True, tell_until=0),
+    page.session_state[tracking._FOLLOWED] = [
+        tracking.Followed("a" * 32, "fail", "fast", ended=True),
+        tracking.Followed("b" * 32, "fail", "slow", ended=True, tell_until=0),
     ]
     with monkeypatch.context() as patched:
         patched.setattr("streamlit.toast", lambda *args, **options: st.stop())

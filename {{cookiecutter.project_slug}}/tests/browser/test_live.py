@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from progress.backend import ProgressConnection
+from progress.backend.connection import ProgressConnection
 from progress.operation import Query, new_operation_id
 from progress.settings import ROOT
 from tests.browser.conftest import Server, Viewer, free_port

@@ -1,0 +1,234 @@
+"""The reference service: its conventions, its description, and its data over a restart."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+import uvicorn
+from schemathesis.specs.openapi.checks import negative_data_rejection
+from starlette.testclient import TestClient
+
+from dev.local_jobs.store import OperationStore
+from dev.local_server import service
+from dev.service import DESCRIPTION, make_app
+from progress.backend.connection import ProgressConnection
+from progress.operation import Status, new_operation_id
+from tests.conftest import wait_until
+
+TOKEN = "secret"
+DESCRIBED = json.loads(DESCRIPTION.read_text("utf-8"))
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    store = OperationStore(tmp_path / "service.db")
+    app = make_app(store, TOKEN, launch=lambda path, operation_id: None)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with TestClient(app, headers=headers, raise_server_exceptions=False) as opened:
+        yield opened
+    store.close()
+
+
+def start(client: TestClient, key: str, **changes: str) -> httpx2.Response:
+    wanted = {"job": "j", "subject": "s", "owner": "o"} | changes
+    return client.post("/operations", json=wanted, headers={"Idempotency-Key": key})
+
+
+def test_a_start_answers_where_and_when_to_look(client: TestClient) -> None:
+    key = new_operation_id()
+    answer = start(client, key)
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/operations/{key}"
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.json()["status"] == "queued"
+    again = start(client, key, subject="another")
+    assert again.json()["subject"] == "s"
+    assert len(client.get("/operations?owner=o").json()["operations"]) == 1
+
+
+def test_an_etag_lasts_until_something_changes(client: TestClient) -> None:
+    key = new_operation_id()
+    tag = start(client, key).headers["ETag"]
+    path = f"/operations/{key}"
+    for asked in (tag, f'"other", {tag}', f"W/{tag}"):
+        assert client.get(path, headers={"If-None-Match": asked}).status_code == 304
+    client.post(f"{path}/cancel")
+    answer = client.get(path, headers={"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert answer.json()["cancel_requested"] is True
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic c2VjcmV0", "\xff"])
+def test_nothing_is_told_without_the_token(client: TestClient, authorization: str) -> None:
+    for path in ("/operations", "/openapi.json", "/operations/x", "/nowhere"):
+        headers = {b"Authorization": authorization.encode("latin-1")}
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "status"),
+    [
+        ('{"job": "j", "subject": "s"}', "a b", 400),
+        ("{", "k", 400),
+        ("[]", "k", 400),
+        ('{"job": "j"}', "k", 400),
+        ('{"job": "", "subject": "s"}', "k", 400),
+        ('{"job": "j", "subject": 3}', "k", 400),
+        ('{"job": "j", "subject": "s", "more": 1}', "k", 400),
+        ('{"job": "j", "subject": "s", "retry_of": null}', "k", 400),
+        ('{"job": "j", "subject": "\\ud800"}', "k", 400),
+        ("[" * 90_000, "k", 400),
+        (" " * 100_001, "k", 413),
+    ],
+)
+def test_a_malformed_start_is_a_problem(
+    client: TestClient, content: str, key: str, status: int
+) -> None:
+    headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+    answer = client.post("/operations", content=content, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert answer.json()["title"]
+
+
+def listed(client: TestClient, **query: Any) -> list[str]:
+    answer = client.get("/operations", params=query)
+    assert answer.status_code == 200
+    return [body["operation_id"] for body in answer.json()["operations"]]
+
+
+def test_lists_and_counts_are_narrowed_down(client: TestClient) -> None:
+    start(client, "a", job="one")
+    start(client, "b", job="two", retry_of="a")
+    start(client, "c", job="two", owner="another")
+    (b,) = client.get("/operations", params={"owner": "o", "job": "two"}).json()["operations"]
+    assert (b["operation_id"], b["retry_of"], b["last_steps"]) == ("b", "a", [])
+    assert sorted(listed(client)) == ["a", "b", "c"]
+    assert sorted(listed(client, status=["queued", "failed"])) == ["a", "b", "c"]
+    assert listed(client, status=["completed", "failed"]) == []
+    assert listed(client, subject="another") == []
+    assert listed(client, since="2999-01-01T00:00:00Z") == []
+    assert listed(client, before="2000-01-01T00:00:00Z") == []
+    first, second, third = listed(client)
+    (one,) = client.get("/operations", params={"limit": 1}).json()["operations"]
+    assert one["operation_id"] == first
+    page = {"before": one["created_at"], "before_id": first}
+    assert listed(client, **page) == [second, third]
+    assert client.get("/counts", params={"job": "two"}).json() == {"queued": 2}
+    assert client.get("/counts", params={"job": "two", "owner": "o"}).json() == {"queued": 1}
+    assert client.get("/counts", params={"status": "failed"}).json() == {}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "status=banana",
+        "status=",
+        "since=",
+        "since=yesterday",
+        "before=2026-01-01",
+        "before=2026-01-01T00:00:00",
+        "before=0001-01-01T00:00:00%2B14:00",
+    ],
+)
+def test_a_malformed_query_is_a_problem(client: TestClient, query: str) -> None:
+    answer = client.get(f"/operations?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(query.partition("=")[0])
+
+
+def test_a_store_that_is_away_says_when_to_come_again(tmp_path: Path) -> None:
+    tmp_path.joinpath("service.db").mkdir()
+    app = make_app(OperationStore(tmp_path / "service.db"), TOKEN)
+    with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        answer = client.get("/operations/x")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_job_and_its_data_outlive_a_restart_of_the_service(
+    environment: dict[str, str], data_folder: Path
+) -> None:
+    folder = data_folder / "restarted"
+    operation_id = new_operation_id()
+    with service(folder, TOKEN) as url:
+        port = httpx2.URL(url).port
+        assert url.startswith("http://127.0.0.1:")
+        api = ProgressConnection("progress", url=url, token=TOKEN)
+        api.start(operation_id, "endless", "slow", "")
+        before = wait_until(api, operation_id, lambda operation: operation.current_step >= 1)
+    with service(folder, TOKEN, port or 0):
+        wait_until(
+            api, operation_id, lambda operation: operation.current_step > before.current_step
+        )
+        api.cancel(operation_id)
+        wait_until(api, operation_id, lambda operation: operation.status is Status.CANCELLED)
+    api.reset()
+
+
+THERE = "there"
+# One of the cases asks for an operation that is there.
+for path in ("/operations/{operation_id}", "/operations/{operation_id}/cancel"):
+    for call in DESCRIBED["paths"][path].values():
+        call["parameters"][0]["example"] = THERE
+schema = schemathesis.openapi.from_dict(DESCRIBED)
+schema.config.generation.update(max_examples=30, deterministic=True)
+
+
+@pytest.fixture(scope="module")
+def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service whose jobs are never started."""
+    store = OperationStore(tmp_path_factory.mktemp("described") / "service.db")
+    app = make_app(store, TOKEN, launch=lambda path, operation_id: None)
+    assert store.insert(THERE, "j", "s", "")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+    store.close()
+
+
+@schema.parametrize()
+def test_the_service_does_what_its_description_says(
+    case: schemathesis.Case[Any], base_url: str
+) -> None:
+    # The token is added here, after the case was made, and unknown parameters do no harm: what the
+    # service must refuse is tested above. All the other checks hold for malformed requests, too.
+    case.call_and_validate(
+        base_url=base_url,
+        headers={"Authorization": f"Bearer {TOKEN}"},
+        excluded_checks=[negative_data_rejection],
+    )
+
+
+def test_what_there_is_is_answered_as_described(base_url: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    one = {"operation_id": THERE}
+    show = schema["/operations/{operation_id}"]["GET"]
+    cancel = schema["/operations/{operation_id}/cancel"]["POST"]
+    answers = [show.Case(path_parameters=one).call_and_validate(base_url, headers=headers)]
+    (tag,) = answers[0].headers["etag"]
+    for case in (
+        show.Case(path_parameters=one, headers={"If-None-Match": tag}),
+        cancel.Case(path_parameters=one),
+    ):
+        answers.append(case.call_and_validate(base_url, headers=headers))
+    assert [answer.status_code for answer in answers] == [200, 304, 202]

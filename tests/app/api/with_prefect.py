@@ -1,0 +1,190 @@
+"""The profile of a real foreign server: Prefect, on this machine. `make test-prefect` runs it.
+
+Prefect is large, so it is no dependency of the project, and `make test` does not collect this file.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from progress.backend.connection import ProgressConnection
+from progress.backend.profiles import prefect
+from progress.contract import BackendRejected
+from progress.operation import Operation, Query, Status, new_operation_id
+from progress.overview import SAMPLED
+from progress.settings import ROOT
+from tests.conftest import OWNER, wait_until
+
+PASSWORD = "user:a password"
+FLOW = """
+import time
+from prefect import flow
+
+@flow
+def work(operation_id: str, job: str, subject: str, owner: str):
+    if subject == "broken":
+        raise ValueError("no *such* transcript")
+    for _ in range(600 if subject == "endless" else 10):
+        time.sleep(0.1)
+
+if __name__ == "__main__":
+    work.serve(name="work", print_starting_message=False)
+"""
+
+
+@contextmanager
+def process(
+    command: list[str], environment: dict[str, str], folder: Path
+) -> "Iterator[subprocess.Popen[bytes]]":
+    with (
+        (folder / "prefect.log").open("ab") as log,
+        subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env=os.environ | environment,
+            stdout=log,
+            stderr=log,
+        ) as running,
+    ):
+        try:
+            yield running
+        finally:
+            running.terminate()
+            try:
+                running.wait(20)
+            except subprocess.TimeoutExpired:
+                running.kill()
+
+
+def eventually(
+    attempt: Callable[[], httpx2.Response], running: "subprocess.Popen[bytes]", folder: Path
+) -> httpx2.Response:
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            answer = attempt()
+            if answer.status_code == 200:
+                return answer
+        except httpx2.HTTPError:
+            pass
+        log = (folder / "prefect.log").read_text(errors="replace")
+        assert running.poll() is None, log[-3000:]
+        assert time.monotonic() < deadline, log[-3000:]
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server with a password, a process that runs a flow, and where they are."""
+    folder = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_API_URL": url,
+        "PREFECT_API_AUTH_STRING": PASSWORD,
+        "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_ENABLED": "false",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "DO_NOT_TRACK": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    (folder / "work.py").write_text(FLOW, "utf-8")
+    user, _, password = PASSWORD.partition(":")
+    serve = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (
+        httpx2.Client(auth=(user, password), trust_env=False) as client,
+        process(serve, environment, folder) as server,
+    ):
+        eventually(lambda: client.get(f"{url}/health"), server, folder)
+        with process(["work.py"], environment, folder) as worker:
+            name = f"{url}/deployments/name/work/work"
+            deployment = eventually(lambda: client.get(name), worker, folder).json()["id"]
+            yield {"url": url, "username": user, "password": password, "deployment": deployment}
+
+
+@pytest.fixture
+def connect(settings: dict[str, str]) -> Iterator[Callable[..., ProgressConnection]]:
+    """A function that opens a connection to the server, as a replica of the app would."""
+    opened = []
+
+    def open_one(**changes: str) -> ProgressConnection:
+        given = {name: settings[name] for name in ("url", "username", "password")} | changes
+        service = prefect(settings["deployment"])
+        opened.append(ProgressConnection("progress", service=service, **given))
+        return opened[-1]
+
+    yield open_one
+    for connection in opened:
+        connection.reset()
+
+
+def ended(operation: Operation) -> bool:
+    return operation.status.is_terminal
+
+
+def test_a_run_is_started_and_followed_to_its_end(
+    connect: Callable[..., ProgressConnection],
+) -> None:
+    first, second = connect(), connect()
+    operation_id = new_operation_id()
+    for _ in range(2):
+        first.start(operation_id, "work", "quick", OWNER)
+    seen = set()
+
+    def follow(operation: Operation) -> bool:
+        seen.add(operation.status)
+        return ended(operation)
+
+    operation = wait_until(first, operation_id, follow, 60)
+    assert seen == {Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED}
+    assert (operation.job, operation.subject, operation.owner) == ("work", "quick", OWNER)
+    assert operation.problem is None
+    assert operation.attempt == 1
+    assert 1 <= operation.elapsed < 60
+    # Another replica, or this one after a restart, knows nothing but the id.
+    assert second.read([operation_id, new_operation_id()]).keys() == {operation_id}
+    assert second.read([operation_id])[operation_id].status is Status.COMPLETED
+    recent = second.recent(Query(OWNER))
+    assert [run.operation_id for run in recent] == [operation_id], "it ran once"
+    assert second.recent(Query("nobody@example.com")) == []
+    # What the board asks for; Prefect refuses to list more than 200.
+    assert len(second.recent(Query(OWNER, limit=SAMPLED))) == 1
+
+
+def test_a_failure_is_told(connect: Callable[..., ProgressConnection]) -> None:
+    connection = connect()
+    operation_id = new_operation_id()
+    connection.start(operation_id, "work", "broken", OWNER)
+    operation = wait_until(connection, operation_id, ended, 60)
+    assert operation.status is Status.FAILED
+    assert operation.error is not None
+    assert "no *such* transcript" in operation.error
+
+
+def test_a_run_is_cancelled(connect: Callable[..., ProgressConnection]) -> None:
+    first, second = connect(), connect()
+    operation_id = new_operation_id()
+    first.start(operation_id, "work", "endless", OWNER)
+    wait_until(first, operation_id, lambda run: run.status is Status.IN_PROGRESS, 60)
+    second.cancel(operation_id)
+    assert first.read([operation_id])[operation_id].cancel_requested
+    assert wait_until(first, operation_id, ended, 60).status is Status.CANCELLED
+    second.cancel(operation_id)
+    assert first.read([operation_id])[operation_id].status is Status.CANCELLED
+
+
+def test_a_wrong_password_is_named(connect: Callable[..., ProgressConnection]) -> None:
+    with pytest.raises(BackendRejected, match="401 Unauthorized"):
+        connect(password="wrong").start(new_operation_id(), "work", "quick", OWNER)

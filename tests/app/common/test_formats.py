@@ -1,0 +1,82 @@
+"""How values read on a page."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from progress.text import truncate
+from progress.ui.formats import (
+    escape_markdown,
+    format_datetime,
+    format_duration,
+    format_rate,
+    format_steps,
+    format_time,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0.0 s"),
+        (0.44, "0.4 s"),
+        (12.9, "12 s"),
+        (59.99, "59 s"),
+        (185, "3 min 05 s"),
+        (3600, "1 h 00 min"),
+        (100_000, "27 h 46 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("current", "total", "text"),
+    [
+        (6, 18, "6 of 18 steps"),
+        (29_812, 30_000, "29,812 of 30,000 steps"),
+        (1, 1, "1 of 1 step"),
+        (0, None, "0 steps"),
+        (1, None, "1 step"),
+    ],
+)
+def test_steps(current: int, total: int | None, text: str) -> None:
+    assert format_steps(current, total) == text
+
+
+def test_long_text_is_cut() -> None:
+    assert truncate("x" * 200, 200) == "x" * 200
+    assert truncate("x" * 201, 200) == "x" * 199 + "…"
+
+
+def test_markdown_is_escaped() -> None:
+    assert escape_markdown("a *b* <i> $x$ :red[c] \\") == r"a \*b\* \<i\> \$x\$ \:red\[c\] \\"
+    assert escape_markdown("Größe 😀") == "Größe 😀"
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (0.001, "16 min 40 s per step"),
+        (0.4, "2.5 s per step"),
+        (2.55, "2.5 steps/s"),
+        (1234.5, "1,234 steps/s"),
+    ],
+)
+def test_paces(rate: float, text: str) -> None:
+    assert format_rate(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [("Europe/Berlin", "00:30:05"), (None, "22:30:05 UTC"), ("Mars/Olympus", "22:30:05 UTC")],
+)
+def test_the_time_of_day_is_the_viewers(zone: str | None, text: str) -> None:
+    assert format_time(datetime(2026, 7, 1, 22, 30, 5, tzinfo=UTC), zone) == text
+
+
+def test_a_moment_has_its_day() -> None:
+    time = datetime(2026, 11, 1, 23, 30, 5, tzinfo=UTC)
+    assert format_datetime(time, "Europe/Berlin") == "2 Nov 2026, 00:30"
+    assert format_datetime(time, None) == "1 Nov 2026, 23:30 UTC"

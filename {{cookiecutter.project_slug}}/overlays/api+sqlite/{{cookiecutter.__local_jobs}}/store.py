@@ -1,0 +1,334 @@
+"""The progress table in a SQLite file: every SQL statement of this project is here."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from progress.contract import BackendUnavailable, OperationLost
+from progress.operation import TERMINAL, Operation, Progress, Query, Status
+from progress.rows import count_statuses, operation_from_row
+
+BUSY_TIMEOUT = 5.0
+"""Seconds that a statement waits for the writer of another process."""
+
+# Times are ISO 8601 text in UTC. utc_now() is this module's own: see _open.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS operations (
+    operation_id     TEXT PRIMARY KEY,
+    job              TEXT NOT NULL,
+    subject          TEXT NOT NULL,
+    owner            TEXT NOT NULL,
+    status           TEXT NOT NULL DEFAULT 'queued',
+    current_step     INTEGER NOT NULL DEFAULT 0,
+    total_steps      INTEGER,
+    failed_steps     INTEGER NOT NULL DEFAULT 0,
+    step_description TEXT NOT NULL DEFAULT '',
+    created_at       TEXT NOT NULL,
+    started_at       TEXT,
+    last_updated     TEXT,
+    heartbeat_at     TEXT,
+    finished_at      TEXT,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    error            TEXT,
+    result           TEXT,
+    attempt          INTEGER NOT NULL DEFAULT 0,
+    retry_of         TEXT NOT NULL DEFAULT '',
+    last_steps       TEXT NOT NULL DEFAULT '[]'
+);
+-- Pages are read in order, and with all that a query may ask about no row is read in vain; counts
+-- come from an index alone; and what is active is found at once, however much has ended.
+CREATE INDEX IF NOT EXISTS operations_of_owner
+    ON operations (owner, created_at DESC, operation_id DESC, status, job, subject);
+CREATE INDEX IF NOT EXISTS operations_of_all
+    ON operations (created_at DESC, operation_id DESC, status, job, subject);
+CREATE INDEX IF NOT EXISTS statuses_of_owner
+    ON operations (owner, status, created_at, job, subject);
+CREATE INDEX IF NOT EXISTS statuses_of_all
+    ON operations (status, created_at, job, subject);
+CREATE INDEX IF NOT EXISTS active_of_owner
+    ON operations (owner, created_at DESC, operation_id DESC)
+    WHERE status NOT IN ('completed', 'partial', 'failed', 'cancelled');
+CREATE INDEX IF NOT EXISTS active_of_all
+    ON operations (created_at DESC, operation_id DESC)
+    WHERE status NOT IN ('completed', 'partial', 'failed', 'cancelled');
+DROP INDEX IF EXISTS operations_by_owner;
+"""
+# Columns that a file made by an earlier version of this project does not have.
+_ADDED = {
+    "retry_of": "ALTER TABLE operations ADD COLUMN retry_of TEXT NOT NULL DEFAULT ''",
+    "last_steps": "ALTER TABLE operations ADD COLUMN last_steps TEXT NOT NULL DEFAULT '[]'",
+}
+# The "+" keeps SQLite from an index by status, in which all pages of a history had to be sorted.
+_RECENT = """
+SELECT operation_id, job, subject, owner, status, current_step, total_steps, failed_steps,
+    step_description, created_at, started_at, last_updated, heartbeat_at, finished_at,
+    cancel_requested, attempt, retry_of, utc_now() AS read_at
+FROM operations
+WHERE owner = :owner
+    AND created_at >= :since
+    AND (created_at, operation_id) < (:before_time, :before_id)
+    AND job = :job
+    AND subject = :subject
+    AND +status IN (SELECT value FROM json_each(:statuses))
+    AND status NOT IN ('completed', 'partial', 'failed', 'cancelled')
+ORDER BY created_at DESC, operation_id DESC LIMIT :limit
+"""
+_COUNTS = """
+SELECT status, count(*) FROM operations
+WHERE owner = :owner
+    AND created_at >= :since
+    AND job = :job
+    AND subject = :subject
+    AND +status IN (SELECT value FROM json_each(:statuses))
+GROUP BY status
+"""
+_TERMINAL = json.dumps(TERMINAL)
+
+
+class OperationStore:
+    """The operations in one SQLite file. Safe to share between threads.
+
+    The file is opened, and the table made, by the first statement; every method raises
+    BackendUnavailable when the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def insert(
+        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    ) -> bool:
+        """Add a queued operation; return False if there is one with this id."""
+        rows = self.execute(
+            "INSERT INTO operations (operation_id, job, subject, owner, retry_of, created_at)"
+            " VALUES (?, ?, ?, ?, ?, utc_now())"
+            " ON CONFLICT (operation_id) DO NOTHING RETURNING operation_id",
+            (operation_id, job, subject, owner, retry_of),
+        )
+        return bool(rows)
+
+    def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
+        """Return the operations that exist, in one statement."""
+        rows = self.execute(
+            "SELECT *, utc_now() AS read_at FROM operations"
+            " WHERE operation_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(operation_ids)),),
+        )
+        return {row["operation_id"]: operation_from_row(dict(row)) for row in rows}
+
+    def recent(self, query: Query) -> list[Operation]:
+        """Return a page of operations, newest first, without result, error and steps."""
+        rows = self.execute(_asked(_RECENT, query), _parameters(query))
+        return [operation_from_row(dict(row)) for row in rows]
+
+    def counts(self, query: Query) -> dict[Status, int]:
+        """Return how many operations have each status; `limit` and `before` do not matter."""
+        rows = self.execute(_asked(_COUNTS, query), _parameters(query))
+        return count_statuses((row[0], row[1]) for row in rows)
+
+    def request_cancel(self, operation_id: str) -> None:
+        """Ask the job to stop; an operation that has ended is left alone."""
+        self.execute(
+            "UPDATE operations SET cancel_requested = 1 WHERE operation_id = ?"
+            " AND status NOT IN (SELECT value FROM json_each(?))",
+            (operation_id, _TERMINAL),
+        )
+
+    def begin(self, operation_id: str) -> tuple[str, str] | None:
+        """Take a queued operation; return its job and subject, or None if it is not to be had."""
+        rows = self.execute(
+            "UPDATE operations SET status = 'in_progress', attempt = attempt + 1,"
+            " started_at = utc_now(), heartbeat_at = utc_now()"
+            " WHERE operation_id = ? AND status = 'queued' RETURNING job, subject",
+            (operation_id,),
+        )
+        return (rows[0]["job"], rows[0]["subject"]) if rows else None
+
+    def claim_start(self, operation_id: str, older_than: float) -> bool:
+        """Return True to one caller, if the operation is still queued after `older_than` seconds.
+
+        The sign that it leaves in `heartbeat_at` keeps others away for as long again.
+        """
+        rows = self.execute(
+            "UPDATE operations SET heartbeat_at = utc_now()"
+            " WHERE operation_id = ? AND status = 'queued' AND"
+            " (julianday('now') - julianday(coalesce(heartbeat_at, created_at))) * 86400 > ?"
+            " RETURNING operation_id",
+            (operation_id, older_than),
+        )
+        return bool(rows)
+
+    def fail_dead(self, operation_id: str, error: str) -> bool:
+        """Declare an operation failed whose process is known to have ended without a word."""
+        rows = self.execute(
+            "UPDATE operations SET status = 'failed', error = ?, finished_at = utc_now()"
+            " WHERE operation_id = ? AND status = 'in_progress' RETURNING operation_id",
+            (error, operation_id),
+        )
+        return bool(rows)
+
+    def writer(self, operation_id: str) -> "OperationWriter":
+        """Return the writer for the job of one operation."""
+        return OperationWriter(self, operation_id)
+
+    def close(self) -> None:
+        """Close the file. The next statement opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def execute(
+        self, statement: str, parameters: tuple[Any, ...] | dict[str, Any]
+    ) -> list[sqlite3.Row]:
+        """Run one statement as a transaction of its own and return its rows.
+
+        Raises:
+            BackendUnavailable: The file is missing, damaged, locked for too long, or not writable.
+        """
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                return self._connection.execute(statement, parameters).fetchall()
+            except (sqlite3.Error, OSError) as error:
+                if self._connection is not None:
+                    # A file that was replaced or damaged gets a fresh start with the next try.
+                    with suppress(sqlite3.Error):
+                        self._connection.close()
+                    self._connection = None
+                raise BackendUnavailable(f"{self.path.name}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.create_function("utc_now", 0, lambda: _stored(datetime.now(UTC)))
+            # Readers and the writer do not wait for each other; a commit needs no disk flush.
+            _switch_to_wal(connection)
+            connection.execute("PRAGMA synchronous = NORMAL")
+            _bring_up_to_date(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # The busy timeout is not for this statement: it fails at once if another process opens the
+    # file for the first time, too.
+    ends = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    connection.executescript(_SCHEMA)
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(operations)")}
+    for name, statement in _ADDED.items():
+        if name not in columns:
+            try:
+                connection.execute(statement)
+            except sqlite3.OperationalError as error:
+                # Another process was first.
+                if "duplicate column" not in str(error):
+                    raise
+
+
+def _asked(statement: str, query: Query) -> str:
+    """Return the statement without the conditions that the query does not set.
+
+    SQLite uses no index for "owner = :owner, if there is one". That nothing asked for has ended is
+    said with literals: else SQLite does not see that an index of what is active holds it all.
+    """
+    active = bool(query.statuses) and not any(status.is_terminal for status in query.statuses)
+    for condition, is_set in (
+        ("owner = :owner", query.owner is not None),
+        ("created_at >= :since", query.since is not None),
+        ("(created_at, operation_id) < (:before_time, :before_id)", query.before is not None),
+        ("job = :job", query.job is not None),
+        ("subject = :subject", query.subject is not None),
+        ("+status IN (SELECT value FROM json_each(:statuses))", bool(query.statuses)),
+        ("status NOT IN ('completed', 'partial', 'failed', 'cancelled')", active),
+    ):
+        if not is_set:
+            statement = statement.replace(condition, "TRUE")
+    return statement
+
+
+def _parameters(query: Query) -> dict[str, Any]:
+    before_time, before_id = query.before or (None, "")
+    return {
+        "owner": query.owner,
+        "job": query.job,
+        "subject": query.subject,
+        "statuses": json.dumps(sorted(query.statuses)),
+        "since": _stored(query.since),
+        "before_time": _stored(before_time),
+        "before_id": before_id,
+        "limit": query.limit,
+    }
+
+
+def _stored(time: datetime | None) -> str | None:
+    # As utc_now() writes it: text is compared with text.
+    return None if time is None else time.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+class OperationWriter:
+    """Stores the progress of one operation: the `ProgressWriter` of this store."""
+
+    def __init__(self, store: OperationStore, operation_id: str) -> None:
+        self._store = store
+        self._operation_id = operation_id
+
+    def progress(self, progress: Progress) -> bool:
+        """Store how far it is, and a heartbeat; return whether somebody asked to cancel."""
+        rows = self._store.execute(
+            "UPDATE operations SET heartbeat_at = utc_now(), last_updated ="
+            " CASE WHEN (current_step, step_description) = (:current_step, :step_description)"
+            " THEN last_updated ELSE utc_now() END,"
+            " current_step = :current_step, total_steps = :total_steps,"
+            " failed_steps = :failed_steps, step_description = :step_description,"
+            " last_steps = :last_steps"
+            " WHERE operation_id = :operation_id AND status = 'in_progress'"
+            " RETURNING cancel_requested",
+            progress.columns() | {"operation_id": self._operation_id},
+        )
+        if not rows:
+            raise OperationLost
+        return bool(rows[0]["cancel_requested"])
+
+    def finish(
+        self, status: Status, progress: Progress, error: str | None, result: str | None
+    ) -> None:
+        """Store the terminal status, unless there is one."""
+        self._store.execute(
+            "UPDATE operations SET status = :status, error = :error, result = :result,"
+            " current_step = :current_step, total_steps = :total_steps,"
+            " failed_steps = :failed_steps, step_description = :step_description,"
+            " last_steps = :last_steps,"
+            " finished_at = utc_now(), last_updated = utc_now(), heartbeat_at = utc_now()"
+            " WHERE operation_id = :operation_id AND status = 'in_progress'",
+            progress.columns()
+            | {"status": status.value, "error": error, "result": result}
+            | {"operation_id": self._operation_id},
+        )

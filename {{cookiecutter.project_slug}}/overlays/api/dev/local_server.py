@@ -1,0 +1,82 @@
+"""The stand-in for the service of production: the reference service, on this machine."""
+
+import os
+import secrets
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from progress.backend.client import configuration
+from progress.contract import BackendRejected
+from progress.settings import ROOT
+
+
+@contextmanager
+def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
+    """Provide a service that keeps its data in `folder`, with a token of its own.
+
+    Where a service is configured, it is used as it is, and nothing is started; but not if
+    `always`, because tests must not reach it.
+
+    Yields:
+        The environment variables that lead the app to it.
+
+    Raises:
+        BackendRejected: .streamlit/secrets.toml is not TOML, or the service did not start.
+    """
+    if not always and "url" in configured():
+        yield {}
+        return
+    token = secrets.token_urlsafe(24)
+    with service(folder, token) as url:
+        yield {"PROGRESS_API_URL": url, "PROGRESS_API_TOKEN": token}
+
+
+@contextmanager
+def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
+    """Run the reference service in a process of its own; yield its address."""
+    variables = {
+        "PROGRESS_API_TOKEN": token,
+        "SERVICE_PORT": str(port),
+        "SERVICE_FOLDER": str(folder.resolve()),
+        # It ends even if this process is killed.
+        "SERVICE_ENDS_WITH_STDIN": "1",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "dev.service"],
+        cwd=ROOT,
+        env=os.environ | variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Ctrl-C is for the parent, which ends it in order.
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().strip()
+            if not url:
+                raise BackendRejected("The reference service did not start: see above.")
+            yield url
+        finally:
+            process.stdin.close()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def configured() -> dict[str, str]:
+    """Return what .streamlit/secrets.toml and the environment say of the service."""
+    try:
+        tables = tomllib.loads((ROOT / ".streamlit" / "secrets.toml").read_text("utf-8"))
+    except FileNotFoundError:
+        tables = {}
+    except ValueError as error:
+        raise BackendRejected(f".streamlit/secrets.toml is not TOML: {error}.") from None
+    return configuration(tables.get("connections", {}).get("progress", {}))

@@ -1,0 +1,259 @@
+"""A job service for development and tests: the jobs of jobs.py behind HTTP, on this machine only.
+
+It shows how a service of your own could speak; openapi.json beside it describes it. Operations are
+in a SQLite file, each job in a process, so both outlive a restart of the service.
+
+    PROGRESS_API_TOKEN=secret SERVICE_PORT=8600 uv run python -m dev.service
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from dev.local_jobs import runner
+from dev.local_jobs.store import OperationStore
+from progress.contract import BackendUnavailable
+from progress.operation import Operation, Query, Status
+from progress.settings import ROOT
+
+DESCRIPTION = Path(__file__).with_name("openapi.json")
+FIRST_NEWS = 1
+"""Seconds after the start before which there is nothing new to read: the Retry-After of a start."""
+MAX_BODY = 100_000
+_LIMITS = {"job": (1, 200), "subject": (0, 2000), "owner": (0, 320), "retry_of": (0, 64)}
+
+
+def make_app(
+    store: OperationStore, token: str, launch: Callable[[Path, str], None] = runner.launch
+) -> Starlette:
+    """Return the service.
+
+    Args:
+        store: Where operations are kept.
+        token: What a caller must bring as `Authorization: Bearer ...`.
+        launch: Starts the job of a new operation.
+    """
+
+    async def start(request: Request) -> Response:
+        key = request.headers.get("Idempotency-Key", "")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
+            raise HTTPException(400, "Idempotency-Key must be 1 to 64 of A-Z, a-z, 0-9, _ and -.")
+        wanted = await _wanted(request)
+
+        def insert() -> Operation:
+            if store.insert(key, **wanted):
+                launch(store.path, key)
+            return store.read([key])[key]
+
+        place = f"/operations/{key}"
+        headers = {"Location": place, "Retry-After": str(FIRST_NEWS)}
+        return _answer(await run_in_threadpool(insert), 202, headers)
+
+    def show(request: Request) -> Response:
+        operation = _one(request)
+        if runner.recover(store, [operation]):
+            operation = _one(request)
+        tag = _tag(operation)
+        asked = request.headers.get("If-None-Match", "")
+        if tag in [part.strip().removeprefix("W/") for part in asked.split(",")]:
+            return Response(status_code=304, headers={"ETag": tag})
+        return _answer(operation, 200)
+
+    def cancel(request: Request) -> Response:
+        operation = _one(request)
+        store.request_cancel(operation.operation_id)
+        return _answer(_one(request), 202)
+
+    def recent(request: Request) -> Response:
+        query = _query(request)
+        operations = store.recent(query)
+        if runner.recover(store, operations):
+            operations = store.recent(query)
+        # Whoever wants a result, a traceback or the steps asks for the one operation.
+        return JSONResponse({"operations": [_body(operation) for operation in operations]})
+
+    def counts(request: Request) -> Response:
+        return JSONResponse(store.counts(_query(request)))
+
+    async def operations(request: Request) -> Response:
+        # One route, so that a 405 names both methods.
+        if request.method == "POST":
+            return await start(request)
+        return await run_in_threadpool(recent, request)
+
+    def describe(request: Request) -> Response:
+        return Response(DESCRIPTION.read_bytes(), media_type="application/json")
+
+    def _one(request: Request) -> Operation:
+        operation_id = request.path_params["operation_id"]
+        operation = store.read([operation_id]).get(operation_id)
+        if operation is None:
+            raise HTTPException(404, "There is no operation with this id.")
+        return operation
+
+    async def check_token(
+        request: Request, go_on: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        given = request.headers.get("Authorization", "").encode()
+        if secrets.compare_digest(given, f"Bearer {token}".encode()):
+            return await go_on(request)
+        return _problem(401, "Bring the token as a bearer.", {"WWW-Authenticate": "Bearer"})
+
+    return Starlette(
+        routes=[
+            Route("/operations", operations, methods=["GET", "POST"]),
+            Route("/operations/{operation_id}", show, methods=["GET"]),
+            Route("/operations/{operation_id}/cancel", cancel, methods=["POST"]),
+            Route("/counts", counts, methods=["GET"]),
+            Route("/openapi.json", describe, methods=["GET"]),
+        ],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=check_token)],
+        exception_handlers={HTTPException: _refused, BackendUnavailable: _away},
+    )
+
+
+async def _wanted(request: Request) -> dict[str, str]:
+    if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
+        raise HTTPException(415, "Send application/json.")
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MAX_BODY:
+            raise HTTPException(413, f"Send at most {MAX_BODY} bytes.")
+    try:
+        body = json.loads(content.decode())
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "The body is not JSON.") from None
+    if not isinstance(body, dict) or set(body) - set(_LIMITS):
+        raise HTTPException(
+            400, "Send an object with job, subject, owner and retry_of, and no more."
+        )
+    wanted = {"owner": "", "retry_of": ""} | body
+    for name, (least, most) in _LIMITS.items():
+        value = wanted.get(name)
+        if not isinstance(value, str) or not least <= len(value) <= most:
+            raise HTTPException(400, f"{name} must be text of {least} to {most} characters.")
+        if not value.isascii() and value.encode(errors="replace").decode() != value:
+            raise HTTPException(400, f"{name} holds half of a surrogate pair.")
+    return wanted
+
+
+def _query(request: Request) -> Query:
+    given = request.query_params
+    limit = given.get("limit", "100")
+    if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= 1000):
+        raise HTTPException(400, "limit must be a number from 1 to 1000.")
+    try:
+        statuses = frozenset(Status(word) for word in given.getlist("status"))
+    except ValueError:
+        raise HTTPException(400, f"status must be one of {', '.join(Status)}.") from None
+    before = _time(request, "before")
+    return Query(
+        owner=given.get("owner"),
+        job=given.get("job"),
+        subject=given.get("subject"),
+        statuses=statuses,
+        since=_time(request, "since"),
+        before=None if before is None else (before, given.get("before_id", "")),
+        limit=int(limit),
+    )
+
+
+def _time(request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise HTTPException(400, f"{name} must be a time with its zone, like 2026-01-02T03:04:05Z.")
+
+
+def _body(operation: Operation) -> dict[str, Any]:
+    row = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in asdict(operation).items()
+    }
+    del row["problem"]
+    return row
+
+
+def _tag(operation: Operation) -> str:
+    row = _body(operation)
+    del row["read_at"]
+    return f'"{hashlib.sha256(json.dumps(row).encode()).hexdigest()[:32]}"'
+
+
+def _answer(operation: Operation, status: int, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(_body(operation), status, {"ETag": _tag(operation), **(headers or {})})
+
+
+def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _problem(error.status_code, error.detail, dict(error.headers or {}))
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    return _problem(503, str(error), {"Retry-After": "1"})
+
+
+def main() -> int:
+    """Serve until told to stop; say the address first. The end of standard input ends it, too."""
+    token = os.environ.get("PROGRESS_API_TOKEN", "")
+    port = os.environ.get("SERVICE_PORT", "8600")
+    if not token or not (port.isdecimal() and int(port) < 65536):
+        print("Set PROGRESS_API_TOKEN, and SERVICE_PORT to a port.", file=sys.stderr)
+        return 2
+    folder = Path(os.environ.get("SERVICE_FOLDER") or ROOT / ".local")
+    # A socket that says TCP, or asyncio leaves out TCP_NODELAY, and each answer takes 40 ms more.
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    with closing(OperationStore(folder / "service.db")) as store, tcp as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", int(port)))
+        listener.listen(128)
+        config = uvicorn.Config(make_app(store, token), log_level="warning", access_log=False)
+        server = uvicorn.Server(config)
+
+        def end_with_parent() -> None:
+            sys.stdin.buffer.read()
+            server.should_exit = True
+
+        if not sys.stdin.isatty() and os.environ.get("SERVICE_ENDS_WITH_STDIN"):
+            threading.Thread(target=end_with_parent, name="stdin", daemon=True).start()
+        print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        server.run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The latest rows of a feed, read a few at a time. No Streamlit."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from progress.contract import BackendRejected
+
+ROWS = 300
+"""Rows that are kept; older ones make room."""
+
+RowsSince = Callable[[datetime | None], Iterable[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The figures of a feed at one time."""
+
+    at: datetime
+    figures: Mapping[str, float]
+    """By name, without those that have no value at this time."""
+
+    @classmethod
+    def from_mapping(cls, row: Mapping[str, Any]) -> "Row":
+        """Read a row that a feed returned.
+
+        Raises:
+            BackendRejected: It is not what a feed should return; the text says why.
+        """
+        at = row.get("time")
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise BackendRejected(f"The time of a row is {at!r}, not a datetime with a time zone.")
+        figures: dict[str, float] = {}
+        for name, value in row.items():
+            if name == "time" or value is None:
+                continue
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                reason = f"{name!r} of a row is {value!r}, not a number."
+                raise BackendRejected(reason) from None
+            if math.isfinite(number):
+                figures[str(name)] = number
+        return cls(at, figures)
+
+
+class Feed:
+    """Keeps the latest rows of a feed, and asks for those that came since.
+
+    Args:
+        rows_since: Returns the rows after a time; the function in feeds.py. A row that has come
+            is not asked for again: what changes in it later is not seen.
+    """
+
+    def __init__(self, rows_since: RowsSince) -> None:
+        self._rows_since = rows_since
+        self._rows: deque[Row] = deque(maxlen=ROWS)
+
+    def read(self, keys: Sequence[str]) -> dict[str, tuple[Row, ...]]:
+        """Return the latest rows, oldest first, for each key: the `read` of a `Poller`.
+
+        Raises:
+            BackendRejected: The feed returned what is no row.
+        """
+        cursor = self._rows[-1].at if self._rows else None
+        # All of them are read before one is kept, so that none is lost if a later one is no row.
+        new = [Row.from_mapping(row) for row in self._rows_since(cursor)]
+        for row in sorted(new, key=lambda row: row.at):
+            if cursor is None or row.at > cursor:
+                self._rows.append(row)
+        rows = tuple(self._rows)
+        return dict.fromkeys(keys, rows)
+
+
+def users_rows(cursor: datetime | None) -> Iterable[Mapping[str, Any]]:
+    """Return what feeds.py returns. A mistake in it, at its import too, is the feed's error."""
+    import feeds
+
+    return feeds.rows_since(cursor)

@@ -1,0 +1,63 @@
+"""The progress backend: operations in a SQLite file, each job in a process on this machine."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from streamlit.connections import BaseConnection
+
+from progress.backend import runner
+from progress.backend.store import OperationStore
+from progress.contract import Backend
+from progress.operation import Operation, Query, Status
+from progress.settings import ROOT
+
+
+class ProgressConnection(BaseConnection[OperationStore], Backend):
+    """Starts operations and reads how far they are. Open it with
+    `st.connection("progress", type=ProgressConnection)`.
+
+    The file is the variable PROGRESS_DATABASE, or `path` under `[connections.progress]` in
+    .streamlit/secrets.toml, or .local/progress.db. Safe to share between threads.
+    """
+
+    def _connect(self, **kwargs: Any) -> OperationStore:
+        path = (
+            kwargs.get("path")
+            or os.environ.get("PROGRESS_DATABASE")
+            or self._secrets.get("path")
+            or ".local/progress.db"
+        )
+        return OperationStore(ROOT / Path(path))
+
+    def start(
+        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    ) -> None:
+        store = self._instance
+        if store.insert(operation_id, job, subject, owner, retry_of):
+            runner.launch(store.path, operation_id)
+
+    def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
+        operations = self._instance.read(operation_ids)
+        if runner.recover(self._instance, operations.values()):
+            operations = self._instance.read(operation_ids)
+        return operations
+
+    def recent(self, query: Query) -> list[Operation]:
+        operations = self._instance.recent(query)
+        if runner.recover(self._instance, operations):
+            operations = self._instance.recent(query)
+        return operations
+
+    def counts(self, query: Query) -> dict[Status, int]:
+        return self._instance.counts(query)
+
+    def cancel(self, operation_id: str) -> None:
+        self._instance.request_cancel(operation_id)
+
+    def reset(self) -> None:
+        """Close the file; the next use opens it anew. Streamlit does it when the secrets change."""
+        if self._raw_instance is not None:
+            self._raw_instance.close()
+        super().reset()

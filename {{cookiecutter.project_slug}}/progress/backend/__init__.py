@@ -1,0 +1,1 @@
+"""The backend that holds the operations and starts their jobs."""

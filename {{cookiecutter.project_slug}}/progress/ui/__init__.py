@@ -1,0 +1,1 @@
+"""What a page draws. No I/O here."""

@@ -1,0 +1,241 @@
+"""How an operation that has ended is drawn: what it says, its result, its steps, its retry."""
+
+import csv
+import importlib
+import io
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from progress.operation import Operation, Status
+from progress.session import live, tracking
+from progress.ui.formats import (
+    escape_markdown,
+    format_datetime,
+    format_duration,
+    format_rate,
+    format_steps,
+)
+from progress.ui.timeline import timeline
+
+log = logging.getLogger(__name__)
+
+ICONS = {
+    Status.QUEUED: ":material/schedule:",
+    Status.IN_PROGRESS: ":material/pending:",
+    Status.COMPLETED: ":material/check_circle:",
+    Status.PARTIAL: ":material/rule:",
+    Status.FAILED: ":material/error:",
+    Status.CANCELLED: ":material/cancel:",
+}
+SHOWN_LINES = 5  # of an error, at once; the rest is a click away
+
+
+def draw(one: tracking.Followed) -> None:
+    """Draw how an operation ended. No timer is left by now: there may be buttons here."""
+    operation = one.operation
+    if operation is None:
+        st.warning(
+            "There is no operation with this id, or it is not yours. Start a new one above.",
+            icon=":material/help:",
+        )
+        st.text(one.name)
+        draw_buttons(one)
+        return
+    st.text(one.name)
+    draw_status(operation)
+    draw_figures(operation)
+    draw_error(operation)
+    if operation.problem:
+        st.warning("The stored progress makes no sense in part:", icon=":material/rule:")
+        st.text(operation.problem)
+    draw_result(operation)
+    if operation.last_steps:
+        count = len(operation.last_steps)
+        label = "Steps" if count == operation.current_step else f"Last {count} steps"
+        with st.expander(label, key=f"steps-{operation.operation_id}", icon=":material/list:"):
+            st.html(timeline(operation, count, live.accent()))
+    draw_buttons(one)
+
+
+def draw_status(operation: Operation) -> None:
+    """Draw the headline."""
+    done = format_steps(operation.current_step, operation.total_steps)
+    took = format_duration(operation.elapsed)
+    icon = ICONS[operation.status]
+    match operation.status:
+        case Status.COMPLETED:
+            st.success(f"Completed: {done} in {took}.", icon=icon)
+        case Status.PARTIAL:
+            failed = format_steps(operation.failed_steps, operation.current_step)
+            st.warning(f"Partly completed: {failed} failed, in {took}.", icon=icon)
+        case Status.CANCELLED:
+            st.info(f"Cancelled after {done}, in {took}.", icon=icon)
+        case _:
+            st.error(f"Failed after {done}, in {took}.", icon=icon)
+
+
+def draw_figures(operation: Operation) -> None:
+    """Draw when it ended, at which rate, and what it repeats."""
+    figures = []
+    if operation.finished_at is not None:
+        figures.append(f"Ended {format_datetime(operation.finished_at, st.context.timezone)}")
+    if operation.rate is not None:
+        figures.append(format_rate(operation.rate))
+    if operation.attempt > 1:
+        figures.append(f"attempt {operation.attempt}")
+    if figures:
+        st.caption(escape_markdown(" · ".join(figures)))
+
+
+def draw_error(operation: Operation) -> None:
+    """Draw the line that says most, or the first failed steps, and the whole on demand."""
+    if operation.status is Status.FAILED:
+        if operation.step_description:
+            st.text(f"In step {operation.current_step + 1:,}: {operation.step_description}")
+        shown, rest = operation.reason, "Traceback"
+    elif operation.status is Status.PARTIAL:
+        lines = (operation.error or "").splitlines()
+        shown, rest = "\n".join(lines[:SHOWN_LINES]), f"All that failed: {len(lines):,} lines"
+    else:
+        return
+    st.code(shown or "No reason was given.", language=None, wrap_lines=True)
+    if operation.error and operation.error.strip() != shown:
+        # Without a key it would close whenever the page is drawn again.
+        with st.expander(rest, key=f"error-{operation.operation_id}"):
+            st.code(operation.error, language=None, height=400)
+
+
+def draw_result(operation: Operation) -> None:
+    """Draw what the job returned: the keys that jobs.py names, and the rest as JSON."""
+    draw_parts: dict[str, Callable[[Any], None]] = {
+        "metrics": draw_metrics,
+        "chart": draw_chart,
+        "table": draw_table,
+        "notes": draw_notes,
+    }
+    result = operation.result or {}
+    if result.get("table") or result.get("chart"):
+        # Streamlit looks for pandas while it draws, and fails if another session is half way
+        # through the first import of it. Whoever imports it as well waits.
+        importlib.import_module("pandas")
+    rest = dict(result)
+    for key, draw_part in draw_parts.items():
+        if part := rest.get(key):
+            try:
+                draw_part(part)
+            except Exception:
+                # Any job may return anything; what cannot be drawn is shown as it came.
+                log.exception("The %s of a result cannot be drawn", key)
+            else:
+                del rest[key]
+    if rest:
+        st.json(rest, expanded=False)
+    if result:
+        draw_downloads(operation, result)
+
+
+def draw_metrics(metrics: dict[str, Any]) -> None:
+    """Draw named figures side by side."""
+    with st.container(horizontal=True, gap="medium"):
+        for name, value in metrics.items():
+            st.metric(escape_markdown(str(name)), escape_markdown(str(value)), width="content")
+
+
+def draw_chart(rows: list[dict[str, Any]]) -> None:
+    """Draw the first column as x, and a line for each of the others."""
+    x, *lines = rows[0]
+    st.line_chart(rows, x=x, y=lines)
+
+
+def draw_table(rows: list[dict[str, Any]]) -> None:
+    """Draw one line for each row."""
+    st.dataframe(rows, hide_index=True)
+
+
+def draw_notes(notes: list[Any]) -> None:
+    """Draw plain text, one line each."""
+    if isinstance(notes, str):
+        notes = [notes]
+    for note in notes:
+        st.text(str(note))
+
+
+def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
+    """Offer the table as CSV, if there is one, and the whole result as JSON."""
+    name = re.sub(r"[^\w.-]+", "-", f"{operation.job}-{operation.subject}")[:80]
+    with st.container(horizontal=True):
+        rows = result.get("table")
+        if rows and isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            st.download_button(
+                "Table (CSV)",
+                table_as_csv(rows),
+                f"{name}.csv",
+                "text/csv",
+                key=f"csv-{operation.operation_id}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+        st.download_button(
+            "Result (JSON)",
+            json.dumps(result, ensure_ascii=False, indent=2),
+            f"{name}.json",
+            "application/json",
+            key=f"json-{operation.operation_id}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def table_as_csv(rows: list[dict[str, Any]]) -> bytes:
+    """Return rows as CSV, with the byte order mark without which Excel misreads umlauts."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def draw_buttons(one: tracking.Followed) -> None:
+    """Offer what can be done with an outcome."""
+    operation = one.operation
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if operation is not None and operation.status is not Status.COMPLETED:
+            st.button(
+                "Retry",
+                key=f"retry-{one.operation_id}",
+                icon=":material/replay:",
+                on_click=live.retry,
+                args=(one.operation_id,),
+                disabled=tracking.is_full() or tracking.is_watched(one.job, one.subject),
+            )
+        draw_origin(one)
+        st.button(
+            "Dismiss",
+            key=f"dismiss-{one.operation_id}",
+            icon=":material/close:",
+            type="tertiary",
+            on_click=tracking.unwatch,
+            args=(one.operation_id,),
+        )
+
+
+def draw_origin(one: tracking.Followed) -> None:
+    """Offer to open the operation that this one repeats."""
+    if one.operation is None or not (origin := one.operation.retry_of):
+        return
+    st.button(
+        f"Retry of {escape_markdown(origin[:8])}",
+        key=f"origin-{one.operation_id}",
+        icon=":material/history:",
+        type="tertiary",
+        help="Open the operation that this one repeats.",
+        on_click=live.follow,
+        args=(origin,),
+        disabled=tracking.is_full() or tracking.find(origin) is not None,
+    )
