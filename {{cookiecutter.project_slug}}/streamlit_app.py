@@ -1,4 +1,4 @@
-"""The only script that Streamlit runs: it checks the settings and leads to the pages."""
+"""The only script that Streamlit runs: settings, login, navigation."""
 
 import streamlit as st
 
@@ -7,46 +7,50 @@ from progress.settings import ROOT, SettingsError
 from progress.ui.formats import escape_markdown
 
 try:
-    from progress.session import live, tracking  # they need the settings
+    from progress.session import polling, shared, tracking  # they read settings.toml
+    from progress.ui import outcome
 except SettingsError as error:
     st.error(escape_markdown(str(error)), icon=":material/settings_alert:")
     st.stop()
 
-
-@st.fragment(run_every=live.interval())
-def live_notices() -> None:
-    """Notice the end of watched operations on a page that does not draw them. It draws nothing."""
-    if not tracking.watched():
-        st.stop()  # A tick that was under way when the last watch ended.
-    if live.idle():
-        live.pause()
-        st.rerun(scope="app")
-    if ended := live.ended(live.look()):
-        # A toast of this run would go with it: the full run shows it.
-        tracking.settle(ended)
-        st.rerun(scope="app")
-
-
-st.set_page_config(page_title=live.SETTINGS.title, page_icon=":material/progress_activity:")
+settings = shared.SETTINGS
+st.set_page_config(page_title=settings.title, page_icon=":material/progress_activity:")
 if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth] section
-    st.title(escape_markdown(live.SETTINGS.title))
+    st.title(escape_markdown(settings.title))
     st.button("Log in", icon=":material/login:", on_click=st.login)
     st.stop()
 heap.settle_soon()
-for name in [page.name for page in live.SETTINGS.pages]:
-    if not (ROOT / "app_pages" / f"{name}.py").is_file():
+
+pages = []
+for entry in settings.pages:
+    if not (ROOT / "app_pages" / f"{entry.name}.py").is_file():
         st.error(
-            f"settings.toml names the page {name}, but there is no app_pages/{name}.py."
-            " Add the file, or remove the line."
+            f"settings.toml lists the page {entry.name}, but app_pages/{entry.name}.py is missing."
         )
         st.stop()
-pages = [
-    st.Page(f"app_pages/{page.name}.py", title=page.title, icon=f":material/{page.icon}:")
-    for page in live.SETTINGS.pages
-]
+    icon = f":material/{entry.icon}:"
+    pages.append(st.Page(f"app_pages/{entry.name}.py", title=entry.title, icon=icon))
 page = st.navigation(pages, position="top")
-if page.url_path != "":  # another page than the first, which draws the operations itself
-    live.show_notices(page.url_path)
-    if tracking.watched() and not live.paused():
+name = page.url_path or settings.pages[0].name
+polling.open_page(name)
+
+
+@st.fragment(run_every=polling.interval())
+def live_notices() -> None:
+    """Notice the ends of tracked operations on pages that do not draw them. It draws nothing."""
+    if not polling.is_active("notices"):
+        st.stop()  # a tick that was under way when a full rerun ended the polling
+    polling.tick()
+    polling.poll()
+    if polling.needs_full_rerun():
+        st.rerun(scope="app")  # it shows the toast: one of this run would go with it
+
+
+if name != "run":
+    for ended in tracking.unannounced():
+        outcome.toast(ended)
+        tracking.mark_announced(ended, tracking.TOAST_SECONDS)
+    if tracking.running() and not polling.is_paused():
+        polling.begin("notices")
         live_notices()
 page.run()

@@ -7,176 +7,154 @@ import streamlit as st
 from progress.contract import BackendError
 from progress.operation import Query
 from progress.reporter import jobs_module
-from progress.session import live, tracking
-from progress.settings import load_settings
+from progress.session import commands, polling, shared, tracking, viewer
+from progress.session.tracking import Entry
 from progress.text import truncate
 from progress.ui import outcome, running
 from progress.ui.formats import escape_markdown, format_datetime, format_duration
 
-# Comments, not docstrings: in a page, Streamlit draws a string that stands alone.
 HISTORY = 5  # operations in the history of a subject
 
-settings = load_settings()
-jobs = jobs_module()
+
+@st.fragment(run_every=polling.interval())
+def live_progress() -> None:
+    """Draw the running operations at every tick. The tick that sees an end asks for a full rerun.
+
+    Display only, and without arguments: they would freeze until the next full rerun. One fragment
+    for all operations: one timer, and one full rerun for all that ended since the last tick.
+    """
+    if not polling.is_active("progress"):
+        st.stop()  # a tick that was under way when a full rerun ended the polling
+    polling.tick()
+    polling.poll()
+    if polling.needs_full_rerun():  # something ended, the viewer left, or the interval changes
+        st.rerun(scope="app")
+    entries = tracking.running()
+    alone = len(entries) == 1
+    for entry in entries:
+        with nullcontext() if alone else st.container(border=True):
+            running.draw(entry, ended_steps=5 if alone else 1)
+    if errors := [str(entry.error) for entry in entries if entry.error]:
+        st.warning(
+            "The progress cannot be read now. The operation is not affected;"
+            " this page keeps polling.",
+            icon=":material/cloud_off:",
+        )
+        st.text("\n".join(dict.fromkeys(errors)))
 
 
-def chosen() -> tuple[str, str | None]:
-    """Return the job and the subject that are chosen on the page."""
-    return st.session_state.get("job", next(iter(jobs.JOBS))), st.session_state["subject"]
-
-
-def start_operation() -> None:
-    """Start what is chosen on the page."""
-    job, subject = chosen()
-    if subject is not None:
-        live.start(job, subject)
-
-
-def draw_start() -> None:
-    """Draw the start button, and why it cannot be pressed."""
-    job, subject = chosen()
+def draw_start(job: str, subject: str | None) -> None:
+    """Draw the start button, and why it is disabled."""
     reason = ""
     if subject is None:
-        reason = "There is nothing to work on."
-    elif tracking.is_watched(job, subject):
-        reason = "This job is at work on this subject: see below."
+        reason = "There is no subject to work on."
+    elif tracking.is_running(job, subject):
+        reason = "Already running for this subject."
     elif tracking.is_full():
-        reason = f"This page follows {tracking.MOST} operations, which is all it can."
+        reason = f"This page tracks {tracking.MAX_TRACKED} operations, which is its limit."
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            escape_markdown(settings.operation),
+            escape_markdown(shared.SETTINGS.operation),
             key="start",
             type="primary",
             icon=":material/play_arrow:",
-            on_click=start_operation,
+            on_click=commands.start_selected,
             disabled=bool(reason),
         )
-        if len(tracking.watched()) == 1:
-            draw_controls(next(one for one in tracking.followed() if not one.ended), "")
+        if len(tracking.running()) == 1:
+            draw_controls(tracking.running()[0])
     if reason:
         st.caption(reason)
 
 
-def draw_rows() -> None:
-    """Draw a row of buttons for each operation, if there are several."""
-    running = [one for one in tracking.followed() if not one.ended]
-    if len(running) < 2:
-        return
-    for one in running:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.text(one.name, width="stretch")
-            draw_controls(one, f"-{one.operation_id}")
-
-
-def draw_controls(one: tracking.Followed, suffix: str) -> None:
-    """Draw the buttons of an operation that runs; `suffix` makes their keys its own."""
-    operation = one.operation
-    if operation is None or operation.owner == live.owner():
-        # Whoever asked: another tab may have, and after a reload this session does not know.
-        cancelling = one.cancelling or (operation is not None and operation.is_cancelling)
+def draw_controls(entry: Entry, suffix: str = "") -> None:
+    """Draw the buttons of a running operation; `suffix` makes their keys unique."""
+    operation = entry.operation
+    if operation is None or operation.owner == viewer.owner():
+        # The request may be another tab's; after a reload this session does not know its own.
+        cancelling = entry.cancel_requested or (operation is not None and operation.is_cancelling)
         st.button(
             "Cancelling" if cancelling else "Cancel",
             key=f"cancel{suffix}",
             icon=":material/close:",
-            on_click=live.cancel,
-            args=(one.operation_id,),
+            on_click=commands.cancel,
+            args=(entry.operation_id,),
             disabled=cancelling,
         )
     st.button(
-        "Stop following",
-        key=f"unwatch{suffix}",
+        "Stop tracking",
+        key=f"untrack{suffix}",
         icon=":material/visibility_off:",
         type="tertiary",
         help="The operation goes on without this page.",
-        on_click=tracking.unwatch,
-        args=(one.operation_id,),
+        on_click=tracking.untrack,
+        args=(entry.operation_id,),
     )
-    outcome.draw_origin(one)
+    outcome.draw_origin(entry)
 
 
 def draw_history(subject: str) -> None:
-    """Draw the latest operations on a subject, once somebody asks for them."""
+    """Draw the latest operations on a subject, once the viewer opens the list."""
     history = st.expander(
         "History of this subject", key="history", icon=":material/history:", on_change="rerun"
     )
     if not history.open:
         return
-    owner = None if settings.shared else live.owner()
+    owner = None if shared.SETTINGS.shared else viewer.owner()
     with history:
         try:
-            operations = live.backend().recent(Query(owner, subject=subject, limit=HISTORY))
+            operations = shared.backend().recent(Query(owner, subject=subject, limit=HISTORY))
         except BackendError as error:
-            st.warning("The history cannot be read just now.", icon=":material/cloud_off:")
+            st.warning("The history cannot be read now.", icon=":material/cloud_off:")
             st.text(str(error))
             return
         if not operations:
             st.text("There is no operation on it yet.")
         for operation in operations:
-            when = format_datetime(operation.created_at, st.context.timezone)
-            words = f"{operation.status.replace('_', ' ')}, {format_duration(operation.elapsed)}"
+            created = format_datetime(operation.created_at, st.context.timezone)
+            status = operation.status.replace("_", " ")
+            job, duration = truncate(operation.job, 200), format_duration(operation.elapsed)
             st.button(
-                escape_markdown(f"{truncate(operation.job, 200)}, {when}: {words}"),
+                escape_markdown(f"{job}, {created}: {status}, {duration}"),
                 key=f"history-{operation.operation_id}",
                 type="tertiary",
                 icon=outcome.ICONS[operation.status],
-                on_click=live.follow,
+                on_click=commands.track,
                 args=(operation.operation_id,),
                 disabled=tracking.is_full() or tracking.find(operation.operation_id) is not None,
             )
 
 
-@st.fragment(run_every=live.interval())
-def live_progress() -> None:
-    """Show how far the watched operations are, at every tick, until the last has ended.
+commands.track_url()
+if not all(entry.job for entry in tracking.running()):
+    polling.poll()  # the buttons above the fragment need to know what an id in the URL stands for
 
-    Display only, and without arguments: they would freeze at the last full run. One fragment for
-    all of them: one timer, and one full run for all that ended since the last tick.
-    """
-    if not tracking.watched():
-        st.stop()  # A tick that was under way when the last watch ended.
-    if live.idle():
-        live.pause()
-        st.rerun(scope="app")
-    if live.crowd_has_gone():
-        live.forget_interval()
-        st.rerun(scope="app")
-    snapshots = live.look()
-    if ended := live.ended(snapshots):
-        tracking.settle(ended)
-        st.rerun(scope="app")
-    alone = len(snapshots) == 1
-    for one in tracking.followed():
-        if not one.ended:
-            with nullcontext() if alone else st.container(border=True):
-                running.draw(one, 5 if alone else 1)
-    if errors := [snapshot.error for snapshot in snapshots.values() if snapshot.error]:
-        st.warning(
-            "The progress cannot be read just now. The operation is not affected;"
-            " this page goes on asking.",
-            icon=":material/cloud_off:",
-        )
-        st.text("\n".join(dict.fromkeys(map(str, errors))))
-
-
-live.follow_url()
-
-st.title(escape_markdown(settings.title))
-st.caption(escape_markdown(settings.description))
+st.title(escape_markdown(shared.SETTINGS.title))
+st.caption(escape_markdown(shared.SETTINGS.description))
+jobs = jobs_module()
+job = next(iter(jobs.JOBS))
 if len(jobs.JOBS) > 1:
-    st.selectbox("Job", list(jobs.JOBS), key="job")
-st.selectbox("Subject", jobs.subjects(), key="subject")
-draw_start()
-draw_rows()
-live.show_problem()
+    job = st.selectbox("Job", list(jobs.JOBS), key="job")
+subject = st.selectbox("Subject", jobs.subjects(), key="subject")
+draw_start(job, subject)
+if len(tracking.running()) > 1:
+    for entry in tracking.running():
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.text(entry.name, width="stretch")
+            draw_controls(entry, f"-{entry.operation_id}")
+if problem := commands.problem():
+    st.error(problem.message, icon=":material/error:")
+    st.text(problem.details)
+    commands.clear_problem()
 
-if tracking.watched():
-    if live.paused():
-        live.offer_resume("The operations go on without it.")
-    else:
-        live_progress()
-for ended in tracking.outcomes():
-    with st.container(border=len(tracking.followed()) > 1):
-        outcome.draw(ended)
-    ended.tell_until = 0
-if (subject := chosen()[1]) is not None:
+if tracking.running() and polling.is_paused():
+    running.draw_paused("The operations go on without it.")
+elif tracking.running():
+    polling.begin("progress")
+    live_progress()
+for entry in tracking.outcomes():
+    with st.container(border=len(tracking.entries()) > 1):
+        outcome.draw(entry)
+    tracking.mark_announced(entry)
+if subject is not None:
     draw_history(subject)

@@ -20,7 +20,7 @@ _ticks: deque[tuple[float, float]] = deque(maxlen=TICKS)
 _began_anew_at = -PAUSE
 
 
-def note_tick() -> None:
+def count_tick() -> None:
     """Note that a page of this process ticks."""
     _ticks.append((time.monotonic(), time.process_time()))
 
@@ -42,18 +42,12 @@ def interval(wanted: float) -> float:
     return wanted / max((1 - min(busy, 1)) ** 2, 1 / LONGEST) if busy > BUSY else wanted
 
 
-def has_gone(every: float, wanted: float) -> bool:
-    """Return whether a page should begin anew, for an interval that is half as long or less.
+def may_shorten(current: float, wanted: float) -> bool:
+    """Return whether a full rerun now would halve the interval of a page, or more."""
+    return interval(wanted) <= current / 2 and time.monotonic() - _began_anew_at >= PAUSE
 
-    One page at a time is told so: if all began anew at once, that alone would be a crowd.
 
-    Args:
-        every: The seconds between the ticks of the page.
-        wanted: How many they are where there is no crowd.
-    """
+def note_rerun() -> None:
+    """Note that a page asks for a full rerun."""
     global _began_anew_at
-    now = time.monotonic()
-    if interval(wanted) > every / 2 or now - _began_anew_at < PAUSE:
-        return False
-    _began_anew_at = now
-    return True
+    _began_anew_at = time.monotonic()

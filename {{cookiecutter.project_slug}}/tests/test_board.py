@@ -1,413 +1,75 @@
-"""The board and the live feed, without a browser: filters, pages, empty states, what ends them."""
+"""The wiring of the board: what it lists, and what ends its polling."""
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import streamlit as st
-from streamlit.testing.v1 import AppTest
 
-import feeds
 from progress.backend.connection import ProgressConnection
 from progress.contract import BackendUnavailable
-from progress.operation import Operation, Query, Status, new_operation_id
-from progress.rows import count_statuses
-from progress.session import live
-from progress.settings import ROOT
-from progress.ui.formats import escape_markdown, format_duration
-from tests.conftest import wait_for_end
-
-TESTER = "test@example.com"  # the login of Streamlit's AppTest
-NOW = datetime.now(UTC)
-PAGE = 50
+from progress.operation import Query, new_operation_id
+from progress.settings import load_settings
+from tests.conftest import wait_for_end, wait_until
+from tests.pages import TESTER, close_app, figures, is_polling, open_page, run_until, switch_page
 
 
 @pytest.fixture(autouse=True)
-def shared_objects(environment: dict[str, str]) -> Iterator[None]:
+def fresh_app(environment: dict[str, str]) -> Iterator[None]:
     """Every test has pollers and a connection of its own."""
     yield
-    live.backend().reset()
-    st.cache_resource.clear()
+    close_app()
 
 
-class Store:
-    """Operations in memory, in the place of the backend, and the queries that came."""
-
-    def __init__(self) -> None:
-        self.operations: list[Operation] = []
-        self.queries: list[Query] = []
-        self.is_interrupted = False
-
-    def put(self, number: int, status: Status = Status.COMPLETED, **others: Any) -> None:
-        self.operations = [one for one in self.operations if one.operation_id != str(number)]
-        usual = {"job": "succeed", "subject": f"{number:04}", "owner": TESTER}
-        others = usual | {"total_steps": 4, "current_step": 1} | others
-        self.operations.append(
-            Operation(
-                operation_id=str(number),
-                status=status,
-                created_at=NOW - timedelta(minutes=number),
-                read_at=NOW,
-                **others,
-            )
-        )
-        self.operations.sort(key=lambda operation: operation.created_at, reverse=True)
-
-    def matching(self, query: Query) -> list[Operation]:
-        return [
-            operation
-            for operation in self.operations
-            if query.owner in (None, operation.owner)
-            and query.job in (None, operation.job)
-            and (not query.statuses or operation.status in query.statuses)
-            and (query.since is None or operation.created_at >= query.since)
-        ]
-
-    def recent(self, query: Query) -> list[Operation]:
-        self.queries.append(query)
-        if self.is_interrupted:
-            st.stop()
-        found = self.matching(query)
-        if query.before is not None:
-            found = [one for one in found if (one.created_at, one.operation_id) < query.before]
-        return found[: query.limit]
-
-    def counts(self, query: Query) -> dict[Status, int]:
-        return count_statuses((operation.status, 1) for operation in self.matching(query))
-
-    def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
-        return {
-            one.operation_id: one for one in self.operations if one.operation_id in operation_ids
-        }
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store that the page takes for the backend."""
-    fake = Store()
-    monkeypatch.setattr(ProgressConnection, "recent", lambda self, query: fake.recent(query))
-    monkeypatch.setattr(ProgressConnection, "counts", lambda self, query: fake.counts(query))
-    monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: fake.read(ids))
-    return fake
-
-
-def open_page(name: str = "board") -> AppTest:
-    page = AppTest.from_file(str(ROOT / "app_pages" / f"{name}.py"), default_timeout=30).run()
-    assert not page.exception
-    return page
-
-
-def click(page: AppTest, key: str) -> AppTest:
-    page.button(key=key).click().run()
-    assert not page.exception
-    return page
-
-
-def subjects(page: AppTest) -> list[str]:
-    return list(page.dataframe[0].value["Subject"])
-
-
-def figures(page: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in page.metric}
-
-
-def is_following(page: AppTest) -> bool:
-    return "board_following" in page.session_state
+@pytest.mark.parametrize("name", [page.name for page in load_settings().pages])
+def test_every_page_of_the_settings_opens(name: str) -> None:
+    page = open_page(name)
+    assert page.title
+    assert not page.error
 
 
 def test_a_real_operation_is_counted_and_listed(connection: ProgressConnection) -> None:
     operation_id = new_operation_id()
     connection.start(operation_id, "partial", "fast", TESTER)
     wait_for_end(connection, operation_id)
-    page = open_page()
+    page = open_page("board")
     table = page.dataframe[0].value
     assert list(table.iloc[0])[1:4] == ["partial", "fast", 100]
     assert list(table.iloc[0]["Status"]) == ["Partial"]
     assert int(figures(page)["Partial"]) >= 1
 
 
-def test_an_empty_board_says_what_to_do(store: Store) -> None:
-    page = open_page()
-    assert page.info[0].value == "There is no operation yet."
-    assert page.button(key="start_one").label == "Start one"
-    assert set(figures(page).values()) == {"0"}
-    assert not is_following(page)
+def test_the_polling_ends_with_the_last_operation(connection: ProgressConnection) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "endless", "slow", TESTER)
+    wait_until(connection, operation_id, lambda operation: operation.current_step > 0)
+    page = open_page("board")
+    assert is_polling(page, "board")
+    connection.cancel(operation_id)
+    wait_for_end(connection, operation_id)
+    run_until(page, lambda page: not is_polling(page, "board"))
+    assert figures(page)["In progress"] == "0"
 
 
-def test_a_backend_that_is_away_is_shown_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_tracked_operation_is_a_toast_on_another_page(
+    connection: ProgressConnection,
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "endless", "slow", TESTER)
+    page = switch_page(open_page(operation=operation_id), "board")
+    connection.cancel(operation_id)
+    run_until(page, lambda page: bool(page.toast))
+    assert page.toast[0].value == r"endless\: slow: cancelled"
+    assert not is_polling(page, "notices")
+
+
+def test_an_unavailable_backend_is_shown_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: ProgressConnection, query: Query) -> None:
         raise BackendUnavailable("no *route*")
 
     monkeypatch.setattr(ProgressConnection, "recent", fail)
     monkeypatch.setattr(ProgressConnection, "counts", fail)
-    page = open_page()
-    assert page.warning[0].value == "The operations cannot be read just now."
-    assert page.error[0].value == "The history cannot be read just now."
+    page = open_page("board")
+    assert page.warning[0].value == "The operations cannot be read now."
+    assert page.error[0].value == "The history cannot be read now."
     assert [text.value for text in page.text] == ["no *route*"] * 2
     assert set(figures(page).values()) == {"?"}
-    assert is_following(page), "it goes on asking"
-
-
-def test_each_filter_narrows_the_history(store: Store) -> None:
-    store.put(1)
-    store.put(2, Status.FAILED)
-    store.put(3, job="fail")
-    store.put(2 * 24 * 60)
-    page = open_page()
-    assert subjects(page) == ["0001", "0002", "0003", "2880"]
-    page.selectbox(key="filter_since").set_value("Last hour").run()
-    assert subjects(page) == ["0001", "0002", "0003"]
-    page.selectbox(key="filter_job").set_value("succeed").run()
-    assert subjects(page) == ["0001", "0002"]
-    page.multiselect(key="filter_status").set_value([Status.FAILED, Status.PARTIAL]).run()
-    assert subjects(page) == ["0002"]
-    page.multiselect(key="filter_status").set_value([Status.CANCELLED]).run()
-    assert page.info[0].value == "No operation matches these filters."
-    click(page, "clear")
-    assert subjects(page) == ["0001", "0002", "0003", "2880"]
-    assert page.selectbox(key="filter_job").value is None
-    assert store.queries[-1] == Query(TESTER, limit=PAGE + 1)
-
-
-def test_only_a_shared_app_offers_the_owners(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.put(1)
-    store.put(2, owner="other@example.com")
-    page = open_page()
-    assert subjects(page) == ["0001"]
-    assert [box.key for box in page.selectbox] == ["filter_job", "filter_since"]
-    assert figures(page)["Completed"] == "1"
-    st.cache_resource.clear()
-    monkeypatch.setattr(live, "SETTINGS", replace(live.SETTINGS, shared=True))
-    page = open_page()
-    assert subjects(page) == ["0001", "0002"]
-    assert list(page.dataframe[0].value["Owner"]) == [TESTER, "other@example.com"]
-    assert figures(page)["Completed"] == "2"
-    page.selectbox(key="filter_owner").set_value(TESTER).run()
-    assert subjects(page) == ["0001"]
-
-
-def test_the_history_has_pages(store: Store) -> None:
-    for number in range(1, 2 * PAGE + 21):
-        store.put(number)
-    page = open_page()
-    assert subjects(page) == [f"{number:04}" for number in range(1, PAGE + 1)]
-    assert page.button(key="newer").disabled
-    click(page, "older")
-    assert subjects(page) == [f"{number:04}" for number in range(PAGE + 1, 2 * PAGE + 1)]
-    click(page, "older")
-    assert subjects(page) == [f"{number:04}" for number in range(2 * PAGE + 1, 2 * PAGE + 21)]
-    assert page.button(key="older").disabled
-    click(page, "newer")
-    assert subjects(page)[0] == f"{PAGE + 1:04}"
-    page.selectbox(key="filter_job").set_value("succeed").run()
-    assert subjects(page)[0] == "0001", "a filter begins at the first page"
-    assert page.button(key="newer").disabled
-
-
-@pytest.mark.parametrize("key", ["older", "newer"])
-def test_a_double_click_turns_one_page(store: Store, key: str) -> None:
-    for number in range(1, 3 * PAGE + 1):
-        store.put(number)
-    page = click(open_page(), "older")
-    store.is_interrupted = True  # the second click ends the run of the first
-    drawn = page._tree
-    click(page, key)
-    store.is_interrupted = False
-    page._tree = drawn  # its button is still pressed
-    page.run()
-    assert not page.exception
-    assert subjects(page)[0] == f"{1 if key == 'newer' else 2 * PAGE + 1:04}"
-    assert len(page.session_state["history_before"]) == (0 if key == "newer" else 2)
-
-
-def test_a_page_that_is_exactly_full_is_the_last(store: Store) -> None:
-    for number in range(PAGE):
-        store.put(number)
-    assert open_page().button(key="older").disabled
-
-
-def test_active_operations_have_bars(store: Store) -> None:
-    for number in range(25):
-        store.put(number, Status.IN_PROGRESS, started_at=NOW - timedelta(seconds=9))
-    store.put(0, Status.QUEUED, job="*bold*")
-    page = open_page()
-    assert is_following(page)
-    assert figures(page) | {"In progress": "24", "Queued": "1"} == figures(page)
-    assert len(page.get("progress")) == 20
-    assert "and 5 more" in [caption.value for caption in page.caption]
-
-
-def test_names_are_no_markdown(store: Store) -> None:
-    store.put(0, Status.IN_PROGRESS, job="*bold*")
-    assert r"\*bold\*" in open_page().get("progress")[0].proto.text
-
-
-def test_a_bar_says_how_fast_it_goes_and_how_long_it_takes(store: Store) -> None:
-    began, latest = NOW - timedelta(seconds=20), NOW - timedelta(seconds=10)
-    others = {"started_at": began, "last_updated": latest, "heartbeat_at": NOW}
-    store.put(0, Status.IN_PROGRESS, total_steps=40, current_step=20, **others)
-    assert open_page().get("progress")[0].proto.text == (
-        r"succeed\: 0000" + "  \n" + r"20 of 40 steps · 2\.0 steps\/s · about 0\.0 s left"
-    )
-
-
-def test_a_bar_says_that_a_cancel_was_asked_for_and_that_nothing_is_heard(store: Store) -> None:
-    quiet = live.SETTINGS.stale_after + 5
-    others = {"cancel_requested": True, "heartbeat_at": NOW - timedelta(seconds=quiet)}
-    store.put(0, Status.IN_PROGRESS, **others)
-    page = open_page()
-    news = escape_markdown(f" · cancelling · quiet for {format_duration(quiet)}")
-    assert page.get("progress")[0].proto.text.endswith(news)
-    assert [list(cell) for cell in page.dataframe[0].value["Status"]] == [["Cancelling"]]
-
-
-def test_an_unknown_total_has_stripes_and_names_are_no_html(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live, "accent", lambda: "#123456")
-    hostile = '<img src=x onerror="alert(1)">&amp;'
-    store.put(0, Status.IN_PROGRESS, subject=hostile, total_steps=None, current_step=7)
-    page = open_page()
-    assert not page.get("progress")
-    (bar,) = (element.proto.body for element in page.get("html"))
-    assert "<img" not in bar
-    assert "succeed: &lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;<br>7 steps<" in bar
-    assert 'role="progressbar"' in bar
-    assert "#123456 0 8px,color-mix(in srgb,#123456 33%,transparent) 8px 16px" in bar
-
-
-def test_long_names_are_cut(store: Store) -> None:
-    store.put(0, Status.IN_PROGRESS, subject="x" * 100_000)
-    store.put(1, Status.IN_PROGRESS, subject="x" * 100_000, total_steps=None)
-    page = open_page()
-    assert len(page.get("progress")[0].proto.text) < 300
-    assert len(page.get("html")[0].proto.body) < 1000
-    assert [len(subject) for subject in subjects(page)] == [500, 500]
-
-
-def test_the_polling_ends_with_the_last_operation(store: Store) -> None:
-    store.put(1, Status.IN_PROGRESS)
-    page = open_page()
-    assert is_following(page)
-    store.put(1)
-    st.cache_resource.clear()  # in the place of the wait for the next read
-    page.run()
-    assert not is_following(page)
-    assert [list(cell) for cell in page.dataframe[0].value["Status"]] == [["Completed"]]
-
-
-def test_the_toggle_follows_though_nothing_is_active(store: Store) -> None:
-    store.put(1)
-    page = open_page()
-    assert not is_following(page)
-    page.toggle(key="live").set_value(True).run()
-    assert is_following(page)
-    page.toggle(key="live").set_value(False).run()
-    assert not is_following(page)
-
-
-def test_a_board_that_nobody_touches_stops_and_resumes(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.put(1, Status.IN_PROGRESS)
-    with monkeypatch.context() as patch:
-        patch.setattr(live, "SETTINGS", replace(live.SETTINGS, idle_budget=0.0))
-        page = open_page()
-        assert page.info[0].value.startswith("Nobody touched this page for")
-        assert not is_following(page)
-        assert figures(page)["In progress"] == "1", "what was known stays"
-    click(page, "resume")
-    assert is_following(page)
-
-
-def test_coming_back_from_another_page_resumes(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.put(1, Status.IN_PROGRESS)
-    with monkeypatch.context() as patch:
-        patch.setattr(live, "SETTINGS", replace(live.SETTINGS, idle_budget=0.0))
-        page = open_page()
-    page.run()
-    assert not is_following(page), "a full run is not yet somebody who comes back"
-    page.session_state["page"] = "feed"
-    page.run()
-    assert is_following(page)
-
-
-# The feed. Without one, delete all that follows, and the import of feeds.
-
-
-@pytest.fixture(autouse=True)
-def rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of the tests: they must not ask feeds.py, which may ask what production uses."""
-    times = [NOW - timedelta(seconds=1), NOW]
-    found = [{"time": time, "Orders": 7, "Revenue": 120.5} for time in times]
-    monkeypatch.setattr(feeds, "rows_since", lambda cursor: found)
-
-
-def test_the_feed_shows_figures_and_charts() -> None:
-    page = open_page("feed")
-    assert figures(page) == {"Orders": "7", "Revenue": "120.5"}
-    assert len(page.get("vega_lite_chart")) == 2
-    assert page.toggle(key="live").value
-
-
-def test_names_of_figures_are_no_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"time": NOW, "*a*:Q [b]": 1}, {"time": NOW + timedelta(seconds=1), "*a*:Q [b]": 0.5}]
-    monkeypatch.setattr(feeds, "rows_since", lambda cursor: rows)
-    metric = open_page("feed").metric[0]
-    assert (metric.label, metric.value, metric.delta) == (r"\*a\*\:Q \[b\]", "0.5", "-0.5")
-
-
-@pytest.mark.parametrize("error", [BackendUnavailable("no *route*"), ZeroDivisionError("oops")])
-def test_an_error_of_the_feed_is_a_warning(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(cursor: datetime | None) -> None:
-        raise error
-
-    monkeypatch.setattr(feeds, "rows_since", fail)
-    page = open_page("feed")
-    assert page.warning[0].value == "The feed cannot be read just now."
-    assert str(error) in page.text[0].value
-    assert not page.error
-
-
-def test_what_is_known_of_a_feed_stays_above_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = open_page("feed")
-    known = [element.type for element in page.main]
-
-    def fail(cursor: datetime | None) -> None:
-        raise BackendUnavailable("no route")
-
-    monkeypatch.setattr(feeds, "rows_since", fail)
-    time.sleep(1.5 * live.SETTINGS.poll_interval)
-    page.run()
-    now = [element.type for element in page.main]
-    assert page.warning[0].value == "The feed cannot be read just now."
-    assert now == [*known, "warning", "text"]
-
-
-def test_a_feed_without_rows_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "rows_since", lambda cursor: [])
-    assert "feeds.py" in open_page("feed").info[0].value
-
-
-def test_a_feed_stops_by_the_toggle_and_when_nobody_touches_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    page = open_page("feed")
-    assert "feed_following" in page.session_state
-    page.toggle(key="live").set_value(False).run()
-    assert "feed_following" not in page.session_state
-    assert page.metric, "what was known stays"
-    with monkeypatch.context() as patch:
-        patch.setattr(live, "SETTINGS", replace(live.SETTINGS, idle_budget=0.0))
-        page.toggle(key="live").set_value(True).run()
-        assert page.info[0].value.startswith("Nobody touched this page for")
-        assert "feed_following" not in page.session_state
-    click(page, "resume")
-    assert "feed_following" in page.session_state
+    assert is_polling(page, "board"), "it goes on asking"

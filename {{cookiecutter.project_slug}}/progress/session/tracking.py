@@ -1,4 +1,4 @@
-"""The operations that a session follows: in the session state and in the URL. No I/O here.
+"""The operations that a session tracks: entries in the session state, their ids in the URL. No I/O.
 
 The URL names them as ?operation=...&operation=..., so that a reload, a second tab, a restart of
 the server and another replica go on with them.
@@ -10,172 +10,195 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from progress.operation import Operation
+from progress.contract import BackendError
+from progress.operation import Operation, new_operation_id
 from progress.text import truncate
 
-MOST = 8
-"""Most operations that one session follows, those that have ended among them."""
+MAX_TRACKED = 8
+"""Operations that one session tracks at most, outcomes included."""
 DOUBLE_CLICK = 1.0
-"""Seconds in which a second start of the same is taken for the other half of a double click."""
-URL_LAG = 5.0
-"""Seconds in which the URL that a browser sends may still name what is no longer followed."""
+"""Seconds in which a second start of the same job counts as the second half of a double click."""
+URL_DELAY = 5.0
+"""Seconds in which the URL that a browser sends may still name what is no longer tracked."""
+TOAST_SECONDS = 5.0
+"""Seconds in which each full rerun repeats a toast: a browser drops one that it has not drawn yet
+if the next full rerun lacks it. One that is already shown is not shown twice."""
 
 # Keys of the session state.
-_FOLLOWED = "followed_operations"
-_DROPPED = "dropped_operations"
+_ENTRIES = "tracked_operations"
+_UNTRACKED = "untracked_operations"
+_KEYS = "idempotency_keys"
 
 
 @dataclass(slots=True)
-class Followed:
-    """An operation that this session watches, or watched to its end."""
+class Entry:
+    """An operation that this session tracks, or tracked to its end."""
 
     operation_id: str
     job: str = ""
-    """"" until it is known: an id from the URL says nothing of it."""
+    """"" until it is known: an id from the URL does not tell it."""
     subject: str = ""
     started_at: float = -float("inf")
-    """By `time.monotonic()`, if it was this session that started it."""
+    """By `time.monotonic()`, if this session started it."""
     operation: Operation | None = None
-    """As it was last seen; None before the first news, or if there is none for this viewer."""
-    cancelling: bool = False
-    """Whether this session asked to cancel it."""
+    """As of the last update; None before the first one, or if the viewer may not see it."""
+    error: BackendError | None = None
+    """Why the last read failed; `operation` is then out of date."""
+    cancel_requested: bool = False
+    """Whether this session requested to cancel it."""
     ended: bool = False
-    """Whether the watch has ended; `operation` is then the outcome."""
-    tell_until: float = float("inf")
-    """Until when other pages tell its end, by `time.monotonic()`; 0 once it has been drawn."""
+    """Whether it is an outcome now: it is no longer polled."""
+    toast_until: float = float("inf")
+    """Until when pages that do not draw it show a toast, by `time.monotonic()`."""
 
     @property
     def name(self) -> str:
-        """How a page calls it. It is data, not Markdown."""
+        """What a page calls it. It is data, not Markdown."""
         return truncate(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
 
 
-def followed() -> list[Followed]:
-    """Return what this session follows, the latest first."""
-    ones: list[Followed] = st.session_state.setdefault(_FOLLOWED, [])
-    return ones
+def entries() -> list[Entry]:
+    """Return what this session tracks, the latest first."""
+    tracked: list[Entry] = st.session_state.setdefault(_ENTRIES, [])
+    return tracked
 
 
-def find(operation_id: str) -> Followed | None:
-    """Return what this session knows of an operation; None if it does not follow it."""
-    return next((one for one in followed() if one.operation_id == operation_id), None)
+def find(operation_id: str) -> Entry | None:
+    """Return the entry of an operation; None if it is not tracked."""
+    return next((entry for entry in entries() if entry.operation_id == operation_id), None)
 
 
-def watched() -> tuple[str, ...]:
-    """Return the ids of the operations that have not ended as far as this session knows."""
-    return tuple(one.operation_id for one in followed() if not one.ended)
+def running() -> list[Entry]:
+    """Return the entries whose operations have not ended as far as this session knows."""
+    return [entry for entry in entries() if not entry.ended]
 
 
-def outcomes() -> list[Followed]:
-    """Return the operations that this session watched to their end, and did not dismiss."""
-    return [one for one in followed() if one.ended]
+def outcomes() -> list[Entry]:
+    """Return the entries that this session tracked to their end, and did not dismiss."""
+    return [entry for entry in entries() if entry.ended]
 
 
 def is_full() -> bool:
-    """Return whether nothing more can be watched."""
-    return len(watched()) >= MOST
+    """Return whether no further operation can be tracked."""
+    return len(running()) >= MAX_TRACKED
 
 
-def is_watched(job: str, subject: str) -> bool:
-    """Return whether this session watches the job at work on the subject."""
-    wanted = (job, subject)
-    return any((one.job, one.subject) == wanted for one in followed() if not one.ended)
+def is_running(job: str, subject: str) -> bool:
+    """Return whether a tracked operation runs this job for this subject."""
+    return any((entry.job, entry.subject) == (job, subject) for entry in running())
 
 
 def was_just_started(job: str, subject: str) -> bool:
-    """Return whether the same was started a moment ago: a quick job may already have ended."""
+    """Return whether this session started it a moment ago: a quick job may already have ended."""
     since = time.monotonic() - DOUBLE_CLICK
-    wanted = (job, subject)
-    return any((one.job, one.subject) == wanted for one in followed() if one.started_at > since)
+    started = (entry for entry in entries() if entry.started_at > since)
+    return any((entry.job, entry.subject) == (job, subject) for entry in started)
 
 
-def watch(operation_id: str) -> None:
-    """Follow an operation, if there is room: the oldest outcome makes it, what runs does not."""
+def was_just_untracked(operation_id: str) -> bool:
+    """Return whether it was tracked a moment ago, so that the browser's URL may still name it."""
+    untracked: dict[str, float] = st.session_state.get(_UNTRACKED, {})
+    return time.monotonic() - untracked.get(operation_id, -float("inf")) < URL_DELAY
+
+
+def unannounced() -> list[Entry]:
+    """Return the outcomes that no page has drawn, and that a toast should announce."""
+    return [entry for entry in outcomes() if time.monotonic() < entry.toast_until]
+
+
+def idempotency_key(job: str, subject: str, retry_of: str) -> str:
+    """Return the id for the next start: that of an equal start without an answer, or a new one.
+
+    A start without an answer may have arrived. The same id starts nothing twice.
+    """
+    keys: dict[tuple[str, str, str], str] = st.session_state.setdefault(_KEYS, {})
+    return keys.setdefault((job, subject, retry_of), new_operation_id())
+
+
+def track(operation_id: str) -> None:
+    """Track an operation, if there is room: the oldest outcome makes room, what runs does not."""
     if not is_full():
-        _follow(followed(), Followed(operation_id))
+        add(entries(), Entry(operation_id))
 
 
-def watch_started(
-    ones: list[Followed], operation_id: str, job: str, subject: str, retry_of: str = ""
-) -> None:
-    """Follow an operation that this session has started, in the place of what it repeats.
+def add(tracked: list[Entry], entry: Entry, retry_of: str = "") -> None:
+    """Track an operation in the place of the one that it repeats.
 
     Args:
-        ones: What `followed()` returned before the start. After it, a look at the session state
-            may end the callback.
-        operation_id: What was started.
-        job: Its job.
-        subject: What the job works on.
+        tracked: What `entries()` returned. After the start of an operation, an access to the
+            session state may end the callback before the operation is tracked.
+        entry: The new entry.
         retry_of: The operation that it repeats, or "".
     """
-    _follow(ones, Followed(operation_id, job, subject, time.monotonic()), retry_of)
-
-
-def _follow(ones: list[Followed], one: Followed, retry_of: str = "") -> None:
-    if any(known.operation_id == one.operation_id for known in ones):
+    if any(known.operation_id == entry.operation_id for known in tracked):
         return
-    gone = [old for old in ones if old.operation_id == retry_of]
-    if len(ones) - len(gone) >= MOST:
-        gone += [old for old in ones if old.ended and old not in gone][-1:]
-    ones.insert(0, one)
-    for old in gone:
-        ones.remove(old)
-    _note_dropped(gone)
+    replaced = [known for known in tracked if known.operation_id == retry_of]
+    if len(tracked) - len(replaced) >= MAX_TRACKED:
+        replaced += [known for known in tracked if known.ended and known not in replaced][-1:]
+    tracked.insert(0, entry)
+    for known in replaced:
+        tracked.remove(known)
+    _forget_key(entry.operation_id)
+    _note_untracked(replaced)
     write_url()
 
 
-def unwatch(operation_id: str) -> None:
-    """Stop following an operation, or dismiss its outcome. It goes on without this session."""
-    if (one := find(operation_id)) is not None:
-        followed().remove(one)
-        _note_dropped([one])
+def untrack(operation_id: str) -> None:
+    """Stop tracking an operation, or dismiss its outcome. It goes on without this session."""
+    if (entry := find(operation_id)) is not None:
+        entries().remove(entry)
+        _note_untracked([entry])
         write_url()
 
 
-def _note_dropped(ones: list[Followed]) -> None:
-    now = time.monotonic()
-    dropped: dict[str, float] = st.session_state.get(_DROPPED, {})
-    recent = {name: at for name, at in dropped.items() if now - at < URL_LAG}
-    st.session_state[_DROPPED] = recent | {one.operation_id: now for one in ones}
-
-
-def was_just_dropped(operation_id: str) -> bool:
-    """Return whether it is followed no longer, but the browser may not have heard of it yet."""
-    dropped: dict[str, float] = st.session_state.get(_DROPPED, {})
-    return time.monotonic() - dropped.get(operation_id, -float("inf")) < URL_LAG
-
-
-def forget_dropped() -> None:
-    """Take the next URL at its word, whatever it names."""
-    st.session_state.pop(_DROPPED, None)
-
-
-def saw(operation_id: str, operation: Operation | None) -> None:
-    """Keep the latest news of an operation, for what a full run draws outside the fragment.
-
-    None: there is no such operation for this viewer, or there is none any more.
-    """
-    if (one := find(operation_id)) is not None:
-        one.operation = operation
-        if operation is not None:
-            one.job, one.subject = operation.job, operation.subject
-
-
-def settle(operation_ids: Iterable[str]) -> None:
-    """Keep what was last seen of these as their outcomes: the next full run polls them no more.
+def update(
+    entry: Entry, operation: Operation | None, is_known: bool, error: BackendError | None
+) -> None:
+    """Store what the last read said of an operation.
 
     Args:
-        operation_ids: Operations that have ended, or that do not exist for this viewer.
+        entry: Its entry.
+        operation: None: it was not read, does not exist, or is not for this viewer.
+        is_known: Whether the backend has answered. With no operation: there is none.
+        error: Why the last read failed, if it did.
     """
-    for one in map(find, operation_ids):
-        if one is not None:
-            one.ended = True
+    entry.error = error
+    if operation is not None:
+        entry.operation, entry.job, entry.subject = operation, operation.job, operation.subject
+        _forget_key(entry.operation_id)
+    elif is_known:
+        # It may have existed a moment ago. How it ended, nobody here can know.
+        entry.operation = None
+    entry.ended = is_known and (operation is None or operation.status.is_terminal)
+
+
+def mark_announced(entry: Entry, seconds: float = 0.0) -> None:
+    """Note that a page draws the outcome, or shows a toast that is repeated for some seconds."""
+    entry.toast_until = min(entry.toast_until, time.monotonic() + seconds)
+
+
+def trust_url() -> None:
+    """Track whatever the next URL names, also what was just untracked: another page links to it."""
+    st.session_state.pop(_UNTRACKED, None)
 
 
 def write_url() -> None:
-    """Name in the URL what this session follows."""
-    ids = [one.operation_id for one in followed()]
+    """Name in the URL what this session tracks."""
+    ids = [entry.operation_id for entry in entries()]
     if ids and st.query_params.get_all("operation") != ids:
         st.query_params["operation"] = ids
     elif not ids:
         st.query_params.pop("operation", None)
+
+
+def _note_untracked(removed: Iterable[Entry]) -> None:
+    now = time.monotonic()
+    untracked: dict[str, float] = st.session_state.get(_UNTRACKED, {})
+    recent = {name: at for name, at in untracked.items() if now - at < URL_DELAY}
+    st.session_state[_UNTRACKED] = recent | {entry.operation_id: now for entry in removed}
+
+
+def _forget_key(operation_id: str) -> None:
+    keys: dict[tuple[str, str, str], str] = st.session_state.get(_KEYS, {})
+    for start in [start for start, key in keys.items() if key == operation_id]:
+        keys.pop(start, None)  # a callback that overlaps this one may have removed it

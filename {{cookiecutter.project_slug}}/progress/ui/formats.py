@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from progress.operation import Status
+
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -28,6 +30,11 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def format_status(status: Status) -> str:
+    """Return a status as a page names it: "In progress"."""
+    return status.replace("_", " ").capitalize()
 
 
 def format_steps(current: int, total: int | None) -> str:

@@ -1,4 +1,4 @@
-"""How an operation that has ended is drawn: what it says, its result, its steps, its retry."""
+"""How an outcome is drawn: status, error, result, steps, buttons to retry and dismiss it."""
 
 import csv
 import importlib
@@ -12,7 +12,8 @@ from typing import Any
 import streamlit as st
 
 from progress.operation import Operation, Status
-from progress.session import live, tracking
+from progress.session import commands, tracking
+from progress.session.tracking import Entry
 from progress.ui.formats import (
     escape_markdown,
     format_datetime,
@@ -20,7 +21,7 @@ from progress.ui.formats import (
     format_rate,
     format_steps,
 )
-from progress.ui.timeline import timeline
+from progress.ui.timeline import accent_color, timeline
 
 log = logging.getLogger(__name__)
 
@@ -32,55 +33,63 @@ ICONS = {
     Status.FAILED: ":material/error:",
     Status.CANCELLED: ":material/cancel:",
 }
-SHOWN_LINES = 5  # of an error, at once; the rest is a click away
+SHOWN_LINES = 5  # of the failed steps; the rest is behind a click
 
 
-def draw(one: tracking.Followed) -> None:
-    """Draw how an operation ended. No timer is left by now: there may be buttons here."""
-    operation = one.operation
+def draw(entry: Entry) -> None:
+    """Draw how an operation ended. No fragment: its timer has ended, so there may be buttons."""
+    operation = entry.operation
     if operation is None:
         st.warning(
             "There is no operation with this id, or it is not yours. Start a new one above.",
             icon=":material/help:",
         )
-        st.text(one.name)
-        draw_buttons(one)
+        st.text(entry.name)
+        draw_buttons(entry)
         return
-    st.text(one.name)
+    st.text(entry.name)
     draw_status(operation)
     draw_figures(operation)
     draw_error(operation)
     if operation.problem:
-        st.warning("The stored progress makes no sense in part:", icon=":material/rule:")
+        st.warning("The stored progress is partly invalid:", icon=":material/rule:")
         st.text(operation.problem)
     draw_result(operation)
     if operation.last_steps:
         count = len(operation.last_steps)
         label = "Steps" if count == operation.current_step else f"Last {count} steps"
         with st.expander(label, key=f"steps-{operation.operation_id}", icon=":material/list:"):
-            st.html(timeline(operation, count, live.accent()))
-    draw_buttons(one)
+            st.html(timeline(operation, count, accent_color()))
+    draw_buttons(entry)
+
+
+def toast(entry: Entry) -> None:
+    """Announce an outcome on a page that does not draw it."""
+    status = entry.operation.status if entry.operation else "unknown"
+    icon = "check_circle" if status == Status.COMPLETED else "info"
+    text = f"{escape_markdown(entry.name)}: {status}"
+    st.toast(text, icon=f":material/{icon}:", duration="long")
 
 
 def draw_status(operation: Operation) -> None:
     """Draw the headline."""
     done = format_steps(operation.current_step, operation.total_steps)
-    took = format_duration(operation.elapsed)
+    duration = format_duration(operation.elapsed)
     icon = ICONS[operation.status]
     match operation.status:
         case Status.COMPLETED:
-            st.success(f"Completed: {done} in {took}.", icon=icon)
+            st.success(f"Completed: {done} in {duration}.", icon=icon)
         case Status.PARTIAL:
             failed = format_steps(operation.failed_steps, operation.current_step)
-            st.warning(f"Partly completed: {failed} failed, in {took}.", icon=icon)
+            st.warning(f"Partly completed: {failed} failed, in {duration}.", icon=icon)
         case Status.CANCELLED:
-            st.info(f"Cancelled after {done}, in {took}.", icon=icon)
+            st.info(f"Cancelled after {done}, in {duration}.", icon=icon)
         case _:
-            st.error(f"Failed after {done}, in {took}.", icon=icon)
+            st.error(f"Failed after {done}, in {duration}.", icon=icon)
 
 
 def draw_figures(operation: Operation) -> None:
-    """Draw when it ended, at which rate, and what it repeats."""
+    """Draw when it ended, its rate, and its attempt."""
     figures = []
     if operation.finished_at is not None:
         figures.append(f"Ended {format_datetime(operation.finished_at, st.context.timezone)}")
@@ -93,20 +102,20 @@ def draw_figures(operation: Operation) -> None:
 
 
 def draw_error(operation: Operation) -> None:
-    """Draw the line that says most, or the first failed steps, and the whole on demand."""
-    if operation.status is Status.FAILED:
+    """Draw the most informative line or the first failed steps, and the whole text on demand."""
+    if operation.status == Status.FAILED:
         if operation.step_description:
             st.text(f"In step {operation.current_step + 1:,}: {operation.step_description}")
-        shown, rest = operation.reason, "Traceback"
-    elif operation.status is Status.PARTIAL:
+        shown, label = operation.reason, "Traceback"
+    elif operation.status == Status.PARTIAL:
         lines = (operation.error or "").splitlines()
-        shown, rest = "\n".join(lines[:SHOWN_LINES]), f"All that failed: {len(lines):,} lines"
+        shown, label = "\n".join(lines[:SHOWN_LINES]), f"All failed steps: {len(lines):,} lines"
     else:
         return
     st.code(shown or "No reason was given.", language=None, wrap_lines=True)
     if operation.error and operation.error.strip() != shown:
         # Without a key it would close whenever the page is drawn again.
-        with st.expander(rest, key=f"error-{operation.operation_id}"):
+        with st.expander(label, key=f"error-{operation.operation_id}"):
             st.code(operation.error, language=None, height=400)
 
 
@@ -120,8 +129,8 @@ def draw_result(operation: Operation) -> None:
     }
     result = operation.result or {}
     if result.get("table") or result.get("chart"):
-        # Streamlit looks for pandas while it draws, and fails if another session is half way
-        # through the first import of it. Whoever imports it as well waits.
+        # Streamlit looks for pandas while it draws, and fails if another session is in the middle
+        # of the first import. An import here waits for that.
         importlib.import_module("pandas")
     rest = dict(result)
     for key, draw_part in draw_parts.items():
@@ -129,7 +138,7 @@ def draw_result(operation: Operation) -> None:
             try:
                 draw_part(part)
             except Exception:
-                # Any job may return anything; what cannot be drawn is shown as it came.
+                # A job may return anything; what cannot be drawn is shown as JSON.
                 log.exception("The %s of a result cannot be drawn", key)
             else:
                 del rest[key]
@@ -192,7 +201,7 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
 
 
 def table_as_csv(rows: list[dict[str, Any]]) -> bytes:
-    """Return rows as CSV, with the byte order mark without which Excel misreads umlauts."""
+    """Return rows as CSV, with the byte order mark which Excel needs to read it as UTF-8."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names)
@@ -201,41 +210,41 @@ def table_as_csv(rows: list[dict[str, Any]]) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def draw_buttons(one: tracking.Followed) -> None:
-    """Offer what can be done with an outcome."""
-    operation = one.operation
+def draw_buttons(entry: Entry) -> None:
+    """Draw the buttons that retry and dismiss an outcome."""
+    operation = entry.operation
     with st.container(horizontal=True, vertical_alignment="center"):
-        if operation is not None and operation.status is not Status.COMPLETED:
+        if operation is not None and operation.status != Status.COMPLETED:
             st.button(
                 "Retry",
-                key=f"retry-{one.operation_id}",
+                key=f"retry-{entry.operation_id}",
                 icon=":material/replay:",
-                on_click=live.retry,
-                args=(one.operation_id,),
-                disabled=tracking.is_full() or tracking.is_watched(one.job, one.subject),
+                on_click=commands.retry,
+                args=(entry.operation_id,),
+                disabled=tracking.is_full() or tracking.is_running(entry.job, entry.subject),
             )
-        draw_origin(one)
+        draw_origin(entry)
         st.button(
             "Dismiss",
-            key=f"dismiss-{one.operation_id}",
+            key=f"dismiss-{entry.operation_id}",
             icon=":material/close:",
             type="tertiary",
-            on_click=tracking.unwatch,
-            args=(one.operation_id,),
+            on_click=tracking.untrack,
+            args=(entry.operation_id,),
         )
 
 
-def draw_origin(one: tracking.Followed) -> None:
-    """Offer to open the operation that this one repeats."""
-    if one.operation is None or not (origin := one.operation.retry_of):
+def draw_origin(entry: Entry) -> None:
+    """Draw a button that opens the operation that this one repeats."""
+    if entry.operation is None or not (origin := entry.operation.retry_of):
         return
     st.button(
         f"Retry of {escape_markdown(origin[:8])}",
-        key=f"origin-{one.operation_id}",
+        key=f"origin-{entry.operation_id}",
         icon=":material/history:",
         type="tertiary",
         help="Open the operation that this one repeats.",
-        on_click=live.follow,
+        on_click=commands.track,
         args=(origin,),
         disabled=tracking.is_full() or tracking.find(origin) is not None,
     )

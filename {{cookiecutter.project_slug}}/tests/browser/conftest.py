@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,11 +18,14 @@ from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from dev.browser import ADVICE, find_browser
+from progress.backend.connection import ProgressConnection
+from progress.operation import new_operation_id
 from progress.settings import ROOT, load_settings
+from tests.conftest import wait_until
 
 expect.set_options(timeout=20_000)
 
-QUIET_SECONDS = 4 + 2 * load_settings().poll_interval
+SILENT_SECONDS = 4 + 2 * load_settings().poll_interval
 """Seconds without a frame after which it is sure that a page does not poll."""
 
 
@@ -73,8 +77,25 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def server(environment: dict[str, str]) -> Iterator[Server]:
-    """The app with the stand-in of the backend."""
+    """The app with the local server of the backend."""
     app = Server(environment, free_port())
+    app.start()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def pausing_server(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The app with an idle budget of three seconds."""
+    project: Path = tmp_path_factory.mktemp("pausing") / "project"
+    hidden = shutil.ignore_patterns(".local", ".venv", ".tools", ".*_cache")
+    shutil.copytree(ROOT, project, ignore=hidden)
+    settings = (project / "settings.toml").read_text("utf-8")
+    budget = re.sub(r'idle_budget = "\w+"', 'idle_budget = "3s"', settings)
+    (project / "settings.toml").write_text(budget, "utf-8")
+    app = Server(environment, free_port(), project)
     app.start()
     yield app
     app.stop()
@@ -119,6 +140,10 @@ class Viewer:
         self.choose("subject", subject)
         self.page.click(".st-key-start button")
 
+    def toggle(self) -> None:
+        """Press the toggle "Live"."""
+        self.page.click(".st-key-live label")
+
     def see(self, text: str | re.Pattern[str]) -> None:
         """Wait until the page shows a text."""
         expect(self.page.get_by_text(text).first).to_be_visible()
@@ -133,10 +158,10 @@ class Viewer:
         self.page.wait_for_timeout(seconds * 1000)
         return self.sent - before
 
-    def expect_silence(self) -> None:
+    def expect_no_polling(self) -> None:
         """Fail if the page polls."""
         self.frames_in(1)  # what the last run was still to send is not polling
-        assert self.frames_in(QUIET_SECONDS) == 0
+        assert self.frames_in(SILENT_SECONDS) == 0
 
     def expect_polling(self) -> None:
         """Fail unless the page polls."""
@@ -171,3 +196,18 @@ def visit(window: BrowserContext, server: Server) -> Iterator[Callable[..., View
     yield open_page
     for viewer in viewers:
         viewer.page.close()
+
+
+def start_and_wait(connection: ProgressConnection, job: str, subject: str = "slow") -> str:
+    """Start an operation of the tests, without the page, and wait until it runs."""
+    operation_id = new_operation_id()
+    connection.start(operation_id, job, subject, "")
+    wait_until(connection, operation_id, lambda operation: operation.current_step > 0)
+    return operation_id
+
+
+def operation_in(viewer: Viewer) -> str:
+    """Return the id in the URL."""
+    found = re.search(r"operation=(\w+)", viewer.page.url)
+    assert found is not None, viewer.page.url
+    return found[1]

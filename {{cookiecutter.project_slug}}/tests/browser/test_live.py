@@ -5,17 +5,14 @@ polls sends a websocket frame at every tick; after the ends pages are watched fo
 """
 
 import re
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from progress.backend.connection import ProgressConnection
 from progress.operation import Query, new_operation_id
-from progress.settings import ROOT
-from tests.browser.conftest import Server, Viewer, free_port
+from tests.browser.conftest import Server, Viewer, free_port, operation_in
 from tests.conftest import wait_for_end
 from tests.jobs import STEPS
 
@@ -31,13 +28,6 @@ ENDS: dict[str, str | re.Pattern[str]] = {
     "unknown": "There is no operation with this id, or it is not yours",
     "not yours": "There is no operation with this id, or it is not yours",
 }
-
-
-def operation_in(viewer: Viewer) -> str:
-    """Return the id in the URL."""
-    found = re.search(r"operation=(\w+)", viewer.page.url)
-    assert found is not None, viewer.page.url
-    return found[1]
 
 
 def steps_shown(viewer: Viewer) -> int:
@@ -91,14 +81,6 @@ def test_progress_moves_and_ends(visit: Visit) -> None:
     viewer.wait_until_startable()
 
 
-def test_text_of_a_job_is_not_markdown(visit: Visit) -> None:
-    viewer = visit()
-    viewer.start("fail")
-    viewer.see("RuntimeError: the **third** step broke :red[badly]")
-    viewer.page.get_by_text("Traceback", exact=True).click()
-    viewer.see("Traceback (most recent call last):")
-
-
 def test_a_reload_and_a_second_tab_go_on_following(visit: Visit) -> None:
     viewer = visit()
     viewer.start("endless", "slow")
@@ -129,55 +111,23 @@ def test_coming_back_to_the_page_resumes(visit: Visit) -> None:
     assert operation_in(viewer) == operation_id
     viewer.page.click(".st-key-cancel button")
     viewer.see(ENDS["endless"])
-    viewer.expect_silence()
+    viewer.expect_no_polling()
 
 
-def test_the_board_opens_an_operation_that_runs(visit: Visit) -> None:
-    viewer = visit()
+def test_a_page_without_interaction_stops_polling(visit: Visit, pausing_server: Server) -> None:
+    viewer = visit(at=pausing_server)
     viewer.start("endless", "slow")
+    viewer.see("Paused after 3 s")
+    viewer.expect_no_polling()
+    viewer.page.click(".st-key-resume button")
     viewer.see("steps so far")
-    operation_id = operation_in(viewer)
-    board = visit("/board")
-    board.see("Select a row to follow the operation")
-    board.frames_in(2)  # long enough for the figures of the table to be other ones
-    board.page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
-    table = board.page.get_by_test_id("stDataFrame").bounding_box()
-    assert table is not None
-    board.page.mouse.click(table["x"] + 15, table["y"] + 52)
-    board.see("steps so far")
-    assert operation_in(board) == operation_id
-    board.page.click(".st-key-cancel button")
-    board.see(ENDS["endless"])
+    viewer.page.get_by_role("link", name="Board").click()
+    viewer.see("Paused after 3 s")
+    viewer.expect_no_polling()  # nor does it wait for the end there
+    viewer.page.get_by_role("link", name="Run").click()
+    viewer.see("steps so far")
+    viewer.page.click(".st-key-cancel button")
     viewer.see(ENDS["endless"])
-
-
-def test_a_page_that_nobody_touches_stops_polling(
-    visit: Visit, environment: dict[str, str], tmp_path: Path
-) -> None:
-    project = tmp_path / "project"
-    hidden = shutil.ignore_patterns(".local", ".venv", ".tools", ".*_cache")
-    shutil.copytree(ROOT, project, ignore=hidden)
-    settings = (project / "settings.toml").read_text("utf-8")
-    budget = re.sub(r'idle_budget = "\w+"', 'idle_budget = "3s"', settings)
-    (project / "settings.toml").write_text(budget, "utf-8")
-    other = Server(environment, free_port(), project)
-    other.start()
-    try:
-        viewer = visit(at=other)
-        viewer.start("endless", "slow")
-        viewer.see("Nobody touched this page for 3 s")
-        viewer.expect_silence()
-        viewer.page.click(".st-key-resume button")
-        viewer.see("steps so far")
-        viewer.page.get_by_role("link", name="Board").click()
-        viewer.see("Nobody touched this page for 3 s")
-        viewer.expect_silence()  # nor does it wait for the end there
-        viewer.page.get_by_role("link", name="Run").click()
-        viewer.see("steps so far")
-        viewer.page.click(".st-key-cancel button")
-        viewer.see(ENDS["endless"])
-    finally:
-        other.stop()
 
 
 def test_a_double_click_starts_one_operation(visit: Visit, connection: ProgressConnection) -> None:

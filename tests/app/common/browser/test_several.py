@@ -48,7 +48,7 @@ def test_several_end_one_by_one_and_then_nothing_is_sent(visit: Visit) -> None:
     viewer.page.click(".st-key-cancel button")
     viewer.see("Cancelled after")
     viewer.wait_until_startable()
-    viewer.expect_silence()
+    viewer.expect_no_polling()
 
 
 def test_three_operations_have_one_timer(visit: Visit, connection: ProgressConnection) -> None:
@@ -66,30 +66,30 @@ def test_three_operations_have_one_timer(visit: Visit, connection: ProgressConne
     second = visit("/?" + viewer.page.url.partition("?")[2])
     expect(second.page.get_by_text("steps so far")).to_have_count(3)
     for operation_id in ids:
-        second.page.click(f".st-key-unwatch-{operation_id} button, .st-key-unwatch button")
+        second.page.click(f".st-key-untrack-{operation_id} button, .st-key-untrack button")
         expect(second.page.locator(f".st-key-cancel-{operation_id}")).to_have_count(0)
     expect(second.page.get_by_text("steps so far")).to_have_count(0)
-    second.expect_silence()
+    second.expect_no_polling()
     for operation_id in ids:
         connection.cancel(operation_id)
     expect(viewer.page.get_by_text("Cancelled after")).to_have_count(3)
-    viewer.expect_silence()
+    viewer.expect_no_polling()
 
 
-def test_an_end_is_told_on_the_board(visit: Visit) -> None:
+def test_an_end_is_a_toast_on_the_board(visit: Visit) -> None:
     viewer = visit()
     viewer.start("succeed", "slow")
     viewer.see("of 6 steps")
     viewer.page.get_by_role("link", name="Board").click()
     expect(viewer.page.get_by_role("heading", name="Board")).to_be_visible()
     expect(viewer.page.get_by_test_id("stToast")).to_contain_text("succeed: slow: completed")
-    viewer.expect_silence()
+    viewer.expect_no_polling()
     viewer.page.get_by_role("link", name="Run").click()
     viewer.see(COMPLETED)
     expect(viewer.page.get_by_test_id("stToast")).to_have_count(0)
 
 
-def test_an_end_is_told_although_somebody_clicks(visit: Visit) -> None:
+def test_a_toast_is_shown_despite_a_click(visit: Visit) -> None:
     viewer = visit()
     toast: list[Route] = []  # what the browser loads only when the first one is to be shown
     viewer.page.route("**/Toast*.js", lambda route: toast.append(route))
@@ -102,7 +102,7 @@ def test_an_end_is_told_although_somebody_clicks(visit: Visit) -> None:
     viewer.frames_in(1)
     toast[0].continue_()
     expect(viewer.page.get_by_test_id("stToast")).to_contain_text("succeed: slow: completed")
-    viewer.expect_silence()  # what polls on this page is none of ours any more
+    viewer.expect_no_polling()  # nothing polls on this page now
 
 
 def test_a_double_click_retries_once(visit: Visit, connection: ProgressConnection) -> None:

@@ -26,7 +26,7 @@ def test_a_page_says_so_and_goes_on_by_itself(
                 viewer.start("endless", "slow")
                 viewer.see("3 steps so far")
                 database.stop()
-                viewer.see("The progress cannot be read just now.")
+                viewer.see("The progress cannot be read now.")
                 known = viewer.page.get_by_text("steps so far").inner_text()  # it stays
                 database.start()
                 expect(viewer.page.get_by_text("steps so far")).not_to_have_text(known)
@@ -34,6 +34,6 @@ def test_a_page_says_so_and_goes_on_by_itself(
                 assert not viewer.page.get_by_text("attempt").count(), "the job went on"
                 viewer.page.click(".st-key-cancel button")
                 viewer.see("Cancelled after")
-                viewer.expect_silence()
+                viewer.expect_no_polling()
             finally:
                 app.stop()

@@ -1,44 +1,40 @@
-"""The page that shows the figures of feeds.py, as they come."""
+"""The page that shows the figures of feeds.py as they come."""
 
 import streamlit as st
 
 from progress.feed import Feed, Row, users_rows
 from progress.poller import Poller, Snapshot
-from progress.session import live
+from progress.session import polling, shared
+from progress.ui import running
 from progress.ui.charts import over_time
 from progress.ui.formats import escape_markdown, format_time
 
 CHART_HEIGHT = 190  # pixels
-_KEY = "feed"  # the one thing that this page's poller reads, for all viewers
-_FOLLOWING = "feed_following"
+KEY = "feed"  # what this page's poller reads, for all viewers
 
 
 @st.cache_resource(show_spinner=False)
 def feed() -> Poller[tuple[Row, ...]]:
     """Return the poller of feeds.py that all sessions share."""
-    return Poller(Feed(users_rows).read, live.SETTINGS.poll_interval)
+    return Poller(Feed(users_rows).read, shared.SETTINGS.poll_interval)
 
 
-@st.fragment(run_every=live.interval())
+@st.fragment(run_every=polling.interval())
 def live_feed() -> None:
-    """Draw the feed at every tick, until the page turns it off or nobody has touched it for long.
+    """Draw the feed at every tick, until the viewer turns it off or leaves the page.
 
-    Display only, and without arguments: they would freeze at the last full run.
+    Display only, and without arguments: they would freeze until the next full rerun.
     """
-    if not st.session_state.get(_FOLLOWING):
-        st.stop()  # A tick that was under way when the toggle was turned off.
-    if live.idle():
-        live.pause()
-        st.session_state.pop(_FOLLOWING)
+    if not polling.is_active("feed"):
+        st.stop()  # a tick that was under way when a full rerun ended the polling
+    polling.tick()
+    if polling.needs_full_rerun():
         st.rerun(scope="app")
-    if live.crowd_has_gone():
-        live.forget_interval()
-        st.rerun(scope="app")
-    draw(feed().read(_KEY))
+    draw(feed().read(KEY))
 
 
 def draw(snapshot: Snapshot[tuple[Row, ...]]) -> None:
-    """Draw what is known, and why nothing newer is."""
+    """Draw the latest rows, and why there are no newer ones."""
     if rows := snapshot.value:
         draw_rows(rows)
     elif snapshot.known:
@@ -47,8 +43,8 @@ def draw(snapshot: Snapshot[tuple[Row, ...]]) -> None:
             icon=":material/inbox:",
         )
     if snapshot.error is not None:
-        # Below the rest: nothing moves when it comes and goes.
-        st.warning("The feed cannot be read just now.", icon=":material/cloud_off:")
+        # At the end: nothing jumps when it comes and goes.
+        st.warning("The feed cannot be read now.", icon=":material/cloud_off:")
         st.text(str(snapshot.error))
 
 
@@ -68,24 +64,22 @@ def draw_figure(name: str, rows: tuple[Row, ...]) -> None:
     """Draw the latest value, and how much it differs from the one before."""
     values = [row.figures[name] for row in rows if name in row.figures]
     delta = f"{values[-1] - values[-2]:+,.10g}" if len(values) > 1 else None
-    # Without a colour: nobody here knows whether more is better.
+    # Without a color: only the user knows whether more is better.
     st.metric(escape_markdown(name), f"{values[-1]:,.10g}", delta, delta_color="off", border=True)
 
 
 st.set_page_config(
-    page_title=f"Live feed · {live.SETTINGS.title}",
+    page_title=f"Live feed · {shared.SETTINGS.title}",
     page_icon=":material/monitoring:",
     layout="wide",
 )
-live.touch("feed")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Live feed", width="stretch")
-    on = st.toggle("Live", value=True, key="live", on_change=live.resume)
-if live.paused():
-    live.offer_resume("The feed goes on without it.")
-if on and not live.paused():
-    st.session_state[_FOLLOWING] = True
+    is_on = st.toggle("Live", value=True, key="live", on_change=polling.resume)
+if polling.is_paused():
+    running.draw_paused("The feed goes on without it.")
+if is_on and not polling.is_paused():
+    polling.begin("feed")
     live_feed()
 else:
-    st.session_state.pop(_FOLLOWING, None)
-    draw(feed().read(_KEY))
+    draw(feed().read(KEY))

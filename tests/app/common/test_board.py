@@ -1,0 +1,285 @@
+"""The board and the live feed, without a browser: filters, pages, empty states, what ends them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from progress.backend.connection import ProgressConnection
+from progress.operation import Operation, Query, Status
+from progress.rows import count_statuses
+from progress.session import shared
+from progress.ui.formats import escape_markdown, format_duration
+from tests.pages import TESTER, click, close_app, figures, is_polling, open_page, switch_page
+
+NOW = datetime.now(UTC)
+PAGE = 50
+
+
+@pytest.fixture(autouse=True)
+def fresh_app(environment: dict[str, str]) -> Iterator[None]:
+    """Every test has pollers and a connection of its own."""
+    yield
+    close_app()
+
+
+class Store:
+    """Operations in memory, in the place of the backend, and the queries that came."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self.queries: list[Query] = []
+        self.is_interrupted = False
+
+    def put(self, number: int, status: Status = Status.COMPLETED, **others: Any) -> None:
+        self.operations = [one for one in self.operations if one.operation_id != str(number)]
+        usual = {"job": "succeed", "subject": f"{number:04}", "owner": TESTER}
+        others = usual | {"total_steps": 4, "current_step": 1} | others
+        self.operations.append(
+            Operation(
+                operation_id=str(number),
+                status=status,
+                created_at=NOW - timedelta(minutes=number),
+                read_at=NOW,
+                **others,
+            )
+        )
+        self.operations.sort(key=lambda operation: operation.created_at, reverse=True)
+
+    def matching(self, query: Query) -> list[Operation]:
+        return [
+            operation
+            for operation in self.operations
+            if query.owner in (None, operation.owner)
+            and query.job in (None, operation.job)
+            and (not query.statuses or operation.status in query.statuses)
+            and (query.since is None or operation.created_at >= query.since)
+        ]
+
+    def recent(self, query: Query) -> list[Operation]:
+        self.queries.append(query)
+        if self.is_interrupted:
+            st.stop()
+        found = self.matching(query)
+        if query.before is not None:
+            found = [one for one in found if (one.created_at, one.operation_id) < query.before]
+        return found[: query.limit]
+
+    def counts(self, query: Query) -> dict[Status, int]:
+        return count_statuses((operation.status, 1) for operation in self.matching(query))
+
+    def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
+        return {
+            one.operation_id: one for one in self.operations if one.operation_id in operation_ids
+        }
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store that the page takes for the backend."""
+    fake = Store()
+    monkeypatch.setattr(ProgressConnection, "recent", lambda self, query: fake.recent(query))
+    monkeypatch.setattr(ProgressConnection, "counts", lambda self, query: fake.counts(query))
+    monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: fake.read(ids))
+    return fake
+
+
+def subjects(page: AppTest) -> list[str]:
+    return list(page.dataframe[0].value["Subject"])
+
+
+def test_an_empty_board_says_what_to_do(store: Store) -> None:
+    page = open_page("board")
+    assert page.info[0].value == "There is no operation yet."
+    assert page.button(key="start_one").label == "Start one"
+    assert set(figures(page).values()) == {"0"}
+    assert not is_polling(page, "board")
+
+
+def test_each_filter_narrows_the_history(store: Store) -> None:
+    store.put(1)
+    store.put(2, Status.FAILED)
+    store.put(3, job="fail")
+    store.put(2 * 24 * 60)
+    page = open_page("board")
+    assert subjects(page) == ["0001", "0002", "0003", "2880"]
+    page.selectbox(key="filter_since").set_value("Last hour").run()
+    assert subjects(page) == ["0001", "0002", "0003"]
+    page.selectbox(key="filter_job").set_value("succeed").run()
+    assert subjects(page) == ["0001", "0002"]
+    page.multiselect(key="filter_status").set_value([Status.FAILED, Status.PARTIAL]).run()
+    assert subjects(page) == ["0002"]
+    page.multiselect(key="filter_status").set_value([Status.CANCELLED]).run()
+    assert page.info[0].value == "No operation matches these filters."
+    click(page, "clear")
+    assert subjects(page) == ["0001", "0002", "0003", "2880"]
+    assert page.selectbox(key="filter_job").value is None
+    assert store.queries[-1] == Query(TESTER, limit=PAGE + 1)
+
+
+def test_only_a_shared_app_offers_the_owners(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put(1)
+    store.put(2, owner="other@example.com")
+    page = open_page("board")
+    assert subjects(page) == ["0001"]
+    assert [box.key for box in page.selectbox] == ["filter_job", "filter_since"]
+    assert figures(page)["Completed"] == "1"
+    st.cache_resource.clear()
+    monkeypatch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, shared=True))
+    page = open_page("board")
+    assert subjects(page) == ["0001", "0002"]
+    assert list(page.dataframe[0].value["Owner"]) == [TESTER, "other@example.com"]
+    assert figures(page)["Completed"] == "2"
+    page.selectbox(key="filter_owner").set_value(TESTER).run()
+    assert subjects(page) == ["0001"]
+
+
+def test_the_history_has_pages(store: Store) -> None:
+    for number in range(1, 2 * PAGE + 21):
+        store.put(number)
+    page = open_page("board")
+    assert subjects(page) == [f"{number:04}" for number in range(1, PAGE + 1)]
+    assert page.button(key="newer").disabled
+    click(page, "older")
+    assert subjects(page) == [f"{number:04}" for number in range(PAGE + 1, 2 * PAGE + 1)]
+    click(page, "older")
+    assert subjects(page) == [f"{number:04}" for number in range(2 * PAGE + 1, 2 * PAGE + 21)]
+    assert page.button(key="older").disabled
+    click(page, "newer")
+    assert subjects(page)[0] == f"{PAGE + 1:04}"
+    page.selectbox(key="filter_job").set_value("succeed").run()
+    assert subjects(page)[0] == "0001", "a filter begins at the first page"
+    assert page.button(key="newer").disabled
+
+
+@pytest.mark.parametrize("key", ["older", "newer"])
+def test_a_double_click_turns_one_page(store: Store, key: str) -> None:
+    for number in range(1, 3 * PAGE + 1):
+        store.put(number)
+    page = click(open_page("board"), "older")
+    store.is_interrupted = True  # the second click ends the run of the first
+    drawn = page._tree
+    click(page, key)
+    store.is_interrupted = False
+    page._tree = drawn  # its button is still pressed
+    page.run()
+    assert not page.exception
+    assert subjects(page)[0] == f"{1 if key == 'newer' else 2 * PAGE + 1:04}"
+    assert len(page.session_state["history_pages"]) == (0 if key == "newer" else 2)
+
+
+def test_a_page_that_is_exactly_full_is_the_last(store: Store) -> None:
+    for number in range(PAGE):
+        store.put(number)
+    assert open_page("board").button(key="older").disabled
+
+
+def test_active_operations_have_bars(store: Store) -> None:
+    for number in range(25):
+        store.put(number, Status.IN_PROGRESS, started_at=NOW - timedelta(seconds=9))
+    store.put(0, Status.QUEUED, job="*bold*")
+    page = open_page("board")
+    assert is_polling(page, "board")
+    assert figures(page) | {"In progress": "24", "Queued": "1"} == figures(page)
+    assert len(page.get("progress")) == 20
+    assert "and 5 more" in [caption.value for caption in page.caption]
+
+
+def test_names_are_no_markdown(store: Store) -> None:
+    store.put(0, Status.IN_PROGRESS, job="*bold*")
+    assert r"\*bold\*" in open_page("board").get("progress")[0].proto.text
+
+
+def test_a_bar_says_how_fast_it_goes_and_how_long_it_takes(store: Store) -> None:
+    began, latest = NOW - timedelta(seconds=20), NOW - timedelta(seconds=10)
+    others = {"started_at": began, "last_updated": latest, "heartbeat_at": NOW}
+    store.put(0, Status.IN_PROGRESS, total_steps=40, current_step=20, **others)
+    assert open_page("board").get("progress")[0].proto.text == (
+        r"succeed\: 0000" + "  \n" + r"20 of 40 steps · 2\.0 steps\/s · about 0\.0 s left"
+    )
+
+
+def test_a_bar_says_that_it_is_cancelling_and_that_the_heartbeat_is_stale(store: Store) -> None:
+    stale = shared.SETTINGS.stale_after + 5
+    others = {"cancel_requested": True, "heartbeat_at": NOW - timedelta(seconds=stale)}
+    store.put(0, Status.IN_PROGRESS, **others)
+    page = open_page("board")
+    text = escape_markdown(f" · cancelling · no heartbeat for {format_duration(stale)}")
+    assert page.get("progress")[0].proto.text.endswith(text)
+    assert [list(cell) for cell in page.dataframe[0].value["Status"]] == [["Cancelling"]]
+
+
+def test_an_unknown_total_has_stripes_and_names_are_no_html(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("progress.ui.running.accent_color", lambda: "#123456")
+    hostile = '<img src=x onerror="alert(1)">&amp;'
+    store.put(0, Status.IN_PROGRESS, subject=hostile, total_steps=None, current_step=7)
+    page = open_page("board")
+    assert not page.get("progress")
+    (bar,) = (element.proto.body for element in page.get("html"))
+    assert "<img" not in bar
+    assert "succeed: &lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;<br>7 steps<" in bar
+    assert 'role="progressbar"' in bar
+    assert "#123456 0 8px,color-mix(in srgb,#123456 33%,transparent) 8px 16px" in bar
+
+
+def test_long_names_are_cut(store: Store) -> None:
+    store.put(0, Status.IN_PROGRESS, subject="x" * 100_000)
+    store.put(1, Status.IN_PROGRESS, subject="x" * 100_000, total_steps=None)
+    page = open_page("board")
+    assert len(page.get("progress")[0].proto.text) < 300
+    assert len(page.get("html")[0].proto.body) < 1000
+    assert [len(subject) for subject in subjects(page)] == [500, 500]
+
+
+def test_the_polling_ends_with_the_last_operation(store: Store) -> None:
+    store.put(1, Status.IN_PROGRESS)
+    page = open_page("board")
+    assert is_polling(page, "board")
+    store.put(1)
+    st.cache_resource.clear()  # in the place of the wait for the next read
+    page.run()
+    assert not is_polling(page, "board")
+    assert [list(cell) for cell in page.dataframe[0].value["Status"]] == [["Completed"]]
+
+
+def test_the_toggle_follows_though_nothing_is_active(store: Store) -> None:
+    store.put(1)
+    page = open_page("board")
+    assert not is_polling(page, "board")
+    page.toggle(key="live").set_value(True).run()
+    assert is_polling(page, "board")
+    page.toggle(key="live").set_value(False).run()
+    assert not is_polling(page, "board")
+
+
+def test_a_board_without_interaction_pauses_and_resumes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(1, Status.IN_PROGRESS)
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, idle_budget=0.0))
+        page = open_page("board")
+        assert page.info[0].value.startswith("Paused after")
+        assert not is_polling(page, "board")
+        assert figures(page)["In progress"] == "1", "what was known stays"
+    click(page, "resume")
+    assert is_polling(page, "board")
+
+
+def test_coming_back_from_another_page_resumes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(1, Status.IN_PROGRESS)
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, idle_budget=0.0))
+        page = open_page("board")
+    page.run()
+    assert not is_polling(page, "board"), "a full run is not yet somebody who comes back"
+    switch_page(switch_page(page, "run"), "board")
+    assert is_polling(page, "board")

@@ -1,0 +1,127 @@
+"""What the buttons of a page do: start, retry, cancel and track operations.
+
+These are callbacks: they run before the page does. If the viewer clicks again meanwhile, Streamlit
+ends a callback at its next access to the session state. So there is none between a request to the
+backend and the note of it.
+"""
+
+import time
+from dataclasses import dataclass
+
+import streamlit as st
+
+from progress.contract import BackendError
+from progress.reporter import jobs_module
+from progress.session import polling, shared, tracking, viewer
+from progress.session.tracking import Entry
+
+_PROBLEM = "problem"  # key of the session state
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong in a callback."""
+
+    message: str
+    details: str
+    """Data, not Markdown."""
+
+
+def start_selected() -> None:
+    """Start an operation of the job and the subject that are selected, and track it."""
+    # As the browser sends them: the values of the last run may be out of date.
+    job = st.session_state.get("job") or next(iter(jobs_module().JOBS))
+    subject: str | None = st.session_state.get("subject")
+    if subject is not None:
+        start(job, subject)
+
+
+def start(job: str, subject: str) -> None:
+    """Start an operation and track it.
+
+    The second half of a double click runs after this and finds what it did, or at the same time in
+    another thread, and then starts the same operation, which is one.
+    """
+    if not tracking.was_just_started(job, subject):
+        _start(job, subject)
+
+
+def retry(operation_id: str) -> None:
+    """Start the job of an outcome again, in its place."""
+    entry = tracking.find(operation_id)
+    if entry is not None and entry.operation is not None and entry.ended:
+        _start(entry.job, entry.subject, operation_id)
+
+
+def cancel(operation_id: str) -> None:
+    """Request that a job stops. The page shows when it has."""
+    polling.resume()
+    entry = tracking.find(operation_id)
+    if entry is None:
+        return
+    backend, owner = shared.backend(), viewer.owner()
+    try:
+        # The id may be from the URL: only the owner may cancel.
+        found = backend.read([operation_id]).get(operation_id)
+        if found is not None and found.owner == owner:
+            backend.cancel(operation_id)
+            entry.cancel_requested = True
+    except BackendError as error:
+        _report("The cancel request did not arrive. Try again.", str(error))
+
+
+def track(operation_id: str) -> None:
+    """Track an operation that the page names."""
+    polling.resume()
+    tracking.track(operation_id)
+
+
+def track_url() -> None:
+    """Track what the URL names besides what is tracked, and name all of it in the URL.
+
+    A reload, a second tab, a restart of the server and another replica come with ids in the URL and
+    an empty session; a page change comes with the session and an empty URL.
+    """
+    ids = dict.fromkeys(st.query_params.get_all("operation"))
+    new = [
+        operation_id
+        for operation_id in ids
+        if tracking.find(operation_id) is None and not tracking.was_just_untracked(operation_id)
+    ]
+    room = tracking.MAX_TRACKED - len(tracking.running())
+    for operation_id in reversed(new[:room]):
+        tracking.track(operation_id)
+    if left_out := new[room:]:
+        message = f"This page tracks at most {tracking.MAX_TRACKED} operations. Left out:"
+        _report(message, "\n".join(operation_id[:200] for operation_id in left_out))
+    tracking.write_url()
+
+
+def problem() -> Problem | None:
+    """Return what went wrong in the last callback."""
+    found: Problem | None = st.session_state.get(_PROBLEM)
+    return found
+
+
+def clear_problem() -> None:
+    """Forget it once it is drawn."""
+    st.session_state.pop(_PROBLEM, None)
+
+
+def _start(job: str, subject: str, retry_of: str = "") -> None:
+    polling.resume()
+    if tracking.is_full() or tracking.is_running(job, subject):
+        return
+    backend, owner, tracked = shared.backend(), viewer.owner(), tracking.entries()
+    operation_id = tracking.idempotency_key(job, subject, retry_of)
+    try:
+        backend.start(operation_id, job, subject, owner, retry_of)
+    except BackendError as error:
+        _report("The operation could not be started. Try again.", str(error))
+        return
+    # Tracked only now: what makes room for it is not lost if the start fails.
+    tracking.add(tracked, Entry(operation_id, job, subject, time.monotonic()), retry_of)
+
+
+def _report(message: str, details: str) -> None:
+    st.session_state[_PROBLEM] = Problem(message, details)

@@ -1,0 +1,113 @@
+"""When a page polls: its interval, its ticks, its pause, and the full rerun that ends the polling.
+
+`st.stop()` does not end the polling of a fragment: it ends one run, and the timer in the browser
+goes on. What ends it is a full rerun that no longer calls the fragment. So the tick that finds the
+end asks for one full rerun; see "How polling stops" in the README.
+"""
+
+import time
+
+import streamlit as st
+
+from progress import adaptive_interval
+from progress.session import shared, tracking, viewer
+
+# Keys of the session state.
+_PAGE = "page"
+_INTERACTED_AT = "interacted_at"
+_INTERVAL = "interval"
+_PAUSED = "paused"
+_ACTIVE = "active_fragments"
+_RUNNING = "running_at_full_rerun"
+_FULL_RERUN = "full_rerun_requested"
+
+
+def open_page(page: str) -> None:
+    """Prepare a full rerun of a page. streamlit_app.py calls it before it defines a fragment."""
+    state = st.session_state
+    if state.get(_PAGE) != page:
+        state[_PAGE] = page
+        resume()
+        tracking.trust_url()
+    if not state.get(_FULL_RERUN):  # one that a fragment asked for is no interaction
+        state[_INTERACTED_AT] = time.monotonic()
+    state[_INTERVAL] = adaptive_interval.interval(shared.SETTINGS.poll_interval)
+    state[_ACTIVE] = set()
+    state[_FULL_RERUN] = False
+
+
+def interval() -> float:
+    """Return the seconds between the ticks of the fragments that this full rerun calls."""
+    seconds: float = st.session_state[_INTERVAL]
+    return seconds
+
+
+def begin(fragment: str) -> None:
+    """Let a fragment poll. Call it in the full rerun, immediately before the fragment."""
+    st.session_state[_ACTIVE].add(fragment)
+    st.session_state[_RUNNING] = _running_ids()
+
+
+def is_active(fragment: str) -> bool:
+    """Return whether the last full rerun called the fragment. One tick may arrive after that."""
+    return fragment in st.session_state[_ACTIVE]
+
+
+def tick() -> None:
+    """Do what every timed fragment begins with.
+
+    It pauses a page without interaction, and asks for a full rerun where that gives the page a
+    shorter interval, as the load of the server has fallen.
+    """
+    adaptive_interval.count_tick()
+    if time.monotonic() - st.session_state[_INTERACTED_AT] > shared.SETTINGS.idle_budget:
+        st.session_state[_PAUSED] = True
+        request_full_rerun()
+    elif adaptive_interval.may_shorten(interval(), shared.SETTINGS.poll_interval):
+        adaptive_interval.note_rerun()
+        request_full_rerun()
+
+
+def poll() -> None:
+    """Update the tracked operations from the read that all sessions share."""
+    running = tracking.running()
+    snapshots = shared.operations().read_all(entry.operation_id for entry in running)
+    for entry in running:
+        snapshot = snapshots[entry.operation_id]
+        operation = snapshot.value
+        if operation is not None and not viewer.may_see(operation):
+            operation = None
+        tracking.update(entry, operation, snapshot.known, snapshot.error)
+
+
+def request_full_rerun() -> None:
+    """Let `needs_full_rerun` be true until the next full rerun."""
+    st.session_state[_FULL_RERUN] = True
+
+
+def needs_full_rerun() -> bool:
+    """Return whether an operation ended, the page paused, or its interval changes.
+
+    An operation has ended if it was running when the full rerun called the fragment.
+    """
+    state = st.session_state
+    return bool(state[_FULL_RERUN]) or _running_ids() != state[_RUNNING]
+
+
+def is_toggled_on() -> bool:
+    """Return whether the toggle of the page, with the key "live", is on."""
+    return bool(st.session_state.get("live"))
+
+
+def is_paused() -> bool:
+    """Return whether the page stopped polling because there was no interaction."""
+    return bool(st.session_state.get(_PAUSED))
+
+
+def resume() -> None:
+    """Poll again. For the callback of a button."""
+    st.session_state.pop(_PAUSED, None)
+
+
+def _running_ids() -> list[str]:
+    return [entry.operation_id for entry in tracking.running()]

@@ -1,0 +1,34 @@
+"""What all sessions of a server process share: the settings, the connection, the pollers."""
+
+import streamlit as st
+
+from progress.backend.connection import ProgressConnection
+from progress.contract import Backend
+from progress.operation import Operation
+from progress.overview import FORGET_AFTER, Overview, Overviews
+from progress.poller import Poller
+from progress.settings import load_settings
+
+SETTINGS = load_settings()
+
+
+def backend() -> Backend:
+    """Return the connection to the backend."""
+    return st.connection("progress", type=ProgressConnection)
+
+
+@st.cache_resource(show_spinner=False)
+def operations() -> Poller[Operation]:
+    """Return the poller of operations, by their ids."""
+    return Poller(
+        lambda ids: backend().read(ids),
+        SETTINGS.poll_interval,
+        is_final=lambda operation: operation.status.is_terminal,
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def overviews() -> Poller[Overview]:
+    """Return the poller of the board, by owner; in a shared app "" stands for everybody."""
+    reader = Overviews(backend, everybody=SETTINGS.shared)
+    return Poller(reader.read, SETTINGS.poll_interval, forget_after=FORGET_AFTER)

@@ -1,0 +1,167 @@
+"""The history of the board: filters, a page of operations as a table, buttons to turn pages."""
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from progress.contract import BackendError
+from progress.operation import Operation, Query, Status
+from progress.reporter import jobs_module
+from progress.session import history, shared, viewer
+from progress.text import truncate
+from progress.ui.formats import format_duration, format_status, format_time
+
+COLORS = {
+    "Queued": "gray",
+    "In progress": "blue",
+    "Cancelling": "yellow",
+    "Completed": "green",
+    "Partial": "orange",
+    "Failed": "red",
+    "Cancelled": "gray",
+}
+
+
+def draw() -> None:
+    """Draw the history as of the last interaction with the page."""
+    draw_filters()
+    query, pages = history.query(), history.page_starts()
+    try:
+        operations = shared.backend().recent(query)
+    except BackendError as error:
+        st.error("The history cannot be read now.", icon=":material/cloud_off:")
+        st.text(str(error))
+        st.button("Try again", icon=":material/refresh:")
+        return
+    if operations:
+        draw_table(operations[: history.PAGE_SIZE])
+        draw_paging(pages, operations)
+    else:
+        draw_empty(query, pages)
+
+
+def draw_filters() -> None:
+    """Draw the filters."""
+    history.restore_filters()
+    with st.container(horizontal=True):
+        st.selectbox(
+            "Job",
+            list(jobs_module().JOBS),
+            index=None,
+            placeholder="Any",
+            key="filter_job",
+            on_change=history.keep_filters,
+            width=165,
+        )
+        st.selectbox(
+            "Created",
+            list(history.SINCE),
+            index=None,
+            placeholder="At any time",
+            key="filter_since",
+            on_change=history.keep_filters,
+            width=160,
+        )
+        if shared.SETTINGS.shared:
+            st.selectbox(
+                "Owner",
+                [viewer.owner()] if viewer.owner() else [],
+                index=None,
+                placeholder="Anybody",
+                accept_new_options=True,
+                key="filter_owner",
+                on_change=history.keep_filters,
+                width=165,
+            )
+        st.multiselect(
+            "Status",
+            list(Status),
+            format_func=format_status,
+            placeholder="Any",
+            key="filter_status",
+            on_change=history.keep_filters,
+        )
+
+
+def draw_table(operations: list[Operation]) -> None:
+    """Draw a page of operations. A click on a row opens the operation."""
+    history.note_rows([operation.operation_id for operation in operations])
+    st.caption("Select a row to follow the operation or to see its result.")
+    st.dataframe(
+        [row(operation) for operation in operations],
+        hide_index=True,
+        key="board",  # without a key, a table with newer values would be another table
+        on_select=history.select_row,
+        selection_mode="single-row",
+        column_config={
+            # For its colors: there is one value in each cell.
+            "Status": st.column_config.MultiselectColumn(
+                options=list(COLORS), color=list(COLORS.values())
+            ),
+            "Progress": st.column_config.ProgressColumn(format="%d %%", min_value=0, max_value=100),
+            "Created": st.column_config.DatetimeColumn(
+                format="D MMM YYYY, HH:mm:ss", timezone=st.context.timezone
+            ),
+        },
+    )
+
+
+def row(operation: Operation) -> dict[str, object]:
+    """Return the cells of an operation."""
+    status = "Cancelling" if operation.is_cancelling else format_status(operation.status)
+    cells: dict[str, object] = {
+        "Status": [status],
+        "Job": truncate(operation.job),
+        "Subject": truncate(operation.subject),
+        "Progress": None if operation.progress is None else round(100 * operation.progress),
+        "Created": operation.created_at,
+        "Duration": format_duration(operation.elapsed),
+    }
+    if shared.SETTINGS.shared:
+        cells["Owner"] = truncate(operation.owner)
+    return cells
+
+
+def draw_paging(pages: history.PageStarts, operations: list[Operation]) -> None:
+    """Draw the buttons that turn pages, and which rows the table shows."""
+    shown = operations[: history.PAGE_SIZE]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        draw_newer(pages)
+        st.button(
+            "Older",
+            key="older",
+            icon=":material/arrow_forward:",
+            on_click=history.turn_to,
+            args=([*pages, (shown[-1].created_at, shown[-1].operation_id)],),
+            disabled=len(operations) == len(shown),
+        )
+        st.button("Refresh", key="refresh", icon=":material/refresh:")
+        first = len(pages) * history.PAGE_SIZE + 1
+        now = format_time(datetime.now(UTC), st.context.timezone)
+        st.caption(f"{first:,} to {first + len(shown) - 1:,}, as of {now}")
+
+
+def draw_newer(pages: history.PageStarts) -> None:
+    """Draw the button that turns back one page."""
+    st.button(
+        "Newer",
+        key="newer",
+        icon=":material/arrow_back:",
+        on_click=history.turn_to,
+        args=(pages[:-1],),
+        disabled=not pages,
+    )
+
+
+def draw_empty(query: Query, pages: history.PageStarts) -> None:
+    """Draw why there is no operation, and what to do about it."""
+    if pages:
+        st.info("There are no older operations.", icon=":material/inbox:")
+        draw_newer(pages)
+    elif query.job or query.statuses or query.since or (shared.SETTINGS.shared and query.owner):
+        st.info("No operation matches these filters.", icon=":material/filter_alt_off:")
+        st.button("Clear the filters", key="clear", on_click=history.clear_filters)
+    else:
+        st.info("There is no operation yet.", icon=":material/inbox:")
+        if st.button("Start one", key="start_one", icon=":material/play_arrow:", type="primary"):
+            st.switch_page("app_pages/run.py")
