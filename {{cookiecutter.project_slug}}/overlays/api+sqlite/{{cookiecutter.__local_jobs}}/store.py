@@ -43,8 +43,8 @@ CREATE TABLE IF NOT EXISTS operations (
     retry_of         TEXT NOT NULL DEFAULT '',
     last_steps       TEXT NOT NULL DEFAULT '[]'
 );
--- The first two return a page in order and hold every column that a query filters by. The next two
--- answer counts from the index alone. The partial ones find what is active, however long the history.
+-- The first two read a page in order, and contain every column that a query filters by. The next
+-- two contain all that counts need. The partial ones find active operations in any long history.
 CREATE INDEX IF NOT EXISTS operations_of_owner
     ON operations (owner, created_at DESC, operation_id DESC, status, job, subject);
 CREATE INDEX IF NOT EXISTS operations_of_all

@@ -57,7 +57,7 @@ class ProgressConnection(BaseConnection[OperationStore], Backend):
         self._instance.request_cancel(operation_id)
 
     def reset(self) -> None:
-        """Close the file; the next call opens it again. Streamlit calls this when secrets change."""
+        """Close the file; the next call opens it. Streamlit calls this when secrets change."""
         if self._raw_instance is not None:
             self._raw_instance.close()
         super().reset()
