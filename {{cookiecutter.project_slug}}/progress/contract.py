@@ -117,4 +117,4 @@ class OperationCancelled(BaseException):
 
 
 class OperationLost(BaseException):
-    """The operation has ended, or another worker has it: this worker must stop and write nothing."""
+    """The operation has ended, or another worker has it: stop, and store nothing."""

@@ -59,7 +59,7 @@ class Query:
     limit: int = 100
 
     def __post_init__(self) -> None:
-        """Sanitize text, as the reporter does: what no store accepts must match nothing, not fail."""
+        """Sanitize text as the reporter does: what no store accepts must match nothing."""
         for name in ("owner", "job", "subject"):
             text = getattr(self, name)
             object.__setattr__(self, name, text if text is None else sanitize(text))
