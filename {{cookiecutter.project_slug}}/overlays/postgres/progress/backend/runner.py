@@ -103,12 +103,11 @@ async def requeue_forever(pool: Pool, stale_after: float) -> None:
             for job in stalled:
                 assert job.id is not None
                 log.warning("The worker of job %s is stale", job.id)
-                await asyncio.to_thread(store.requeue, pool, job.id)
                 await app.job_manager.finish_job_by_id_async(
                     job_id=job.id, status=JobStatus.FAILED, delete_job=False
                 )
             for queue_job in await asyncio.to_thread(store.orphaned_jobs, pool):
-                log.warning("Job %s ended, but its operation did not", queue_job)
+                log.warning("Requeuing the operation of job %s", queue_job)
                 await asyncio.to_thread(store.requeue, pool, queue_job)
         except (BackendError, ConnectorException) as error:
             log.warning("Next check for stale workers in %s s: %s", stale_after, error)
