@@ -31,8 +31,8 @@ from progress.operation import Operation, Query, Status, new_operation_id
 from progress.poller import Poller
 from progress.session import live
 from progress.settings import ROOT
-from tests.app.fault_server import Behaviour, FaultServer, Request, fault_server
 from tests.conftest import pages
+from tests.app.fault_server import Behaviour, FaultServer, Request, fault_server
 
 # A pool that is closed while its threads are at work forgets a connection that is just being made:
 # Python closes that one.

@@ -192,6 +192,20 @@ def test_two_workers_run_one_job_each(
         time.sleep(0.1)
 
 
+def test_a_worker_requeues_its_job_on_sigterm(dsn: str, operations: ProgressConnection) -> None:
+    # No worker becomes stale within this test.
+    environment = {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs", "WORKER_STALE_AFTER": "600"}
+    with workers(environment, 2) as running:
+        operation_id = start(operations, "succeed")
+        wait_for_step(operations, operation_id, 2)
+        for worker in running:
+            assert worker.process is not None
+            worker.process.send_signal(signal.SIGTERM)
+        operation = wait_for_end(operations, operation_id)
+    assert (operation.status, operation.attempt) == (Status.COMPLETED, 2)
+    assert not operation.cancel_requested
+
+
 def test_a_job_may_print_a_lot(
     operations: ProgressConnection, database: Pool, two_workers: list[Worker]
 ) -> None:

@@ -55,8 +55,8 @@ def launch(database: Path, operation_id: str) -> None:
 def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
     """Recover operations whose process is missing; return whether any of them changed.
 
-    One in progress is declared failed. One that is still queued, because the server ended between
-    the insert and the launch, is launched again.
+    An operation in progress is declared failed. A queued operation is launched again: the server
+    ended between the insert and the launch.
     """
     changed = False
     for operation in operations:
