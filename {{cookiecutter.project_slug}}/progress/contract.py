@@ -1,4 +1,4 @@
-"""What a backend does, said once: its two sides, and what can go wrong between them and the app."""
+"""The interface of a backend: the app's side, the job's side, and their errors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -7,35 +7,35 @@ from progress.operation import Operation, Progress, Query, Status
 
 
 class Backend(Protocol):
-    """The side of the web server: starts operations and reads how far they are.
+    """The app's side: starts operations and reads their progress.
 
-    Each backend has one, `ProgressConnection` in progress/backend/connection.py, which all sessions
-    share. Its methods may be called from several threads. Besides what they name, all of them raise
+    Each backend implements it once, as `ProgressConnection` in progress/backend/connection.py. All
+    sessions share one object, so its methods are thread-safe. Every method may raise
 
-    - BackendUnavailable: it cannot be reached, or is too slow. Nobody knows what was done.
-    - BackendRejected: it understood and refused.
+    - BackendUnavailable: it cannot be reached, or is too slow. The call may have had an effect.
+    - BackendRejected: it refused the call.
     """
 
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
     ) -> None:
-        """Add an operation and start its job. The same id twice is one operation.
+        """Add an operation and start its job, once for each id.
 
-        After BackendUnavailable try again with the same id.
+        The id is an idempotency key: after BackendUnavailable call this again with the same id.
 
         Args:
-            operation_id: Its id, made by the caller.
-            job: Which job, one of `JOBS` in jobs.py.
+            operation_id: The id, created by the caller.
+            job: The name of the job, one of `JOBS` in jobs.py.
             subject: What the job works on.
-            owner: Whose it is; "" in an app without a login.
-            retry_of: The id of the operation that this one repeats; "" if none.
+            owner: The user who owns it; "" in an app without a login.
+            retry_of: The id of the operation that this one retries; "" if none.
         """
 
     def read(self, operation_ids: Sequence[str]) -> Mapping[str, Operation]:
-        """Return the operations that exist among these, by id, from one statement.
+        """Return the operations with these ids, by id; unknown ids are missing. One statement.
 
         Raises:
-            PartlyUnavailable: Some could be read, others not; it holds both.
+            PartlyUnavailable: Only some could be read; it holds them, and the errors of the others.
         """
 
     def recent(self, query: Query) -> list[Operation]:
@@ -45,41 +45,41 @@ class Backend(Protocol):
         """Return how many operations have each status; `limit` and `before` do not matter."""
 
     def cancel(self, operation_id: str) -> None:
-        """Ask the job to stop. One that has ended, or does not exist, is left alone."""
+        """Ask the job to stop. Unknown operations, and those that have ended, are ignored."""
 
 
 class ProgressWriter(Protocol):
-    """The side of the job: stores the progress of one operation. Each backend has one."""
+    """The job's side: stores the progress of one operation."""
 
     def progress(self, progress: Progress) -> bool:
-        """Store how far it is, and a heartbeat; return whether somebody asked to cancel.
+        """Store the progress and a heartbeat; return whether cancel was requested.
 
         Raises:
             BackendUnavailable: It could not be stored now.
-            OperationLost: The operation is no longer this worker's.
+            OperationLost: The operation has ended, or another worker has it.
         """
 
     def finish(
         self, status: Status, progress: Progress, error: str | None, result: str | None
     ) -> None:
-        """Store the terminal status, unless there is one; `result` is a JSON object.
+        """Store the terminal status, unless there is one already; `result` is a JSON object.
 
         Raises:
             BackendUnavailable: It could not be stored now.
-            BackendRejected: It will never be stored like this.
+            BackendRejected: These values cannot be stored.
         """
 
 
 class BackendError(Exception):
-    """The backend did not do what was asked. The text is one line, fit to be shown."""
+    """A call to the backend failed. The message is one line that pages show as it is."""
 
 
 class BackendUnavailable(BackendError):
-    """The backend cannot be reached now. It says nothing about the operations in it.
+    """The backend cannot be reached now. The operations in it may be running all the same.
 
     Args:
-        message: What was tried and what came back, in one line.
-        retry_after: Seconds after which the backend asked to be tried again, if it said so.
+        message: What failed and why, in one line.
+        retry_after: Seconds to wait before the next call, if the backend returned a number.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -88,15 +88,15 @@ class BackendUnavailable(BackendError):
 
 
 class BackendRejected(BackendError):
-    """The backend understood and refused. Asking again without a change is of no use."""
+    """The backend refused the call. The same call will fail again."""
 
 
 class PartlyUnavailable(BackendUnavailable):
-    """Some of what was asked for could be read, the rest not.
+    """Only some of the requested operations could be read.
 
     Args:
-        found: Those that could be read and exist.
-        failed: Why the others could not.
+        found: The operations that were read, by id.
+        failed: The errors of the others, by id.
     """
 
     def __init__(self, found: Mapping[str, Any], failed: Mapping[str, BackendError]) -> None:
@@ -110,11 +110,11 @@ class PartlyUnavailable(BackendUnavailable):
 
 
 class OperationCancelled(BaseException):
-    """Somebody asked to cancel the operation.
+    """Cancel of the operation was requested.
 
-    A BaseException, so that `except Exception` around a step of a job does not swallow it.
+    A BaseException, so that an `except Exception` in a job does not catch it.
     """
 
 
 class OperationLost(BaseException):
-    """The operation has ended or went to another worker: this one must stop and write nothing."""
+    """The operation has ended, or another worker has it: stop, and store nothing."""

@@ -1,4 +1,4 @@
-"""An operation and its status: immutable values and their arithmetic. No I/O, no Streamlit."""
+"""Operations, their status and progress: immutable values. No I/O, no Streamlit."""
 
 import json
 import uuid
@@ -10,59 +10,56 @@ from typing import Any
 from progress.text import sanitize
 
 LAST_STEPS = 20
-"""Ended steps that are kept with an operation: it may have 30,000."""
+"""How many of the latest ended steps are stored: an operation may have 30,000."""
 MAX_STEP_DESCRIPTION = 200
-"""Characters kept of the description of an ended step: all of them are stored with every write."""
+"""Characters stored of the description of an ended step: every write contains all of them."""
 
 
 class Status(StrEnum):
     """Where an operation stands. A terminal status is never overwritten."""
 
     QUEUED = "queued"
-    """Asked for; no worker has begun."""
+    """Created; no worker has started it."""
     IN_PROGRESS = "in_progress"
-    """A worker is at it."""
+    """A worker runs the job."""
     COMPLETED = "completed"
     """Ended; every step succeeded."""
     PARTIAL = "partial"
     """Ended, but some steps failed."""
     FAILED = "failed"
-    """Ended by an error, or by the death of its worker."""
+    """Ended with an error, or its worker died."""
     CANCELLED = "cancelled"
-    """Ended because somebody asked for it."""
+    """Ended on request."""
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the operation has ended."""
         return self not in (Status.QUEUED, Status.IN_PROGRESS)
 
 
-TERMINAL = tuple(status.value for status in Status if status.is_terminal)
-
-
 def new_operation_id() -> str:
-    """Return an id that nobody can guess: 32 hexadecimal digits."""
+    """Return an id that cannot be guessed: 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which operations of the store are asked for. Everything that is given must hold."""
+    """Filters for a list of operations. All of them must match."""
 
     owner: str | None
-    """None: of everybody."""
+    """None: every owner."""
     job: str | None = None
     subject: str | None = None
     statuses: frozenset[Status] = frozenset()
-    """Empty: whatever their status."""
+    """Empty: every status."""
     since: datetime | None = None
-    """Aware; created then or later."""
+    """Created at this time or later. Aware."""
     before: tuple[datetime, str] | None = None
-    """The next page: `created_at` and `operation_id` of the last row of the page before."""
+    """For the next page: `created_at` and `operation_id` of the last row of this page."""
     limit: int = 100
 
     def __post_init__(self) -> None:
-        """Mend text that stores refuse, as the reporter does: it must match nothing, not fail."""
+        """Sanitize text as the reporter does: what no store accepts must match nothing."""
         for name in ("owner", "job", "subject"):
             text = getattr(self, name)
             object.__setattr__(self, name, text if text is None else sanitize(text))
@@ -83,7 +80,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: the columns that it alone writes."""
+    """The progress of a job: the columns that only the job writes."""
 
     current_step: int = 0
     total_steps: int | None = None
@@ -93,72 +90,73 @@ class Progress:
     """The latest steps that have ended, oldest first, at most LAST_STEPS."""
 
     def columns(self) -> dict[str, Any]:
-        """Return the value of each column; `last_steps` as JSON text."""
+        """Return the values by column; `last_steps` as JSON text."""
         columns = asdict(self)
         return columns | {"last_steps": json.dumps(columns["last_steps"], ensure_ascii=False)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One run of a job for one subject, as the backend held it at `read_at`.
+    """One run of a job for one subject, as the backend stored it at `read_at`.
 
-    Times are aware and in UTC, by the backend's clock, so that ages come out right however wrong
-    the clock of the app is.
+    All times are aware UTC by the backend's clock, so that ages are right even if the clock of the
+    app is wrong.
     """
 
     operation_id: str
     job: str
     subject: str
-    """Whole, as `job` and `owner` are: they say what a retry is of, and whose it is. Pages cut."""
+    """Never truncated, nor are `job` and `owner`: a retry needs all three."""
     owner: str
     status: Status
     read_at: datetime
     created_at: datetime
     current_step: int = 0
-    """Steps that have ended, failed ones among them."""
+    """How many steps have ended, failed steps included."""
     total_steps: int | None = None
-    """None while nobody knows."""
+    """None while it is unknown."""
     failed_steps: int = 0
     step_description: str = ""
     started_at: datetime | None = None
     last_updated: datetime | None = None
-    """When a step last began or ended."""
+    """When a step last started or ended."""
     heartbeat_at: datetime | None = None
-    """The last sign of life of the worker."""
+    """The latest heartbeat of the worker."""
     finished_at: datetime | None = None
     cancel_requested: bool = False
     error: str | None = None
     """A traceback, or one line for each failed step."""
     result: dict[str, Any] | None = None
     attempt: int = 0
+    """1 for the first; 0 before a worker has started the job."""
     retry_of: str = ""
-    """The id of the operation that this one repeats; "" if none."""
+    """The id of the operation that this one retries; "" if none."""
     last_steps: tuple[Step, ...] = ()
-    """The latest steps that have ended, oldest first, at most LAST_STEPS. Empty in what `recent`
-    returns, and where the backend does not know them."""
+    """The latest steps that have ended, oldest first, at most LAST_STEPS. Empty in lists, and if
+    the backend does not store them."""
     problem: str | None = None
-    """What in the stored row made no sense. The rest of the row is shown all the same."""
+    """Which stored values are invalid. They are replaced, and the operation is shown."""
 
     @property
     def progress(self) -> float | None:
-        """The share of steps that have ended, 0.0 to 1.0; None while the total is unknown."""
+        """The ended steps as a fraction of all, 0.0 to 1.0; None while the total is unknown."""
         if self.total_steps is None:
             return None
         return min(self.current_step / self.total_steps, 1.0)
 
     @property
     def is_cancelling(self) -> bool:
-        """Whether somebody asked to cancel and the job has not acknowledged it yet."""
+        """Whether cancel was requested and the job has not acknowledged it yet."""
         return self.cancel_requested and not self.status.is_terminal
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the request to the end, or to `read_at` while it runs."""
+        """Seconds from its creation to its end, or to `read_at` while it runs."""
         return _seconds(self.created_at, self.finished_at or self.read_at)
 
     @property
     def rate(self) -> float | None:
-        """Steps per second from the start to the end of the latest step; None if unknown."""
+        """Steps per second, from the start to the latest update; None if unknown."""
         until = self.last_updated or self.finished_at
         if self.started_at is None or until is None:
             return None
@@ -167,7 +165,7 @@ class Operation:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the end at the rate so far; None before two steps have ended."""
+        """Estimated seconds until the end, at the rate so far; None before two steps have ended."""
         if (
             self.status is not Status.IN_PROGRESS
             or self.total_steps is None
@@ -182,7 +180,7 @@ class Operation:
 
     @property
     def reason(self) -> str | None:
-        """The line of `error` that says most: of a traceback, the one that names the exception."""
+        """The most useful line of `error`: in a traceback, the line that names the exception."""
         lines = (self.error or "").strip().splitlines()
         frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
         after_frames = lines[frames[-1] :] if frames else lines[-1:]
@@ -190,11 +188,11 @@ class Operation:
 
     @property
     def heartbeat_age(self) -> float:
-        """Seconds since the worker's last sign of life; 0 unless a worker is at it."""
+        """Seconds since the latest heartbeat of the worker; 0 unless the job runs."""
         if self.status is not Status.IN_PROGRESS:
             return 0.0
-        signs = [time for time in (self.heartbeat_at, self.last_updated) if time is not None]
-        return _seconds(max(signs, default=self.created_at), self.read_at)
+        times = [time for time in (self.heartbeat_at, self.last_updated) if time is not None]
+        return _seconds(max(times, default=self.created_at), self.read_at)
 
 
 def _seconds(start: datetime, end: datetime) -> float:

@@ -1,4 +1,4 @@
-"""Rows of the progress table and JSON bodies, read into operations whoever wrote them. No I/O."""
+"""Rows of a table, and JSON bodies, read into operations. No I/O."""
 
 import json
 import math
@@ -10,20 +10,20 @@ from typing import Any
 from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Operation, Status, Step
 from progress.text import truncate
 
-# Longer text is cut when it is read, whoever wrote it.
+# Longer text is truncated when it is read.
 _MAX_DESCRIPTION = 500
 _MAX_ERROR = 50_000
 
 
 def operation_from_row(row: Mapping[str, Any]) -> Operation:
-    """Read a row or a JSON body that anybody may have written.
+    """Return the operation in a row, or in a JSON body, that any program may have written.
 
-    Missing or senseless values become what can be shown (an unknown total, a clamped step) and
-    are named in `problem`; nothing here raises for a bad value.
+    Invalid values never raise: they are replaced by values that can be shown (an unknown total, a
+    clamped step) and named in `problem`.
 
     Args:
-        row: The columns of the progress table; times as aware datetimes or ISO 8601 text,
-            `result` as a dict or JSON text, `read_at` the backend's clock at the read.
+        row: The values by column. Times are datetimes or ISO 8601 text, `result` and `last_steps`
+            are values or JSON text, `read_at` is the time by the backend's clock.
     """
     problems: list[str] = []
     read_at = _time(row, "read_at", problems) or datetime.now(UTC)
@@ -59,19 +59,19 @@ def operation_from_row(row: Mapping[str, Any]) -> Operation:
 
 
 def count_statuses(rows: Iterable[tuple[object, int]]) -> dict[Status, int]:
-    """Add up pairs of a status, as it was stored, and a count."""
+    """Return the counts by status. An unknown status counts as in progress, as in a row."""
     counts: dict[Status, int] = {}
     for value, count in rows:
-        status = _known_status(value) or Status.IN_PROGRESS
+        status = _status_or_none(value) or Status.IN_PROGRESS
         counts[status] = counts.get(status, 0) + count
     return counts
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     return repr(value if not isinstance(value, str) else value[:60])
 
 
-def _known_status(value: object) -> Status | None:
+def _status_or_none(value: object) -> Status | None:
     try:
         return Status(str(value))
     except ValueError:
@@ -80,10 +80,10 @@ def _known_status(value: object) -> Status | None:
 
 def _status(row: Mapping[str, Any], problems: list[str]) -> Status:
     value = row.get("status")
-    status = _known_status(value)
+    status = _status_or_none(value)
     if status is None:
-        # Not terminal: whoever wrote it may mend it, and nobody here may declare a failure.
-        problems.append(f"status {_shown(value)} is not one of {', '.join(Status)}")
+        # Not terminal: the job may still run, and only its side may declare it failed.
+        problems.append(f"status {_shorten(value)} is not one of {', '.join(Status)}")
         return Status.IN_PROGRESS
     return status
 
@@ -98,7 +98,7 @@ def _count(row: Mapping[str, Any], name: str, problems: list[str]) -> int | None
             return int(number)
     except (TypeError, ValueError, OverflowError):
         pass
-    problems.append(f"{name} {_shown(value)} is not a count")
+    problems.append(f"{name} {_shorten(value)} is not a count")
     return None
 
 
@@ -110,7 +110,7 @@ def _time(row: Mapping[str, Any], name: str, problems: list[str]) -> datetime | 
         time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        problems.append(f"{name} {_shown(value)} is not a time")
+        problems.append(f"{name} {_shorten(value)} is not a time")
         return None
 
 
@@ -120,7 +120,7 @@ def _text(row: Mapping[str, Any], name: str) -> str:
 
 
 def _tail(row: Mapping[str, Any], name: str, limit: int) -> str:
-    # A traceback names the exception at its end.
+    # The end of a traceback names the exception.
     text = _text(row, name)
     return text if len(text) <= limit else "…" + text[1 - limit :]
 
@@ -141,21 +141,21 @@ def _steps(row: Mapping[str, Any], problems: list[str]) -> tuple[Step, ...]:
     value = row.get("last_steps")
     try:
         if isinstance(value, str | bytes):
-            # Longer text is not of this project, and not worth keeping.
-            return _parsed(value) if len(value) < 10_000 else _listed(json.loads(value))
-        return _listed(value)
+            # Longer text is not from our reporter, and must not fill the cache.
+            return _parse_steps(value) if len(value) < 10_000 else _step_tuple(json.loads(value))
+        return _step_tuple(value)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
         problems.append("last_steps is not a list of steps")
         return ()
 
 
-# Most polls bring the text of the poll before, and to parse it is most of what a row costs.
+# Most polls return the same text as before, and parsing it is most of the cost of a row.
 @lru_cache(maxsize=500)
-def _parsed(text: str | bytes) -> tuple[Step, ...]:
-    return _listed(json.loads(text))
+def _parse_steps(text: str | bytes) -> tuple[Step, ...]:
+    return _step_tuple(json.loads(text))
 
 
-def _listed(entries: Sequence[Mapping[str, Any]] | None) -> tuple[Step, ...]:
+def _step_tuple(entries: Sequence[Mapping[str, Any]] | None) -> tuple[Step, ...]:
     return tuple(_step(entry) for entry in (entries or [])[-LAST_STEPS:])
 
 

@@ -1,4 +1,4 @@
-"""What the tests share: the stand-in of the backend, and a connection to it."""
+"""Fixtures and helpers of all tests: the local server of the backend, and a connection to it."""
 
 import tempfile
 import time
@@ -18,9 +18,9 @@ OWNER = "somebody@example.com"
 
 @pytest.fixture(scope="session")
 def data_folder() -> Iterator[Path]:
-    """A folder for the data of servers, of which some run as users of their own.
+    """A folder for the data of servers.
 
-    Not one of pytest's: these are closed to other users again whenever pytest starts.
+    Not pytest's `tmp_path`: Postgres may run as another user, who has no access to that.
     """
     (ROOT / ".local").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / ".local", prefix="tests-") as folder:
@@ -29,7 +29,7 @@ def data_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def environment(data_folder: Path) -> Iterator[dict[str, str]]:
-    """The variables that lead an app, and its jobs, to a stand-in of this test run."""
+    """A local server of this test run: the variables by which the app and its jobs find it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOBS_MODULE", "tests.jobs")
         with local_server(data_folder, always=True) as variables:
@@ -40,7 +40,7 @@ def environment(data_folder: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def connection(environment: dict[str, str]) -> Iterator[ProgressConnection]:
-    """A connection of its own to the stand-in."""
+    """A connection to the local server."""
     opened = ProgressConnection("progress")
     yield opened
     opened.reset()
@@ -48,7 +48,7 @@ def connection(environment: dict[str, str]) -> Iterator[ProgressConnection]:
 
 @pytest.fixture
 def started(connection: ProgressConnection) -> Callable[[str, str], str]:
-    """A function that starts a job of tests/jobs.py and returns the operation's id."""
+    """A function that starts a job of tests/jobs.py and returns the id of the operation."""
 
     def start(job: str, subject: str = "fast") -> str:
         operation_id = new_operation_id()
@@ -59,7 +59,7 @@ def started(connection: ProgressConnection) -> Callable[[str, str], str]:
 
 
 def pages(recent: Callable[[Query], list[Operation]], query: Query) -> list[list[Operation]]:
-    """Read one page after the other, but no more than 10, should they not end."""
+    """Read all pages of a list, but at most 10."""
     found: list[list[Operation]] = []
     while len(found) < 10 and (page := recent(query)):
         found.append(page)
@@ -73,7 +73,7 @@ def wait_until(
     condition: Callable[[Operation], bool],
     seconds: float = 30,
 ) -> Operation:
-    """Read an operation until the condition holds; fail with its last state if it never does."""
+    """Poll an operation until the condition is true; fail with its latest state after a timeout."""
     deadline = time.monotonic() + seconds
     while True:
         operation = connection.read([operation_id])[operation_id]
@@ -84,5 +84,5 @@ def wait_until(
 
 
 def wait_for_end(connection: ProgressConnection, operation_id: str) -> Operation:
-    """Read an operation until its status is terminal."""
+    """Poll an operation until its status is terminal."""
     return wait_until(connection, operation_id, lambda operation: operation.status.is_terminal)

@@ -1,7 +1,7 @@
-"""Jobs of the tests, one for each way in which an operation can go (JOBS_MODULE=tests.jobs).
+"""Jobs of the tests: each has another outcome. JOBS_MODULE=tests.jobs selects them.
 
-The subject is how long they take: "fast", or "slow", which leaves time to look: a page that polls
-sees most of the steps. "steady" leaves time for who reads without a page's pauses.
+The subject sets their speed: "fast"; "slow", so that a page that polls sees most of the steps;
+"steady", so that a test that polls all the time sees them.
 """
 
 import os
@@ -16,18 +16,16 @@ STEPS = 6
 MANY = 1000
 SLOW = min(max(0.8 * load_settings().poll_interval, 0.4), 1.6)
 """Seconds for each step of a slow job."""
-
-
 PACES = {"slow": SLOW, "steady": 0.4}
 
 
 def pace(subject: str) -> None:
-    """Wait as long as the subject says."""
+    """Wait for the time of one step."""
     time.sleep(PACES.get(subject, 0.02))
 
 
 def succeed(report: Reporter, subject: str) -> dict[str, Any]:
-    """Go through all steps."""
+    """Run all steps."""
     report.total(STEPS)
     for number in range(1, STEPS + 1):
         report.step(f"Step number {number} of `{subject}`")
@@ -45,7 +43,7 @@ def fail(report: Reporter, subject: str) -> dict[str, Any]:
 
 
 def partial(report: Reporter, subject: str) -> dict[str, Any]:
-    """Go through all steps, two of which fail."""
+    """Run all steps; two of them fail."""
     report.total(STEPS)
     for number in range(1, STEPS + 1):
         report.step(f"Step number {number}")
@@ -56,7 +54,7 @@ def partial(report: Reporter, subject: str) -> dict[str, Any]:
 
 
 def endless(report: Reporter, subject: str) -> None:
-    """Go on until cancelled (or for five minutes), without a known total."""
+    """Run until cancelled, for at most five minutes, without a total."""
     number, began = 0, time.monotonic()
     while time.monotonic() - began < 300:
         number += 1
@@ -65,7 +63,7 @@ def endless(report: Reporter, subject: str) -> None:
 
 
 def rows(report: Reporter, subject: str) -> dict[str, Any]:
-    """Go through 30,000 steps, one of which fails; slowly, it takes half a minute or more."""
+    """Run 30,000 steps; one of them fails. If slow, this needs at least half a minute."""
     report.total(30_000)
     for number in range(1, 30_001):
         report.step(f"Row {number} of a table with a name that is longer than a phone is wide")
@@ -77,7 +75,7 @@ def rows(report: Reporter, subject: str) -> dict[str, Any]:
 
 
 def die(report: Reporter, subject: str) -> None:
-    """End without a word in the second step, as when memory runs out."""
+    """Kill the process in the second step, as the kernel does when memory runs out."""
     report.total(STEPS)
     report.step("Step number 1")
     pace(subject)
@@ -93,20 +91,20 @@ def chatter(report: Reporter, subject: str) -> None:
 
 
 def many(report: Reporter, subject: str) -> None:
-    """Go through many quick steps with long descriptions."""
+    """Run many quick steps with long descriptions."""
     report.total(MANY)
     for number in range(1, MANY + 1):
         report.step(f"Step number {number} 😀 " * 40)
 
 
 def odd_text(report: Reporter, subject: str) -> dict[str, Any]:
-    """Say what comes from files in other encodings: a NUL, and half a character."""
+    """Report text with NUL and a lone surrogate, as from files in another encoding."""
     report.step("a\0b \udce4")
     return {"notes": ["c\0d \udce4"]}
 
 
 def unfit(report: Reporter, subject: str) -> dict[str, Any]:
-    """Return what JSON cannot hold."""
+    """Return a value that JSON cannot store."""
     return {"value": {1, 2}}
 
 
@@ -125,5 +123,5 @@ JOBS: dict[str, Job] = {
 
 
 def subjects() -> list[str]:
-    """Return how long a job may take."""
+    """Return the speeds that a page offers."""
     return ["fast", "slow"]

@@ -1,4 +1,4 @@
-"""The conformance suite: what every progress backend must do, shown on the one chosen."""
+"""The conformance suite: what every backend must do, tested with the backend of this project."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -40,9 +40,7 @@ def test_a_job_runs_to_its_end(connection: ProgressConnection, started: Started)
     assert operation.attempt == 1
 
 
-def test_times_are_in_order_and_by_one_clock(
-    connection: ProgressConnection, started: Started
-) -> None:
+def test_times_are_aware_and_in_order(connection: ProgressConnection, started: Started) -> None:
     operation = wait_for_end(connection, started("succeed"))
     assert operation.started_at is not None
     assert operation.last_updated is not None
@@ -58,17 +56,17 @@ def test_times_are_in_order_and_by_one_clock(
     assert all(time.utcoffset() is not None for time in times)
 
 
-def test_progress_is_seen_while_it_happens(
+def test_progress_is_visible_while_the_job_runs(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation_id = started("succeed", "steady")
     seen: list[Operation] = []
 
-    def moved_twice(operation: Operation) -> bool:
+    def has_two_steps(operation: Operation) -> bool:
         seen.append(operation)
         return operation.current_step >= 2
 
-    wait_until(connection, operation_id, moved_twice)
+    wait_until(connection, operation_id, has_two_steps)
     assert seen[-1].status is Status.IN_PROGRESS
     assert seen[-1].finished_at is None
     assert seen[-1].elapsed > 0
@@ -78,7 +76,7 @@ def test_progress_is_seen_while_it_happens(
     assert wait_for_end(connection, operation_id).status is Status.COMPLETED
 
 
-def test_a_failure_keeps_the_traceback_and_the_step(
+def test_a_failed_operation_has_the_traceback_and_the_step(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation = wait_for_end(connection, started("fail"))
@@ -91,7 +89,9 @@ def test_a_failure_keeps_the_traceback_and_the_step(
     assert last == "RuntimeError: the **third** step broke :red[badly]"
 
 
-def test_failed_steps_make_it_partial(connection: ProgressConnection, started: Started) -> None:
+def test_an_operation_with_failed_steps_is_partial(
+    connection: ProgressConnection, started: Started
+) -> None:
     operation = wait_for_end(connection, started("partial"))
     assert operation.status is Status.PARTIAL
     assert (operation.current_step, operation.failed_steps) == (STEPS, 2)
@@ -117,7 +117,9 @@ def test_cancel_is_a_request_that_the_job_acknowledges(
     assert operation.error is None
 
 
-def test_a_terminal_status_is_left_alone(connection: ProgressConnection, started: Started) -> None:
+def test_a_terminal_status_is_never_overwritten(
+    connection: ProgressConnection, started: Started
+) -> None:
     operation_id = started("succeed")
     ended = wait_for_end(connection, operation_id)
     connection.cancel(operation_id)
@@ -128,7 +130,7 @@ def test_a_terminal_status_is_left_alone(connection: ProgressConnection, started
     assert not after.cancel_requested
 
 
-def test_the_same_id_twice_is_one_operation(
+def test_starting_the_same_id_twice_creates_one_operation(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation_id = started("succeed", "steady")
@@ -139,7 +141,7 @@ def test_the_same_id_twice_is_one_operation(
     assert operation.attempt == 1
 
 
-def test_a_job_that_dies_without_a_word_is_declared_failed(
+def test_an_operation_whose_process_dies_is_declared_failed(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation = wait_for_end(connection, started("die"))
@@ -148,7 +150,7 @@ def test_a_job_that_dies_without_a_word_is_declared_failed(
     assert operation.current_step == 1
 
 
-def test_an_unknown_job_fails_with_its_name(
+def test_an_unknown_job_fails_and_the_error_names_it(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation = wait_for_end(connection, started("no_such_job"))
@@ -157,7 +159,7 @@ def test_an_unknown_job_fails_with_its_name(
     assert "There is no job 'no_such_job'" in operation.error
 
 
-def test_a_result_that_is_not_json_fails_with_the_reason(
+def test_a_result_that_json_cannot_store_fails_with_the_reason(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation = wait_for_end(connection, started("unfit"))
@@ -166,7 +168,7 @@ def test_a_result_that_is_not_json_fails_with_the_reason(
     assert "The job 'unfit' returned what JSON cannot hold" in operation.error
 
 
-def test_text_that_stores_refuse_is_stored_all_the_same(
+def test_text_with_invalid_characters_is_sanitized(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation = wait_for_end(connection, started("odd_text"))
@@ -176,7 +178,7 @@ def test_text_that_stores_refuse_is_stored_all_the_same(
     assert str(operation.result["notes"][0]).startswith("c")
 
 
-def test_many_are_read_at_once_and_unknown_ids_are_left_out(
+def test_read_takes_many_ids_and_skips_unknown_ids(
     connection: ProgressConnection, started: Started
 ) -> None:
     ids = [started("succeed") for _ in range(3)]
@@ -194,7 +196,7 @@ def test_cancel_of_an_unknown_id_does_nothing(connection: ProgressConnection) ->
 
 
 @pytest.mark.parametrize("subject", ["", "O'Brien; DROP TABLE operations", 'Größe 😀 \\ " <b>'])
-def test_a_subject_arrives_as_it_is(
+def test_a_subject_is_stored_unchanged(
     connection: ProgressConnection, started: Started, subject: str
 ) -> None:
     operation = wait_for_end(connection, started("succeed", subject))
@@ -204,10 +206,10 @@ def test_a_subject_arrives_as_it_is(
 
 @pytest.fixture(scope="module")
 def history(connection: ProgressConnection) -> list[Operation]:
-    """13 operations of an owner who has no others, newest first, as `read` returns them.
+    """All 13 operations of an owner, newest first, as `read` returns them.
 
-    The first is completed, the second failed and repeats the first, the third is partial; the
-    others ask for a job that is not there, which is the quickest way to an end.
+    The first completed, the second failed and is a retry of the first, the third is partial. The
+    others have an unknown job, which is the fastest way to end.
     """
     ended: list[Operation] = []
     for number in range(13):
@@ -215,7 +217,7 @@ def history(connection: ProgressConnection) -> list[Operation]:
         job = ["succeed", "fail", "partial"][number] if number < 3 else "no_such_job"
         retry_of = ended[0].operation_id if number == 1 else ""
         connection.start(operation_id, job, SUBJECTS[number % 2], HISTORIAN, retry_of)
-        # One after the other: each may be a process of its own.
+        # One by one: each may need its own process.
         ended.append(wait_for_end(connection, operation_id))
     return ended[::-1]
 
@@ -225,16 +227,16 @@ SUBJECTS = ("fast", "O'Brien; DROP TABLE operations -- \" % :owner 😀")
 
 
 def place(operation: Operation) -> tuple[datetime, str]:
-    """Return what `recent` sorts by, and what the next page begins after."""
+    """Return the sort key of `recent`, after which the next page starts."""
     return operation.created_at, operation.operation_id
 
 
 def ids_of(operations: list[Operation]) -> list[str]:
-    """Return their ids, in the same order."""
+    """Return the ids, in the same order."""
     return [operation.operation_id for operation in operations]
 
 
-def test_recent_gives_those_of_the_owner_newest_first(
+def test_recent_returns_the_operations_of_the_owner_newest_first(
     connection: ProgressConnection, history: list[Operation]
 ) -> None:
     assert ids_of(connection.recent(Query(HISTORIAN, limit=2))) == ids_of(history[:2])
@@ -244,7 +246,7 @@ def test_recent_gives_those_of_the_owner_newest_first(
     assert all(operation.owner == "" for operation in connection.recent(Query("")))
 
 
-def test_without_an_owner_recent_gives_those_of_everybody(
+def test_without_an_owner_recent_returns_the_operations_of_everybody(
     connection: ProgressConnection, history: list[Operation], started: Started
 ) -> None:
     operation_id = started("succeed")
@@ -256,7 +258,9 @@ def test_without_an_owner_recent_gives_those_of_everybody(
     assert sum(connection.counts(everybody).values()) == len(found)
 
 
-def test_recent_is_light(connection: ProgressConnection, history: list[Operation]) -> None:
+def test_recent_leaves_out_result_error_and_steps(
+    connection: ProgressConnection, history: list[Operation]
+) -> None:
     assert any(operation.result for operation in history)
     assert any(operation.last_steps for operation in history)
     expected = [replace(operation, result=None, error=None, last_steps=()) for operation in history]
@@ -265,7 +269,7 @@ def test_recent_is_light(connection: ProgressConnection, history: list[Operation
         assert replace(row, read_at=operation.read_at) == operation
 
 
-def test_pages_have_no_gap_and_no_repeat(
+def test_pages_have_no_gaps_and_no_duplicates(
     connection: ProgressConnection, history: list[Operation]
 ) -> None:
     found = pages(connection.recent, Query(HISTORIAN, limit=5))
@@ -288,7 +292,7 @@ def test_pages_have_no_gap_and_no_repeat(
         (SUBJECTS[1], "partial", {Status.FAILED}, 7),
     ],
 )
-def test_filters_of_recent_and_counts(
+def test_recent_and_counts_filter(
     connection: ProgressConnection,
     history: list[Operation],
     subject: str | None,
@@ -317,7 +321,7 @@ def test_filters_of_recent_and_counts(
     assert connection.counts(replace(query, limit=1, before=place(history[-1]))) == counts
 
 
-def test_nothing_is_newer_than_now(
+def test_no_operation_is_newer_than_the_newest(
     connection: ProgressConnection, history: list[Operation]
 ) -> None:
     query = Query(HISTORIAN, since=history[0].created_at + timedelta(seconds=1))
@@ -328,7 +332,7 @@ def test_nothing_is_newer_than_now(
 @pytest.mark.parametrize(
     "text", ["", "%", "_", "' OR '1'='1", "no\x00thing", "half \udce4", "\\", "ü" * 999, "NULL"]
 )
-def test_a_filter_is_compared_and_never_executed(
+def test_filters_are_parameters_and_never_part_of_a_statement(
     connection: ProgressConnection, history: list[Operation], text: str
 ) -> None:
     for query in (
@@ -342,17 +346,15 @@ def test_a_filter_is_compared_and_never_executed(
     assert sum(connection.counts(Query(HISTORIAN)).values()) == len(history)
 
 
-def test_a_retry_names_the_operation_that_it_repeats(
+def test_a_retry_has_the_id_of_the_first_operation(
     connection: ProgressConnection, history: list[Operation]
 ) -> None:
-    repeated, retry = history[-1], history[-2]
-    assert (repeated.job, repeated.retry_of) == ("succeed", "")
-    assert (retry.job, retry.retry_of) == ("fail", repeated.operation_id)
+    first, retry = history[-1], history[-2]
+    assert (first.job, first.retry_of) == ("succeed", "")
+    assert (retry.job, retry.retry_of) == ("fail", first.operation_id)
 
 
-def test_the_steps_that_have_ended_are_kept(
-    connection: ProgressConnection, started: Started
-) -> None:
+def test_the_ended_steps_are_stored(connection: ProgressConnection, started: Started) -> None:
     operation_id = started("partial", "slow")
     running = wait_until(connection, operation_id, lambda operation: operation.current_step >= 3)
     assert not running.status.is_terminal
@@ -370,7 +372,7 @@ def test_the_steps_that_have_ended_are_kept(
     assert ended.rate < 1.1 / SLOW
 
 
-def test_of_many_steps_the_latest_are_kept(
+def test_only_the_latest_of_many_steps_are_stored(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation = wait_for_end(connection, started("many"))

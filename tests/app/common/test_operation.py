@@ -1,4 +1,4 @@
-"""The arithmetic of operations, and rows that anybody may have written."""
+"""The derived values of operations, and rows with invalid values."""
 
 import json
 from dataclasses import replace
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from progress.operation import (
     MAX_STEP_DESCRIPTION,
-    TERMINAL,
     Progress,
     Status,
     Step,
     new_operation_id,
 )
 from progress.rows import count_statuses, operation_from_row
+from progress.sql import ACTIVE
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -54,23 +54,23 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def test_only_four_statuses_are_terminal() -> None:
-    assert set(TERMINAL) == {"completed", "partial", "failed", "cancelled"}
-    assert not Status.QUEUED.is_terminal
-    assert not Status.IN_PROGRESS.is_terminal
+    terminal = [status.value for status in Status if status.is_terminal]
+    assert terminal == ["completed", "partial", "failed", "cancelled"]
+    assert f"status NOT IN {tuple(terminal)}" == ACTIVE
 
 
-def test_ids_are_not_to_be_guessed() -> None:
+def test_ids_cannot_be_guessed() -> None:
     ids = {new_operation_id() for _ in range(100)}
     assert len(ids) == 100
     assert all(len(name) == 32 and set(name) <= set("0123456789abcdef") for name in ids)
 
 
-def test_an_operation_under_way() -> None:
+def test_a_running_operation() -> None:
     operation = operation_from_row(row())
     assert operation.progress == pytest.approx(1 / 3)
     assert operation.elapsed == 10
     assert operation.heartbeat_age == 1
-    # 6 steps took 6 s, so 12 steps take 12 s, of which 2 s have gone since the last one ended.
+    # 6 steps lasted 6 s, so 12 steps need 12 s, of which 2 s have passed since the last step ended.
     assert operation.remaining == pytest.approx(10)
     assert operation.problem is None
 
@@ -90,14 +90,14 @@ def test_no_estimate_before_there_is_a_rate(changes: dict[str, Any]) -> None:
     assert operation_from_row(row(**changes)).remaining is None
 
 
-def test_an_estimate_that_ran_out_is_zero() -> None:
+def test_the_estimate_is_never_negative() -> None:
     assert operation_from_row(row(read_at=after(500).isoformat())).remaining == 0
 
 
 def test_cancelling_ends_with_the_acknowledgement() -> None:
-    asked = operation_from_row(row(cancel_requested=1))
-    assert asked.is_cancelling
-    assert not replace(asked, status=Status.CANCELLED).is_cancelling
+    requested = operation_from_row(row(cancel_requested=1))
+    assert requested.is_cancelling
+    assert not replace(requested, status=Status.CANCELLED).is_cancelling
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,14 @@ def test_cancelling_ends_with_the_acknowledgement() -> None:
         ({"last_steps": [{"number": 1, "seconds": "nan"}]}, "last_steps is not a list of steps"),
     ],
 )
-def test_nonsense_is_named(changes: dict[str, Any], problem: str) -> None:
+def test_invalid_values_are_named(changes: dict[str, Any], problem: str) -> None:
     operation = operation_from_row(row(**changes))
     assert operation.problem is not None
     assert operation.problem.startswith(problem)
     assert not operation.status.is_terminal
 
 
-def test_an_unknown_status_is_not_an_end() -> None:
+def test_an_unknown_status_is_not_terminal() -> None:
     assert operation_from_row(row(status="banana")).status is Status.IN_PROGRESS
 
 
@@ -136,22 +136,22 @@ def test_a_result_may_be_text_or_a_value() -> None:
     assert operation_from_row(row(result="[1, 2]")).result == {"value": [1, 2]}
 
 
-def test_steps_are_read_as_the_reporter_wrote_them() -> None:
+def test_steps_are_read_as_the_reporter_stored_them() -> None:
     steps = tuple(Step(number, f"{number} 😀", 0.25, number == 2) for number in (1, 2, 3))
-    written = Progress(last_steps=steps).columns()["last_steps"]
-    assert operation_from_row(row(last_steps=written)).last_steps == steps
-    assert operation_from_row(row(last_steps=json.loads(written))).last_steps == steps
+    stored = Progress(last_steps=steps).columns()["last_steps"]
+    assert operation_from_row(row(last_steps=stored)).last_steps == steps
+    assert operation_from_row(row(last_steps=json.loads(stored))).last_steps == steps
     assert operation_from_row(row(last_steps=None)).last_steps == ()
 
 
-def test_only_the_latest_steps_are_read_and_cut() -> None:
+def test_only_the_latest_steps_are_read_and_truncated() -> None:
     stored = [{"number": n, "description": "x" * 1000, "seconds": 1} for n in range(100)]
     steps = operation_from_row(row(last_steps=stored)).last_steps
     assert [step.number for step in steps] == list(range(80, 100))
     assert {len(step.description) for step in steps} == {MAX_STEP_DESCRIPTION}
 
 
-def test_the_rate_is_that_of_the_steps_that_have_ended() -> None:
+def test_the_rate_ignores_the_time_after_the_latest_step() -> None:
     assert operation_from_row(row()).rate == pytest.approx(1.0)
     assert operation_from_row(row(read_at=after(99))).rate == pytest.approx(1.0)
     ended = row(status="completed", last_updated=None, finished_at=after(5))
@@ -165,12 +165,12 @@ def test_no_rate_before_a_step_has_ended(changes: dict[str, Any]) -> None:
     assert operation_from_row(row(**changes)).rate is None
 
 
-def test_counts_of_unknown_statuses_are_not_ends() -> None:
+def test_unknown_statuses_count_as_in_progress() -> None:
     rows = [("failed", 2), ("banana", 3), (None, 1), ("in_progress", 4)]
     assert count_statuses(rows) == {Status.FAILED: 2, Status.IN_PROGRESS: 8}
 
 
-def test_what_says_which_operation_it_is_stays_whole() -> None:
+def test_job_subject_and_owner_are_never_truncated() -> None:
     long = row(job="j" * 1000, subject="s" * 1000, owner="o" * 1000)
     operation = operation_from_row(long)
     assert (operation.job, operation.subject, operation.owner) == (
@@ -180,13 +180,13 @@ def test_what_says_which_operation_it_is_stays_whole() -> None:
     )
 
 
-def test_very_long_text_is_cut() -> None:
+def test_very_long_text_is_truncated() -> None:
     operation = operation_from_row(row(step_description="x" * 1_000_000, error="y" * 1_000_000))
     assert len(operation.step_description) == 500
     assert operation.step_description.endswith("…")
     assert operation.error is not None
     assert len(operation.error) == 50_000
-    assert operation.error.startswith("…y"), "the end of a traceback says most"
+    assert operation.error.startswith("…y"), "the end of a traceback is kept"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ anything = st.one_of(
 
 
 @given(st.fixed_dictionaries({name: anything for name in row() if name != "operation_id"}))
-def test_no_row_raises_and_every_number_can_be_drawn(columns: dict[str, Any]) -> None:
+def test_no_row_raises_and_every_number_can_be_shown(columns: dict[str, Any]) -> None:
     operation = operation_from_row(columns | {"operation_id": "a1"})
     assert operation.progress is None or 0.0 <= operation.progress <= 1.0
     assert type(operation.progress) in (float, type(None))
@@ -247,7 +247,7 @@ def test_no_row_raises_and_every_number_can_be_drawn(columns: dict[str, Any]) ->
 
 
 @given(current=st.integers(0, 40_000), total=st.integers(1, 40_000))
-def test_progress_stays_within_its_bar(current: int, total: int) -> None:
+def test_progress_is_a_fraction(current: int, total: int) -> None:
     operation = operation_from_row(row(current_step=current, total_steps=total))
     assert operation.progress is not None
     assert operation.progress == min(current / total, 1.0)

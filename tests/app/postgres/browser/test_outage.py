@@ -1,4 +1,4 @@
-"""Postgres goes away and comes back while a page polls."""
+"""Postgres stops and starts again while a page polls."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from progress.backend.schema import apply_schema
 from tests.browser.conftest import Server, Viewer, free_port
 
 
-def test_a_page_says_so_and_goes_on_by_itself(
+def test_a_page_reports_an_outage_and_recovers(
     visit: Callable[..., Viewer], data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with get_server(data_folder / "outage") as database:

@@ -1,4 +1,4 @@
-"""Five hundred operations in the history: the board shows them by the page."""
+"""A history of 500 operations: the board shows it in pages."""
 
 from collections.abc import Callable
 from contextlib import closing

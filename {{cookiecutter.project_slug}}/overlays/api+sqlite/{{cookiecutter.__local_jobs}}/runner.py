@@ -1,8 +1,8 @@
 """A process for each job. It outlives the browser, the session and the server that started it.
 
-For its whole life the process holds a lock on a file of its own. The operating system drops the
-lock when the process ends, however it ends. So "in progress, and nobody holds the lock" is certain
-knowledge that the process died, where a missed heartbeat would be a guess.
+While it runs, the process holds a lock on a file of its own. The operating system releases the lock
+when the process ends, in whatever way. So "in progress, but the lock is free" proves that the
+process died. A stale heartbeat would only be a hint: a process may be slow, or suspended.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ from progress.settings import ROOT
 
 from .store import OperationStore
 
-SILENCE_BEFORE_CHECK = 3.0
-"""Seconds without a heartbeat after which it is worth a look whether the process lives."""
-START_PATIENCE = 10.0
+HEARTBEAT_TIMEOUT = 3.0
+"""Seconds without a heartbeat after which the lock of the process is checked."""
+START_TIMEOUT = 10.0
 """Seconds after which an operation that is still queued gets another process."""
-DIED = "The worker ended unexpectedly."
+PROCESS_DIED = "The worker ended unexpectedly."
 
 
 def launch(database: Path, operation_id: str) -> None:
-    """Start the process for a queued operation. A second process for it ends at once.
+    """Start the process for a queued operation. A second process for it ends immediately.
 
     Raises:
-        BackendUnavailable: The machine has no room for a process, or no place for its log.
+        BackendUnavailable: The process could not be started, or its log could not be opened.
     """
     try:
         with (_folder(database) / "jobs.log").open("ab") as log:
@@ -43,35 +43,33 @@ def launch(database: Path, operation_id: str) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C in the terminal of the server is not meant for the jobs.
+                # Ctrl-C in the terminal of the server must not reach the jobs.
                 start_new_session=True,
             )
     except OSError as error:
         raise BackendUnavailable(f"No process could be started: {error}") from error
-    # Somebody must wait for a child, or it stays in the process table as a zombie.
+    # A child that nobody waits for stays in the process table as a zombie.
     threading.Thread(target=process.wait, name=f"job-{operation_id}", daemon=True).start()
 
 
 def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
-    """Find jobs whose process is gone, and return whether anything was done about one.
+    """Recover operations whose process is missing; return whether any of them changed.
 
-    A dead one in progress becomes `failed`. One that never left the queue, because the server
-    ended between the row and the process, is launched again.
+    An operation in progress is declared failed. A queued operation is launched again: the server
+    ended between the insert and the launch.
     """
-    acted = False
+    changed = False
     for operation in operations:
         if operation.status is Status.QUEUED:
             waited = (operation.read_at - operation.created_at).total_seconds()
-            if waited > START_PATIENCE and store.claim_start(
-                operation.operation_id, START_PATIENCE
-            ):
+            if waited > START_TIMEOUT and store.claim_start(operation.operation_id, START_TIMEOUT):
                 launch(store.path, operation.operation_id)
-                acted = True
-        elif operation.heartbeat_age > SILENCE_BEFORE_CHECK and not _is_alive(
+                changed = True
+        elif operation.heartbeat_age > HEARTBEAT_TIMEOUT and not _is_alive(
             store.path, operation.operation_id
         ):
-            acted |= store.fail_dead(operation.operation_id, DIED)
-    return acted
+            changed |= store.declare_failed(operation.operation_id, PROCESS_DIED)
+    return changed
 
 
 def _folder(database: Path) -> Path:
@@ -81,7 +79,7 @@ def _folder(database: Path) -> Path:
 
 
 def _lock(database: Path, operation_id: str) -> FileLock:
-    # Hashed, because a row that somebody else wrote may have any text for an id.
+    # A hash, because an id that another program stored may be any text.
     name = hashlib.sha256(operation_id.encode()).hexdigest()[:32]
     return FileLock(_folder(database) / f"{name}.lock")
 
@@ -95,7 +93,7 @@ def _is_alive(database: Path, operation_id: str) -> bool:
     except Timeout:
         return True
     except OSError as error:
-        raise BackendUnavailable(f"Locks cannot be read: {error}") from error
+        raise BackendUnavailable(f"The lock cannot be checked: {error}") from error
 
 
 def _run(database: Path, operation_id: str) -> None:
@@ -105,11 +103,11 @@ def _run(database: Path, operation_id: str) -> None:
     except Timeout:
         return
     store = OperationStore(database)
-    taken = store.begin(operation_id)
-    if taken is not None:
-        job, subject = taken
+    begun = store.begin(operation_id)
+    if begun is not None:
+        job, subject = begun
         run_job(job, subject, store.writer(operation_id))
-    # Only now that the status is terminal does nobody ask for the lock any more.
+    # The status is terminal: nobody checks the lock any more.
     Path(lock.lock_file).unlink(missing_ok=True)
 
 

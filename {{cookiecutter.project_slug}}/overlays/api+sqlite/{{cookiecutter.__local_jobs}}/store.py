@@ -1,4 +1,4 @@
-"""The progress table in a SQLite file: every SQL statement of this project is here."""
+"""The operations in a SQLite file: every SQL statement of this project is here."""
 
 import json
 import sqlite3
@@ -6,18 +6,20 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from progress import sql
 from progress.contract import BackendUnavailable, OperationLost
-from progress.operation import TERMINAL, Operation, Progress, Query, Status
+from progress.operation import Operation, Progress, Query, Status
 from progress.rows import count_statuses, operation_from_row
 
 BUSY_TIMEOUT = 5.0
-"""Seconds that a statement waits for the writer of another process."""
+"""Seconds that a statement waits while another process writes."""
 
-# Times are ISO 8601 text in UTC. utc_now() is this module's own: see _open.
+# Times are ISO 8601 text in UTC. _open defines utc_now().
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS operations (
     operation_id     TEXT PRIMARY KEY,
@@ -41,8 +43,8 @@ CREATE TABLE IF NOT EXISTS operations (
     retry_of         TEXT NOT NULL DEFAULT '',
     last_steps       TEXT NOT NULL DEFAULT '[]'
 );
--- Pages are read in order, and with all that a query may ask about no row is read in vain; counts
--- come from an index alone; and what is active is found at once, however much has ended.
+-- The first two read a page in order, and contain every column that a query filters by. The next
+-- two contain all that counts need. The partial ones find active operations in any long history.
 CREATE INDEX IF NOT EXISTS operations_of_owner
     ON operations (owner, created_at DESC, operation_id DESC, status, job, subject);
 CREATE INDEX IF NOT EXISTS operations_of_all
@@ -57,38 +59,21 @@ CREATE INDEX IF NOT EXISTS active_of_owner
 CREATE INDEX IF NOT EXISTS active_of_all
     ON operations (created_at DESC, operation_id DESC)
     WHERE status NOT IN ('completed', 'partial', 'failed', 'cancelled');
-DROP INDEX IF EXISTS operations_by_owner;
 """
-# Columns that a file made by an earlier version of this project does not have.
+# Columns that a file of an earlier version lacks.
 _ADDED = {
     "retry_of": "ALTER TABLE operations ADD COLUMN retry_of TEXT NOT NULL DEFAULT ''",
     "last_steps": "ALTER TABLE operations ADD COLUMN last_steps TEXT NOT NULL DEFAULT '[]'",
 }
-# The "+" keeps SQLite from an index by status, in which all pages of a history had to be sorted.
-_RECENT = """
-SELECT operation_id, job, subject, owner, status, current_step, total_steps, failed_steps,
-    step_description, created_at, started_at, last_updated, heartbeat_at, finished_at,
-    cancel_requested, attempt, retry_of, utc_now() AS read_at
-FROM operations
-WHERE owner = :owner
-    AND created_at >= :since
-    AND (created_at, operation_id) < (:before_time, :before_id)
-    AND job = :job
-    AND subject = :subject
-    AND +status IN (SELECT value FROM json_each(:statuses))
-    AND status NOT IN ('completed', 'partial', 'failed', 'cancelled')
-ORDER BY created_at DESC, operation_id DESC LIMIT :limit
-"""
-_COUNTS = """
-SELECT status, count(*) FROM operations
-WHERE owner = :owner
-    AND created_at >= :since
-    AND job = :job
-    AND subject = :subject
-    AND +status IN (SELECT value FROM json_each(:statuses))
-GROUP BY status
-"""
-_TERMINAL = json.dumps(TERMINAL)
+_CONDITIONS = {
+    "owner": "owner = :owner",
+    "since": "created_at >= :since",
+    "before": "(created_at, operation_id) < (:before_time, :before_id)",
+    "job": "job = :job",
+    "subject": "subject = :subject",
+    # With the "+" SQLite does not choose an index by status, whose rows it would have to sort.
+    "statuses": "+status IN (SELECT value FROM json_each(:statuses))",
+}
 
 
 class OperationStore:
@@ -126,24 +111,38 @@ class OperationStore:
 
     def recent(self, query: Query) -> list[Operation]:
         """Return a page of operations, newest first, without result, error and steps."""
-        rows = self.execute(_asked(_RECENT, query), _parameters(query))
+        conditions = sql.conditions(query, _CONDITIONS)
+        if query.statuses and not any(status.is_terminal for status in query.statuses):
+            conditions.append(sql.ACTIVE)
+        statement = sql.select(
+            sql.LIST_COLUMNS + ", utc_now() AS read_at",
+            conditions,
+            "ORDER BY created_at DESC, operation_id DESC LIMIT :limit",
+        )
+        rows = self.execute(statement, _parameters(query))
         return [operation_from_row(dict(row)) for row in rows]
 
     def counts(self, query: Query) -> dict[Status, int]:
         """Return how many operations have each status; `limit` and `before` do not matter."""
-        rows = self.execute(_asked(_COUNTS, query), _parameters(query))
+        conditions = sql.conditions(replace(query, before=None), _CONDITIONS)
+        statement = sql.select("status, count(*)", conditions, "GROUP BY status")
+        rows = self.execute(statement, _parameters(query))
         return count_statuses((row[0], row[1]) for row in rows)
 
     def request_cancel(self, operation_id: str) -> None:
-        """Ask the job to stop; an operation that has ended is left alone."""
+        """Ask the job to stop; an operation that has ended is ignored."""
         self.execute(
-            "UPDATE operations SET cancel_requested = 1 WHERE operation_id = ?"
-            " AND status NOT IN (SELECT value FROM json_each(?))",
-            (operation_id, _TERMINAL),
+            " ".join(
+                (
+                    "UPDATE operations SET cancel_requested = 1 WHERE operation_id = ? AND",
+                    sql.ACTIVE,
+                )
+            ),
+            (operation_id,),
         )
 
     def begin(self, operation_id: str) -> tuple[str, str] | None:
-        """Take a queued operation; return its job and subject, or None if it is not to be had."""
+        """Take a queued operation; return its job and subject, or None if it is not queued."""
         rows = self.execute(
             "UPDATE operations SET status = 'in_progress', attempt = attempt + 1,"
             " started_at = utc_now(), heartbeat_at = utc_now()"
@@ -153,9 +152,9 @@ class OperationStore:
         return (rows[0]["job"], rows[0]["subject"]) if rows else None
 
     def claim_start(self, operation_id: str, older_than: float) -> bool:
-        """Return True to one caller, if the operation is still queued after `older_than` seconds.
+        """Return True to one caller only, if the operation is still queued after so many seconds.
 
-        The sign that it leaves in `heartbeat_at` keeps others away for as long again.
+        The claim is a heartbeat: others get False for as long again.
         """
         rows = self.execute(
             "UPDATE operations SET heartbeat_at = utc_now()"
@@ -166,8 +165,8 @@ class OperationStore:
         )
         return bool(rows)
 
-    def fail_dead(self, operation_id: str, error: str) -> bool:
-        """Declare an operation failed whose process is known to have ended without a word."""
+    def declare_failed(self, operation_id: str, error: str) -> bool:
+        """Store `failed` for an operation whose process has died; return False if it has ended."""
         rows = self.execute(
             "UPDATE operations SET status = 'failed', error = ?, finished_at = utc_now()"
             " WHERE operation_id = ? AND status = 'in_progress' RETURNING operation_id",
@@ -201,7 +200,7 @@ class OperationStore:
                 return self._connection.execute(statement, parameters).fetchall()
             except (sqlite3.Error, OSError) as error:
                 if self._connection is not None:
-                    # A file that was replaced or damaged gets a fresh start with the next try.
+                    # The next call opens the file again: it may have been replaced.
                     with suppress(sqlite3.Error):
                         self._connection.close()
                     self._connection = None
@@ -214,11 +213,11 @@ class OperationStore:
         )
         try:
             connection.row_factory = sqlite3.Row
-            connection.create_function("utc_now", 0, lambda: _stored(datetime.now(UTC)))
-            # Readers and the writer do not wait for each other; a commit needs no disk flush.
+            connection.create_function("utc_now", 0, lambda: _time(datetime.now(UTC)))
+            # In WAL mode readers and a writer do not wait for each other.
             _switch_to_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
-            _bring_up_to_date(connection)
+            _create_or_upgrade(connection)
         except sqlite3.Error:
             connection.close()
             raise
@@ -226,21 +225,21 @@ class OperationStore:
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    # The busy timeout is not for this statement: it fails at once if another process opens the
-    # file for the first time, too.
-    ends = time.monotonic() + BUSY_TIMEOUT
+    # This statement ignores the busy timeout: it fails immediately while another process does the
+    # same to a new file.
+    deadline = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
             return
 
 
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+def _create_or_upgrade(connection: sqlite3.Connection) -> None:
     connection.executescript(_SCHEMA)
     columns = {row["name"] for row in connection.execute("PRAGMA table_info(operations)")}
     for name, statement in _ADDED.items():
@@ -248,48 +247,22 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
             try:
                 connection.execute(statement)
             except sqlite3.OperationalError as error:
-                # Another process was first.
+                # Another process added it first.
                 if "duplicate column" not in str(error):
                     raise
 
 
-def _asked(statement: str, query: Query) -> str:
-    """Return the statement without the conditions that the query does not set.
-
-    SQLite uses no index for "owner = :owner, if there is one". That nothing asked for has ended is
-    said with literals: else SQLite does not see that an index of what is active holds it all.
-    """
-    active = bool(query.statuses) and not any(status.is_terminal for status in query.statuses)
-    for condition, is_set in (
-        ("owner = :owner", query.owner is not None),
-        ("created_at >= :since", query.since is not None),
-        ("(created_at, operation_id) < (:before_time, :before_id)", query.before is not None),
-        ("job = :job", query.job is not None),
-        ("subject = :subject", query.subject is not None),
-        ("+status IN (SELECT value FROM json_each(:statuses))", bool(query.statuses)),
-        ("status NOT IN ('completed', 'partial', 'failed', 'cancelled')", active),
-    ):
-        if not is_set:
-            statement = statement.replace(condition, "TRUE")
-    return statement
-
-
 def _parameters(query: Query) -> dict[str, Any]:
-    before_time, before_id = query.before or (None, "")
-    return {
-        "owner": query.owner,
-        "job": query.job,
-        "subject": query.subject,
-        "statuses": json.dumps(sorted(query.statuses)),
-        "since": _stored(query.since),
-        "before_time": _stored(before_time),
-        "before_id": before_id,
-        "limit": query.limit,
+    values = sql.parameters(query)
+    return values | {
+        "statuses": json.dumps(values["statuses"]),
+        "since": _time(values["since"]),
+        "before_time": _time(values["before_time"]),
     }
 
 
-def _stored(time: datetime | None) -> str | None:
-    # As utc_now() writes it: text is compared with text.
+def _time(time: datetime | None) -> str | None:
+    # Stored times and those of a query are compared as text: one format for both.
     return None if time is None else time.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
@@ -301,7 +274,7 @@ class OperationWriter:
         self._operation_id = operation_id
 
     def progress(self, progress: Progress) -> bool:
-        """Store how far it is, and a heartbeat; return whether somebody asked to cancel."""
+        """Store the progress and a heartbeat; return whether cancel was requested."""
         rows = self._store.execute(
             "UPDATE operations SET heartbeat_at = utc_now(), last_updated ="
             " CASE WHEN (current_step, step_description) = (:current_step, :step_description)"
@@ -320,7 +293,7 @@ class OperationWriter:
     def finish(
         self, status: Status, progress: Progress, error: str | None, result: str | None
     ) -> None:
-        """Store the terminal status, unless there is one."""
+        """Store the terminal status, unless there is one already."""
         self._store.execute(
             "UPDATE operations SET status = :status, error = :error, result = :result,"
             " current_step = :current_step, total_steps = :total_steps,"

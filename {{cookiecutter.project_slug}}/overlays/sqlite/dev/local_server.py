@@ -1,4 +1,4 @@
-"""The stand-in for the backend. SQLite needs none: it stands for itself."""
+"""The local server of `make dev` and the tests. SQLite needs none: the file is enough."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,9 @@ from pathlib import Path
 
 @contextmanager
 def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
-    """Provide a backend that keeps its data in `folder`, as it does `always`.
+    """Keep the operations in `folder`. `always` is for backends that may be configured elsewhere.
 
     Yields:
-        The environment variables that lead the app, and the jobs that it starts, to it.
+        The environment variables by which the app and its jobs find the file.
     """
     yield {"PROGRESS_DATABASE": str(folder.resolve() / "progress.db")}

@@ -13,14 +13,14 @@ SCHEMA = Path(__file__).with_name("schema.sql")
 
 
 def apply_schema(dsn: str) -> None:
-    """Create what is missing, all or nothing.
+    """Create whatever is missing, in one transaction.
 
     Raises:
         BackendRejected: The connection string is malformed.
-        psycopg.Error: The server cannot be reached, or the login lacks a right.
+        psycopg.Error: The server cannot be reached, or the login lacks a privilege.
     """
     with psycopg.connect(with_limits(dsn)) as connection:
-        # Two deployments at a time take turns, however long one takes.
+        # If two deployments apply it at the same time, the second waits, however long that takes.
         connection.execute("SET statement_timeout = 0")
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('progress schema'))")
         if connection.execute("SELECT to_regclass('procrastinate_jobs')").fetchone() == (None,):
@@ -30,7 +30,7 @@ def apply_schema(dsn: str) -> None:
 
 
 def main() -> str | None:
-    """Apply the schema; return what stood in the way, in one line."""
+    """Apply the schema; return the reason in one line if that failed."""
     try:
         apply_schema(required_dsn())
     except (BackendError, psycopg.Error) as error:

@@ -1,13 +1,13 @@
 -- The progress table and the functions around it. `make schema` applies this file, after Procrastinate's own schema,
--- to the first schema of the search path; applying it again changes nothing. A DBA who applies it by hand does
---     uv run procrastinate schema --read | psql      -- once: it is not repeatable
+-- to the first schema of the search path; applying it again changes nothing. A DBA applies it by hand with
+--     uv run procrastinate schema --read | psql      -- only once: this fails the second time
 --     psql -f schema.sql
--- as a login that may create tables, and roles (or creates the two roles below beforehand), and then gives each
--- login of the app and of the workers one of them. A new version of Procrastinate may bring migrations of its own
--- tables: `uv run procrastinate schema --migrations-path` names the folder that has them.
+-- The login must be allowed to create tables and roles (or the two roles below exist already). Then grant one of the
+-- roles to each login of the app and the workers. A new version of Procrastinate may need migrations of its own
+-- tables: `uv run procrastinate schema --migrations-path` prints their folder.
 
--- Temporary tables come last in what the functions below see. Otherwise a login could put one of its own in the
--- place of a table, and its triggers would run with the rights of the owner.
+-- The functions below search temporary tables last. Otherwise a login could hide a table behind a temporary table,
+-- whose triggers would run with the privileges of the functions' owner.
 SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', false);
 
 CREATE TABLE IF NOT EXISTS operations (
@@ -31,24 +31,25 @@ CREATE TABLE IF NOT EXISTS operations (
     attempt          integer NOT NULL DEFAULT 0,
     retry_of         text NOT NULL DEFAULT '',
     last_steps       json NOT NULL DEFAULT '[]',
-    -- The job in Procrastinate's queue that runs it now. A job that is not this one has lost the operation.
+    -- The job in Procrastinate's queue that runs it. Any other job is stale and must not begin it.
     queue_job        bigint
 );
--- A table made by an earlier version of this file lacks these.
+-- Upgrade a table of an earlier version.
 ALTER TABLE operations
     ADD COLUMN IF NOT EXISTS retry_of text NOT NULL DEFAULT '',
     ADD COLUMN IF NOT EXISTS last_steps json NOT NULL DEFAULT '[]';
 DROP INDEX IF EXISTS operations_by_owner;
 DROP FUNCTION IF EXISTS start_operation(text, text, text, text);
+DROP FUNCTION IF EXISTS recover_operation(bigint, integer, text);
 
 CREATE INDEX IF NOT EXISTS operations_by_owner_and_time ON operations (owner, created_at DESC, operation_id DESC);
 CREATE INDEX IF NOT EXISTS operations_by_time ON operations (created_at DESC, operation_id DESC);
 CREATE INDEX IF NOT EXISTS operations_by_queue_job ON operations (queue_job);
 CREATE INDEX IF NOT EXISTS operations_active ON operations (queue_job) WHERE status IN ('queued', 'in_progress');
 
--- The functions run with the rights of their owner, so that the web role needs no rights on Procrastinate's tables.
+-- SECURITY DEFINER: the web role needs no privileges on Procrastinate's tables.
 
--- Put an operation and its job into the queue: both or neither, and once for each id.
+-- Add an operation and its queue job in one transaction, once for each id.
 CREATE OR REPLACE FUNCTION start_operation(
     p_operation_id text, p_job text, p_subject text, p_owner text, p_retry_of text DEFAULT '')
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -62,7 +63,7 @@ BEGIN
 END;
 $$;
 
--- Ask the job to stop. One that no worker has begun ends here: nobody else would acknowledge it.
+-- Ask the job to stop. If no worker has started it, the operation ends here: no job would acknowledge the request.
 CREATE OR REPLACE FUNCTION cancel_operation(p_operation_id text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -80,9 +81,9 @@ BEGIN
 END;
 $$;
 
--- Give the operation of a job whose worker is lost to a new job, up to a limit; then declare it failed. The old job
--- is never used again: a worker that comes back from the dead would end it under the hands of the next one.
-CREATE OR REPLACE FUNCTION recover_operation(p_queue_job bigint, p_max_attempts integer, p_error text)
+-- Requeue the operation of a job whose worker is stale; after the last attempt declare it failed. It gets a new queue
+-- job: if the stale worker resumes, it can only end the old one.
+CREATE OR REPLACE FUNCTION requeue_operation(p_queue_job bigint, p_max_attempts integer, p_error text)
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE operations SET status = 'failed', error = p_error, finished_at = clock_timestamp()
@@ -99,8 +100,8 @@ RETURNS bigint LANGUAGE sql SET search_path FROM CURRENT AS $$
     )::procrastinate_job_to_defer_v1]))[1];
 $$;
 
--- What the app and the workers may do. Give a login one of these: GRANT progress_web TO my_app_login;
-REVOKE EXECUTE ON FUNCTION start_operation, cancel_operation, recover_operation, defer_operation FROM PUBLIC;
+-- The privileges of the app and the workers. For each login: GRANT progress_web TO my_app_login;
+REVOKE EXECUTE ON FUNCTION start_operation, cancel_operation, requeue_operation, defer_operation FROM PUBLIC;
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'progress_web') THEN
@@ -114,10 +115,10 @@ BEGIN
     GRANT SELECT ON operations TO progress_web;
     GRANT EXECUTE ON FUNCTION start_operation, cancel_operation TO progress_web;
     GRANT SELECT, UPDATE ON operations TO progress_worker;
-    GRANT EXECUTE ON FUNCTION recover_operation, defer_operation TO progress_worker;
+    GRANT EXECUTE ON FUNCTION requeue_operation, defer_operation TO progress_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers,
         procrastinate_periodic_defers TO progress_worker;
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'The roles progress_web and progress_worker were not made: this login may not create roles.';
+    RAISE NOTICE 'The roles progress_web and progress_worker were not created: this login may not create roles.';
 END;
 $$;

@@ -1,4 +1,4 @@
-"""The progress backend: operations in a SQLite file, each job in a process on this machine."""
+"""The SQLite backend: operations in one file, each job in a process on this machine."""
 
 import os
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from progress.settings import ROOT
 
 
 class ProgressConnection(BaseConnection[OperationStore], Backend):
-    """Starts operations and reads how far they are. Open it with
+    """Starts operations and reads their progress. Open it with
     `st.connection("progress", type=ProgressConnection)`.
 
-    The file is the variable PROGRESS_DATABASE, or `path` under `[connections.progress]` in
-    .streamlit/secrets.toml, or .local/progress.db. Safe to share between threads.
+    PROGRESS_DATABASE names the file, or else `path` under `[connections.progress]` in
+    .streamlit/secrets.toml; the default is .local/progress.db. Safe to share between threads.
     """
 
     def _connect(self, **kwargs: Any) -> OperationStore:
@@ -57,7 +57,7 @@ class ProgressConnection(BaseConnection[OperationStore], Backend):
         self._instance.request_cancel(operation_id)
 
     def reset(self) -> None:
-        """Close the file; the next use opens it anew. Streamlit does it when the secrets change."""
+        """Close the file; the next call opens it. Streamlit calls this when secrets change."""
         if self._raw_instance is not None:
             self._raw_instance.close()
         super().reset()
