@@ -170,7 +170,7 @@ def test_a_page_begins_anew_when_the_crowd_has_gone(
     monkeypatch.setattr(
         "progress.adaptive_interval.interval", lambda wanted: next(factors, 1) * wanted
     )
-    monkeypatch.setattr("progress.adaptive_interval._began_anew_at", -1.0)
+    monkeypatch.setattr("progress.adaptive_interval._rerun_at", -1.0)
     assert not page.run().exception
     assert intervals == [10 * live.SETTINGS.poll_interval, live.SETTINGS.poll_interval]
     end_all(first)
@@ -178,7 +178,7 @@ def test_a_page_begins_anew_when_the_crowd_has_gone(
 
 def test_every_tick_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks: list[None] = []
-    monkeypatch.setattr("progress.adaptive_interval.note_tick", lambda: ticks.append(None))
+    monkeypatch.setattr("progress.adaptive_interval.count_tick", lambda: ticks.append(None))
     page = open_page("run")
     assert not ticks, "nothing polls"
     page = start(page, "endless", "slow")

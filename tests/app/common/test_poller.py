@@ -191,6 +191,8 @@ def test_an_operation_that_ended_is_not_read_again(
         assert operation is not None
         assert operation.status is Status.COMPLETED
     assert len(backend.reads) == 1
+    poller.read("b")
+    assert backend.reads[-1] == ["b"]
 
 
 def test_without_a_final_value_everything_is_read_again(backend: Backend, clock: Clock) -> None:

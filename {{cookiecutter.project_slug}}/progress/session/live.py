@@ -149,11 +149,14 @@ def interval() -> float:
 
 def crowd_has_gone() -> bool:
     """Return whether the page should begin anew, as a full run would give it a shorter interval."""
-    return adaptive_interval.has_gone(st.session_state.get(_INTERVAL, 0.0), SETTINGS.poll_interval)
+    return adaptive_interval.may_shorten(
+        st.session_state.get(_INTERVAL, 0.0), SETTINGS.poll_interval
+    )
 
 
 def forget_interval() -> None:
     """Ask no more whether the crowd has gone: the full run that follows has the new interval."""
+    adaptive_interval.note_rerun()
     st.session_state.pop(_INTERVAL, None)
 
 
@@ -162,7 +165,7 @@ def idle() -> bool:
 
     Every tick asks this, and is counted by it.
     """
-    adaptive_interval.note_tick()
+    adaptive_interval.count_tick()
     touched: float = st.session_state[_TOUCHED]
     return time.monotonic() - touched > SETTINGS.idle_budget
 
