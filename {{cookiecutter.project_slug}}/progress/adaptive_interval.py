@@ -1,23 +1,21 @@
-"""How often a page asks: less often where so many look that one core could not draw it all."""
+"""Polls less often when this process is busy: above some load, ticks wait for each other."""
 
 import time
 from collections import deque
 
 BUSY = 0.5
-"""The share of a core above which a page that begins to poll asks less often. With none of the core
-left, ticks wait for each other, and nobody's page moves."""
-LONGEST = 10
-"""How many times longer the interval of such a page is at most."""
+"""The CPU share of this process, of one core, above which an interval becomes longer."""
+MAX_FACTOR = 10
+"""How many times longer it becomes at most."""
 TICKS = 100
-"""Ticks by which this is judged. A number of ticks, not of seconds: where few look, these are many
-seconds, in which what a process does once, like its imports, does not count for much."""
-PAUSE = 0.5
-"""Seconds between two pages that begin anew because the crowd has gone: each takes as much of the
-processor as ten ticks."""
+"""Ticks over which the CPU share is measured. With few viewers these take many seconds, so that
+what a process does once, like its imports, hardly counts."""
+RERUN_PAUSE = 0.5
+"""Seconds between two full reruns that shorten an interval: each costs as much as ten ticks."""
 
-# When the latest ticks were, and how much processor time the process had used by then, in seconds.
+# Of the latest ticks: the time, and the CPU time that the process had used by then, in seconds.
 _ticks: deque[tuple[float, float]] = deque(maxlen=TICKS)
-_began_anew_at = -PAUSE
+_rerun_at = -float("inf")
 
 
 def count_tick() -> None:
@@ -26,28 +24,41 @@ def count_tick() -> None:
 
 
 def interval(wanted: float) -> float:
-    """Return the seconds between the ticks of a page that begins to poll now.
+    """Return the seconds between two ticks of a page that starts to poll now.
 
-    The less of the core is left, the less a page more may take of it: four times as long an
-    interval with half of the core left, ten times with less than a third. In proportion to what is
-    left, two and ten times, was too little: at nine tenths of a core, ticks wait for seconds.
+    The less of the core is free, the less a new page may take of it: with a free half its interval
+    is four times as long, with less than a third ten times. In proportion to the free share, that
+    is two and three times, was too little: at a CPU share of 0.9, ticks wait for seconds.
 
     Args:
-        wanted: How many seconds they are where there is no crowd.
+        wanted: The interval when the process is not busy, in seconds.
     """
     if len(_ticks) < TICKS:
         return wanted
-    then, used = _ticks[0]
-    busy = (time.process_time() - used) / (time.monotonic() - then)
-    return wanted / max((1 - min(busy, 1)) ** 2, 1 / LONGEST) if busy > BUSY else wanted
+    then, used_then = _ticks[0]
+    cpu_share = (time.process_time() - used_then) / (time.monotonic() - then)
+    if cpu_share <= BUSY:
+        return wanted
+    free = 1 - min(cpu_share, 1)
+    return wanted / max(free**2, 1 / MAX_FACTOR)
 
 
 def may_shorten(current: float, wanted: float) -> bool:
-    """Return whether a full rerun now would halve the interval of a page, or more."""
-    return interval(wanted) <= current / 2 and time.monotonic() - _began_anew_at >= PAUSE
+    """Return whether a page may have an interval of half its current one or less.
+
+    Only a full rerun sets another interval. If all pages asked for theirs at the same time, that
+    alone would be a high load: see `note_rerun`.
+
+    Args:
+        current: The interval of the page, in seconds.
+        wanted: The interval when the process is not busy, in seconds.
+    """
+    if time.monotonic() - _rerun_at < RERUN_PAUSE:
+        return False
+    return interval(wanted) <= current / 2
 
 
 def note_rerun() -> None:
-    """Note that a page asks for a full rerun."""
-    global _began_anew_at
-    _began_anew_at = time.monotonic()
+    """Note that a page asks for the full rerun that shortens its interval: the others wait."""
+    global _rerun_at
+    _rerun_at = time.monotonic()

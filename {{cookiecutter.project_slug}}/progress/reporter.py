@@ -1,4 +1,9 @@
-"""A job's side: steps, heartbeat, cancel check, outcome. No Streamlit here."""
+"""A job's side: what it reports, when that is written, and how it ends. No Streamlit here.
+
+`run_job` runs a job of jobs.py. The job calls its `Reporter`, which keeps what it says in a
+`ProgressLog`. A `PacedWriter` writes the newest state of the log to the backend: in the job's
+thread at a step, and in a thread of its own between the steps.
+"""
 
 import importlib
 import json
@@ -7,10 +12,10 @@ import os
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol, cast
 
 from progress.contract import (
     BackendRejected,
@@ -26,142 +31,166 @@ log = logging.getLogger(__name__)
 
 # A job of 30,000 quick steps must not become 30,000 writes.
 WRITE_INTERVAL = 0.2
-"""Least seconds between two writes of progress."""
+"""Shortest time in seconds between two writes of progress."""
 HEARTBEAT_INTERVAL = 1.0
-"""Most seconds between two writes, whether or not anything moved."""
+"""Longest time in seconds between two writes, even if nothing has changed."""
 FINISH_DELAYS = (0.2, 1.0, 5.0, 15.0, 30.0)
-"""Seconds between the tries to write the outcome: it is the one write that must not be lost."""
+"""Seconds between the attempts to write the outcome: it is the write that must not be lost."""
 
 
-class Reporter:
-    """What a job calls to say how far it is. Safe to share between threads of the job.
+class ProgressLog:
+    """What a job has reported. A change replaces `progress`, which itself never changes."""
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+        self._step_started: float | None = None  # None between two steps
+        self._failures: list[tuple[int, str]] = []  # the number of the step, and a line about it
+        self._lock = threading.Lock()
+
+    def set_total(self, steps: int) -> None:
+        """Set the number of steps."""
+        with self._lock:
+            self.progress = replace(self.progress, total_steps=steps)
+
+    def start_step(self, description: str) -> None:
+        """End the current step and start the next."""
+        with self._lock:
+            ended = self._progress_after_step()
+            total = ended.total_steps
+            if total is not None:
+                # More steps than announced: the bar must not pass its end.
+                total = max(total, ended.current_step + 1)
+            self.progress = replace(ended, total_steps=total, step_description=description)
+            self._step_started = time.monotonic()
+
+    def end_step(self) -> None:
+        """End the current step."""
+        with self._lock:
+            self.progress = self._progress_after_step()
+            self._step_started = None
+
+    def fail_step(self, reason: str) -> None:
+        """Note that the current step failed. It may fail several times, and counts once."""
+        with self._lock:
+            number = self.progress.current_step + 1
+            if not self._has_failed(number):
+                failed_steps = self.progress.failed_steps + 1
+                self.progress = replace(self.progress, failed_steps=failed_steps)
+            line = f"Step {number}, {self.progress.step_description}: {reason}"
+            self._failures.append((number, line))
+
+    def failures(self) -> str:
+        """Return a line for each failure; "" if no step failed."""
+        with self._lock:
+            return "\n".join(line for _, line in self._failures)
+
+    def _has_failed(self, number: int) -> bool:
+        return bool(self._failures) and self._failures[-1][0] == number
+
+    def _progress_after_step(self) -> Progress:
+        if self._step_started is None:
+            return self.progress
+        number = self.progress.current_step + 1
+        description = self.progress.step_description[:MAX_STEP_DESCRIPTION]
+        seconds = round(time.monotonic() - self._step_started, 3)
+        step = Step(number, description, seconds, self._has_failed(number))
+        last_steps = (*self.progress.last_steps, step)[-LAST_STEPS:]
+        return replace(self.progress, current_step=number, last_steps=last_steps)
+
+
+class PacedWriter:
+    """Writes the newest progress of a log: not at every step, and also when no step starts.
 
     Args:
         writer: Where the progress goes.
-        clock: Seconds, for the pace of the writes and how long the steps take.
-        heartbeat: Whether a thread writes between the steps. Without it every step goes to the
-            writer, in the thread of the job; the pace is then the writer's to keep.
+        progress_log: What the job has reported.
+        heartbeat: Whether a thread writes between the steps. Without it every step goes to
+            `writer`, in the job's thread, and `writer` limits how often it stores something.
+
+    Attributes:
+        stop_signal: The exception that must end the job; None while it may go on.
     """
 
     def __init__(
-        self,
-        writer: ProgressWriter,
-        clock: Callable[[], float] = time.monotonic,
-        heartbeat: bool = True,
+        self, writer: ProgressWriter, progress_log: ProgressLog, heartbeat: bool = True
     ) -> None:
-        self._writer = writer
-        self._clock = clock
-        self._heartbeat = heartbeat
-        self._lock = threading.Lock()  # around what the job says, never held while storing it
-        self._write_lock = threading.Lock()
-        self._current = 0
-        self._total: int | None = None
-        self._description = ""
-        self._in_step = False
-        self._step_began = 0.0
-        self._last_steps: deque[Step] = deque(maxlen=LAST_STEPS)
-        self._failures: list[str] = []
-        self._failed: set[int] = set()
-        self._cancelled = False
-        self._lost = False
-        self._told_to_stop = False
-        self._away = False
-        self._moved = False
+        self.stop_signal: type[OperationCancelled | OperationLost] | None = None
+        self._stored: Progress | None = progress_log.progress  # None if the last write failed
         self._written_at = -float("inf")
-        self._done = threading.Event()
-        self._heart = threading.Thread(target=self._beat_until_done, name="heartbeat", daemon=True)
+        self._writer = writer
+        self._log = progress_log
+        self._has_heartbeat = heartbeat
+        self._lock = threading.Lock()  # one write at a time, so that the newest is the last
 
-    def total(self, steps: int) -> None:
-        """Say how many steps there will be. It may be called again when it turns out otherwise.
+    @contextmanager
+    def heartbeat(self) -> Iterator[None]:
+        """Write now, and then again and again until the block ends."""
+        self.write()
+        ended = threading.Event()
 
-        Raises:
-            ValueError: `steps` is below 1.
-        """
-        if steps < 1:
-            raise ValueError(f"total({steps!r}): a job has at least 1 step.")
-        with self._lock:
-            self._total = int(steps)
-            self._moved = True
-        self._write_if_due()
+        def beat_until_ended() -> None:
+            while not ended.wait(WRITE_INTERVAL):
+                self.beat()
 
-    def step(self, description: str) -> None:
-        """Begin the next step; the one before it has ended.
-
-        Raises:
-            OperationCancelled: Somebody asked to cancel.
-            OperationLost: The operation is no longer this worker's.
-        """
-        with self._lock:
-            self._end_step()
-            self._in_step = True
-            self._step_began = self._clock()
-            self._description = sanitize(str(description))
-            if self._total is not None:
-                # More steps than announced: the bar must not pass its end.
-                self._total = max(self._total, self._current + 1)
-            self._moved = True
-        self._write_if_due()
-        if self._lost:
-            raise OperationLost
-        if self._cancelled:
-            raise OperationCancelled
-
-    def step_failed(self, reason: BaseException | str) -> None:
-        """Say that the step at hand failed, while the job goes on: it will end as partial."""
-        with self._lock:
-            text = str(reason)
-            if isinstance(reason, BaseException):
-                text = traceback.format_exception_only(reason)[-1].strip()
-            line = f"Step {self._current + 1}, {self._description}: {text}"
-            self._failures.append(sanitize(line))
-            self._failed.add(self._current)
-            self._moved = True
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the job is to stop: for long loops inside one step. Up to 1 s old.
-
-        A job that returns after this was True has not completed, whatever it returns.
-        """
-        if not self._heartbeat:
-            self.beat()  # Nobody else asks, nor writes what the writer's pace left out.
-        self._told_to_stop |= self._cancelled or self._lost
-        return self._told_to_stop
-
-    def settle(self) -> None:
-        """Raise, if the job returned only because `cancelled` told it to stop.
-
-        Raises:
-            OperationCancelled: Somebody asked to cancel.
-            OperationLost: The operation is no longer this worker's.
-        """
-        if self._told_to_stop:
-            raise OperationLost if self._lost else OperationCancelled
+        thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
+        if self._has_heartbeat:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if self._has_heartbeat:
+                thread.join()
 
     def beat(self) -> None:
-        """Write what has moved since the last write, or a sign of life if one is due."""
-        due = HEARTBEAT_INTERVAL if not self._moved else WRITE_INTERVAL
-        if self._clock() - self._written_at >= due:
-            self._write()
+        """Write what has changed since the last write, or a heartbeat if one is due."""
+        has_changed = self._log.progress is not self._stored
+        if self._is_due(WRITE_INTERVAL if has_changed else HEARTBEAT_INTERVAL):
+            self.write()
+
+    def write_change(self) -> None:
+        """Write a change, or leave it to the heartbeat if the last write was just now, or failed.
+
+        So while the backend is unavailable only the heartbeat waits for it, and the job goes on.
+        """
+        is_due = self._stored is not None and self._is_due(WRITE_INTERVAL)
+        if is_due or not self._has_heartbeat:
+            self.write()
+
+    def check(self) -> None:
+        """Bring `stop_signal` up to date within a step: without a heartbeat nothing else does."""
+        if not self._has_heartbeat:
+            self.beat()
+
+    def write(self) -> None:
+        """Write the progress, and learn whether the job must stop."""
+        with self._lock:
+            progress = self._log.progress
+            stored: Progress | None = progress
+            try:
+                if self._writer.progress(progress) and self.stop_signal is None:
+                    self.stop_signal = OperationCancelled
+            except OperationLost:
+                self.stop_signal = OperationLost
+            except Exception as error:
+                # Progress is not worth failing the job: the next heartbeat tries again.
+                log.warning("Progress could not be stored: %s", error)
+                stored = None
+            self._stored, self._written_at = stored, time.monotonic()
 
     def finish(self, status: Status, error: str | None = None, result: str | None = None) -> Status:
-        """Store the outcome, trying for a while if the backend is away, and return it.
+        """Store the outcome and return its status: failed if the backend rejects it.
 
         Raises:
-            BackendUnavailable: It was away all the time.
-            BackendRejected: It refused this outcome, and even the bare fact that it did.
+            BackendUnavailable: The backend was unavailable at each of several attempts.
+            BackendRejected: It rejected the failure, too.
         """
-        self._stop_heart()
-        if status is Status.COMPLETED:
-            self._end_step()
-            if self._failures:
-                status, error = Status.PARTIAL, "\n".join(self._failures)
         for delay in (*FINISH_DELAYS, None):
             try:
-                self._writer.finish(status, self._progress(), error, result)
+                self._writer.finish(status, self._log.progress, error, result)
                 break
             except BackendRejected as problem:
-                # Better a failure that says why than an operation without an end.
+                # Better a failure with a reason than an operation that never ends.
                 status, error = Status.FAILED, f"The outcome could not be stored: {problem}"
                 self._writer.finish(status, Progress(), error, None)
                 break
@@ -172,86 +201,84 @@ class Reporter:
                 time.sleep(delay)
         return status
 
-    def __enter__(self) -> Self:
-        self._write()
-        if self._heartbeat:
-            self._heart.start()
-        return self
+    def _is_due(self, interval: float) -> bool:
+        return time.monotonic() - self._written_at >= interval
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop_heart()
 
-    def _progress(self) -> Progress:
-        return Progress(
-            self._current,
-            self._total,
-            len(self._failed),
-            self._description,
-            tuple(self._last_steps),
-        )
+class Reporter:
+    """What a job calls to report its progress. Threads of the job may share it."""
 
-    def _end_step(self) -> None:
-        if not self._in_step:
-            return
-        failed = self._current in self._failed
-        seconds = round(self._clock() - self._step_began, 3)
-        description = self._description[:MAX_STEP_DESCRIPTION]
-        self._current += 1
-        self._in_step = False
-        self._last_steps.append(Step(self._current, description, seconds, failed))
+    def __init__(self, progress_log: ProgressLog, writer: PacedWriter) -> None:
+        self._log = progress_log
+        self._writer = writer
+        self._told_to_stop = False
 
-    def _write_if_due(self) -> None:
-        # While the backend is away, only the heartbeat waits for it: the work goes on.
-        due = not self._away and self._clock() - self._written_at >= WRITE_INTERVAL
-        if due or not self._heartbeat:
-            self._write()
+    def total(self, steps: int) -> None:
+        """Set the number of steps. Call it again when the number changes.
 
-    def _write(self) -> None:
-        with self._write_lock:
-            with self._lock:
-                progress = self._progress()
-                self._moved = False
-            try:
-                self._cancelled |= self._writer.progress(progress)
-                self._away = False
-            except OperationLost:
-                self._lost = True
-            except Exception as problem:
-                # Progress is not worth failing the work: the next heartbeat tries again.
-                log.warning("Progress could not be stored: %s", problem)
-                self._moved = self._away = True
-            self._written_at = self._clock()
+        Raises:
+            ValueError: `steps` is below 1.
+        """
+        if steps < 1:
+            raise ValueError(f"total({steps!r}): a job has at least 1 step.")
+        self._log.set_total(int(steps))
+        self._writer.write_change()
 
-    def _beat_until_done(self) -> None:
-        while not self._done.wait(WRITE_INTERVAL):
-            self.beat()
+    def step(self, description: str) -> None:
+        """Start the next step; the previous one has ended.
 
-    def _stop_heart(self) -> None:
-        self._done.set()
-        if self._heart.is_alive():
-            self._heart.join()
+        Raises:
+            OperationCancelled: Somebody asked to cancel.
+            OperationLost: The operation no longer belongs to this worker.
+        """
+        self._log.start_step(sanitize(str(description)))
+        self._writer.write_change()
+        if self._writer.stop_signal is not None:
+            raise self._writer.stop_signal
+
+    def step_failed(self, reason: BaseException | str) -> None:
+        """Report that the current step failed. The job goes on, and will end as partial."""
+        text = str(reason)
+        if isinstance(reason, BaseException):
+            text = traceback.format_exception_only(reason)[-1].strip()
+        self._log.fail_step(sanitize(text))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job must stop: for long loops inside a step. Up to 1 s old.
+
+        A job that returns after this was True has not completed, whatever it returns.
+        """
+        self._writer.check()
+        self._told_to_stop = self._writer.stop_signal is not None
+        return self._told_to_stop
+
+    def raise_if_told_to_stop(self) -> None:
+        """Raise if `cancelled` has been True: the job returned early. For `run_job`.
+
+        Raises:
+            OperationCancelled: Somebody asked to cancel.
+            OperationLost: The operation no longer belongs to this worker.
+        """
+        if self._told_to_stop and self._writer.stop_signal is not None:
+            raise self._writer.stop_signal
 
 
 Job = Callable[[Reporter, str], dict[str, Any] | None]
-"""The user's function that does the work for one subject, and returns what the page shows."""
+"""A function of jobs.py: it does the work for one subject, and returns what the page shows."""
 
 
 class JobsModule(Protocol):
-    """What jobs.py holds."""
+    """What jobs.py contains."""
 
     JOBS: dict[str, Job]
 
     def subjects(self) -> list[str]:
-        """Return what the page offers to work on."""
+        """Return the subjects that the page offers."""
 
 
 def jobs_module() -> JobsModule:
-    """Return jobs.py, or the module that JOBS_MODULE names: the tests bring jobs of their own."""
+    """Return jobs.py, or the module that JOBS_MODULE names: the tests have their own jobs."""
     return cast(JobsModule, importlib.import_module(os.environ.get("JOBS_MODULE", "jobs")))
 
 
@@ -261,31 +288,37 @@ def run_job(
     """Run a job to its end and store the outcome, whatever it is.
 
     Args:
-        name: The job, one of `JOBS`.
-        subject: What it works on.
+        name: The job, a key of `JOBS`.
+        subject: What the job works on.
         writer: Where its progress goes.
-        heartbeat: Whether a thread writes between the steps: see `Reporter`.
+        heartbeat: Whether a thread writes between the steps: see `PacedWriter`.
 
     Returns:
-        The terminal status, or None if the operation is no longer this worker's.
+        The terminal status; None if the operation no longer belongs to this worker.
     """
-    with Reporter(writer, heartbeat=heartbeat) as report:
-        try:
+    progress_log = ProgressLog()
+    paced_writer = PacedWriter(writer, progress_log, heartbeat)
+    report = Reporter(progress_log, paced_writer)
+    try:
+        with paced_writer.heartbeat():
             jobs = jobs_module().JOBS
             if name not in jobs:
                 raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
             value = jobs[name](report, subject)
-            report.settle()
+            report.raise_if_told_to_stop()
             result = _as_json(name, value)
-        except OperationCancelled:
-            return report.finish(Status.CANCELLED)
-        except OperationLost:
-            log.warning("The operation is no longer this worker's: stopping.")
-            return None
-        except BaseException:
-            # SystemExit and the panics of native libraries, too: an operation needs an end.
-            return report.finish(Status.FAILED, error=sanitize(traceback.format_exc()))
-        return report.finish(Status.COMPLETED, result=result)
+    except OperationCancelled:
+        return paced_writer.finish(Status.CANCELLED)
+    except OperationLost:
+        log.warning("The operation no longer belongs to this worker: the job stops.")
+        return None
+    except BaseException:
+        # Also SystemExit and panics of native libraries: every operation needs an outcome.
+        return paced_writer.finish(Status.FAILED, error=sanitize(traceback.format_exc()))
+    progress_log.end_step()
+    if failures := progress_log.failures():
+        return paced_writer.finish(Status.PARTIAL, failures, result)
+    return paced_writer.finish(Status.COMPLETED, result=result)
 
 
 def _as_json(name: str, result: dict[str, Any] | None) -> str | None:

@@ -1,6 +1,6 @@
-"""Call transcripts to try the app with, and what the sample job knows of them. Yours to delete."""
+"""Call transcripts to try the app with, and the functions of the sample job. Yours to delete."""
 
 from progress.reporter import Job
 
 MORE_JOBS: dict[str, Job] = {}
-"""Sample jobs of a backend's own, beside the one in jobs.py."""
+"""Sample jobs of the backend, in addition to the sample job in jobs.py."""

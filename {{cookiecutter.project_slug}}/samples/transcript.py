@@ -1,4 +1,4 @@
-"""What the sample job in jobs.py knows of call transcripts. It goes when that job goes."""
+"""Functions for call transcripts, used by the sample job in jobs.py. Delete it with that job."""
 
 import math
 import re
@@ -11,30 +11,49 @@ from dataclasses import dataclass
 class Turn:
     """What one speaker says before the next turn starts."""
 
-    start: int  # seconds since the call began
-    room: int  # seconds until the next turn starts
+    start: int  # seconds since the start of the call
+    seconds: int  # until the next turn starts
     speaker: str
     text: str
 
     @property
-    def cut_off(self) -> bool:
+    def is_interrupted(self) -> bool:
         """Whether the next speaker interrupts: the text ends with two dashes."""
         return self.text.endswith("--")
 
     @property
-    def talk(self) -> int:
-        """Seconds of speech: the room there is, but no more than slow speech would take."""
-        return max(1, min(self.room, slowly(self.text)))
+    def talk_time(self) -> int:
+        """Seconds of speech: the whole turn, unless slow speech takes less."""
+        return max(1, min(self.seconds, slow_speech(self.text)))
 
     @property
     def silence(self) -> int:
-        """Seconds between the end of the speech and the next turn."""
-        return max(0, self.room - self.talk)
+        """Seconds from the end of the speech to the next turn."""
+        return max(0, self.seconds - self.talk_time)
 
 
-def slowly(text: str) -> int:
-    """Return how many seconds slow speech takes: two words a second."""
-    return word_count(text) // 2 + 1
+LINE = re.compile(r"\[(\d\d):([0-5]\d):([0-5]\d)\] ([^:]+): (\S.*)")
+
+
+def parse(text: str) -> tuple[list[Turn], list[str]]:
+    """Return the turns by time, and the lines that are not turns."""
+    found: list[tuple[int, str, str]] = []
+    other_lines: list[str] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if match := LINE.fullmatch(line):
+            hours, minutes, seconds, speaker, said = match.groups()
+            found.append((int(hours) * 3600 + int(minutes) * 60 + int(seconds), speaker, said))
+        else:
+            other_lines.append(line)
+    found.sort(key=lambda turn: turn[0])
+    starts = [start for start, _, _ in found]
+    if found:
+        starts.append(found[-1][0] + slow_speech(found[-1][2]))  # the end of the last turn
+    turns = [
+        Turn(start, end - start, speaker, said)
+        for (start, speaker, said), end in zip(found, starts[1:], strict=True)
+    ]
+    return turns, other_lines
 
 
 def word_count(text: str) -> int:
@@ -42,30 +61,13 @@ def word_count(text: str) -> int:
     return len(re.findall(r"\w[\w'-]*", text))
 
 
-LINE = re.compile(r"\[(\d\d):([0-5]\d):([0-5]\d)\] ([^:]+): (\S.*)")
+def slow_speech(text: str) -> int:
+    """Return how many seconds slow speech takes, at two words per second."""
+    return word_count(text) // 2 + 1
 
 
-def parse(text: str) -> tuple[list[Turn], list[str]]:
-    """Return the turns by time, and the lines that do not look like one."""
-    found: list[tuple[int, str, str]] = []
-    strays: list[str] = []
-    for line in filter(None, map(str.strip, text.splitlines())):
-        if match := LINE.fullmatch(line):
-            hours, minutes, seconds, speaker, said = match.groups()
-            found.append((int(hours) * 3600 + int(minutes) * 60 + int(seconds), speaker, said))
-        else:
-            strays.append(line)
-    found.sort(key=lambda turn: turn[0])
-    turns: list[Turn] = []
-    for number, (start, speaker, said) in enumerate(found, start=1):
-        # Nothing follows the last turn: it has the room that its words need.
-        room = found[number][0] - start if number < len(found) else slowly(said)
-        turns.append(Turn(start, room, speaker, said))
-    return turns, strays
-
-
-def tally(turns: Iterable[Turn], measure: Callable[[Turn], int]) -> Counter[str]:
-    """Add up a measure of the turns, by speaker."""
+def sum_by_speaker(turns: Iterable[Turn], measure: Callable[[Turn], int]) -> Counter[str]:
+    """Add up a measure of the turns for each speaker."""
     sums: Counter[str] = Counter()
     for turn in turns:
         sums[turn.speaker] += measure(turn)
@@ -73,10 +75,10 @@ def tally(turns: Iterable[Turn], measure: Callable[[Turn], int]) -> Counter[str]
 
 
 def sentiment(turns: Iterable[Turn], speaker: str) -> float | None:
-    """Weigh a speaker's good words against the bad ones: -1 to 1, or None if nothing is said."""
+    """Compare a speaker's good and bad words: -1 to 1, or None if the speaker says nothing."""
     own = [turn for turn in turns if turn.speaker == speaker]
     good, bad = count(GOOD, own), count(BAD, own)
-    # The + 1 keeps a single word from being a verdict.
+    # With the + 1, a single word does not make an extreme score.
     return round((good - bad) / (good + bad + 1), 2) if own else None
 
 
@@ -86,14 +88,14 @@ def long_words(text: str) -> list[str]:
 
 
 def keywords(turns: Iterable[Turn], used_in: Counter[str], transcripts: int) -> list[str]:
-    """Choose six words that are frequent here and in few of the transcripts (TF-IDF)."""
+    """Choose six words that are frequent here and rare in the other transcripts (TF-IDF)."""
     uses = Counter(word for turn in turns for word in long_words(turn.text))
     weight = {word: n * math.log((transcripts + 1) / used_in[word]) for word, n in uses.items()}
     return sorted(weight, key=lambda word: (-weight[word], word))[:6]
 
 
 def topic(turns: list[Turn]) -> str:
-    """Name the topic whose words are used most."""
+    """Return the topic whose words are used most."""
     uses = {name: count(words, turns) for name, words in TOPICS.items()}
     return max(uses, key=lambda name: uses[name]) if any(uses.values()) else "something else"
 
@@ -105,22 +107,22 @@ def promises(turns: list[Turn]) -> list[str]:
 
 
 def greets(turns: list[Turn]) -> bool:
-    """Say whether the first turn greets and gives a name."""
+    """Return whether the first turn greets and gives a name."""
     return count(GREETING, turns[:1]) > 0
 
 
 def offers_more(turns: list[Turn]) -> bool:
-    """Say whether the last turns ask if there is anything else."""
+    """Return whether the last turns ask if there is anything else."""
     return count(ANYTHING_ELSE, turns[-3:]) > 0
 
 
 def effort(turns: list[Turn]) -> int:
-    """Rate from 1 to 5 how often customers say that they have to repeat themselves."""
+    """Rate from 1 to 5 how often customers complain that they repeat themselves."""
     return min(1 + count(REPEATED, turns), 5)
 
 
 def resolved(turns: list[Turn]) -> bool:
-    """Say whether customers sound content at the end."""
+    """Return whether customers sound content at the end."""
     return count(CONTENT, turns[-4:]) > count(DISCONTENT, turns[-4:])
 
 
@@ -130,12 +132,12 @@ def count(pattern: re.Pattern[str], turns: Iterable[Turn]) -> int:
 
 
 def words(alternatives: str) -> re.Pattern[str]:
-    """Return a pattern of whole words or phrases, separated by `|`."""
+    """Return a pattern for whole words or phrases, separated by `|`."""
     return re.compile(rf"\b(?:{alternatives})\b", re.IGNORECASE)
 
 
-# A toy lexicon, just large enough for the samples: some words of English and German, and no
-# grammar, so that "not happy" is good. Real work would use a trained model.
+# A toy lexicon for the samples, in English and German. It knows no grammar: "not happy" is good.
+# Real work would use a trained model.
 GOOD = words(
     r"thank\w*|glad|happy|great|perfect|lovely|wonderful|excellent|brilliant|fantastic|helpful|"
     r"appreciate|welcome|enjoy|danke?|gute?|schön\w*|besser|gerne|prima|super|freundlich|"

@@ -19,7 +19,7 @@ from progress.backend.connection import ProgressConnection
 from progress.backend.profiles import prefect
 from progress.contract import BackendRejected
 from progress.operation import Operation, Query, Status, new_operation_id
-from progress.overview import SAMPLED
+from progress.overview import MAX_MEASURED
 from progress.settings import ROOT
 from tests.conftest import OWNER, wait_until
 
@@ -160,7 +160,7 @@ def test_a_run_is_started_and_followed_to_its_end(
     assert [run.operation_id for run in recent] == [operation_id], "it ran once"
     assert second.recent(Query("nobody@example.com")) == []
     # What the board asks for; Prefect refuses to list more than 200.
-    assert len(second.recent(Query(OWNER, limit=SAMPLED))) == 1
+    assert len(second.recent(Query(OWNER, limit=MAX_MEASURED))) == 1
 
 
 def test_a_failure_is_told(connect: Callable[..., ProgressConnection]) -> None:

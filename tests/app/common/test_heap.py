@@ -1,4 +1,4 @@
-"""The heap is settled once, in the background, and garbage that comes later is still freed."""
+"""The heap is frozen once, in the background, and garbage that comes later is still freed."""
 
 import gc
 import sys
@@ -15,9 +15,9 @@ from progress.settings import ROOT
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process that has not settled yet; the heap of the tests is given back."""
-    monkeypatch.setattr(heap, "_begun", threading.Lock())
-    monkeypatch.setattr(heap, "CALM", 0.0)
+    """A process whose heap is not frozen yet; afterwards the heap of the tests is not either."""
+    monkeypatch.setattr(heap, "_scheduled", threading.Lock())
+    monkeypatch.setattr(heap, "WARMUP_DELAY", 0.0)
     yield
     gc.unfreeze()
 
@@ -29,7 +29,7 @@ class Node:
         self.other = self
 
 
-def test_what_is_there_is_taken_out_of_later_collections() -> None:
+def test_present_objects_are_excluded_from_later_collections() -> None:
     gc.unfreeze()
     keep = Node()
     heap.settle()
@@ -37,7 +37,7 @@ def test_what_is_there_is_taken_out_of_later_collections() -> None:
     assert not any(found is keep for found in gc.get_objects())
 
 
-def test_garbage_that_was_there_is_freed_not_frozen() -> None:
+def test_present_garbage_is_freed_not_frozen() -> None:
     gone = weakref.ref(Node())
     heap.settle()
     assert gone() is None
@@ -51,9 +51,9 @@ def test_garbage_that_comes_later_is_freed() -> None:
     assert gone() is None
 
 
-def test_the_first_outcome_finds_its_modules() -> None:
+def test_the_first_outcome_finds_its_modules_imported() -> None:
     heap.settle()
-    assert set(heap.LATER) <= sys.modules.keys()
+    assert set(heap.LAZY_IMPORTS) <= sys.modules.keys()
 
 
 def test_only_the_first_call_settles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Counts, active operations and throughput, with a store and a clock of the test."""
+"""Counts, active operations and throughput, with a fake backend and a clock of the test."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,22 +6,28 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from progress.contract import BackendError, BackendRejected, BackendUnavailable, PartlyUnavailable
+from progress.contract import (
+    Backend,
+    BackendError,
+    BackendRejected,
+    BackendUnavailable,
+    PartlyUnavailable,
+)
 from progress.operation import Operation, Query, Status
-from progress.overview import BREAK, SAMPLES, SHOWN, SMOOTHING, Overview, Overviews
+from progress.overview import MAX_ACTIVE, MAX_GAP, SAMPLES, WINDOW, Overview, Overviews
 from progress.poller import Poller
 from progress.rows import count_statuses
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Store:
+class Store(Backend):
     """Operations in memory, and a clock."""
 
     def __init__(self) -> None:
         self.operations: dict[str, Operation] = {}
         self.now = T0
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def put(
         self, name: str, status: Status = Status.IN_PROGRESS, step: int = 0, owner: str = ""
@@ -41,6 +47,14 @@ class Store:
             current_step=step,
         )
 
+    def start(
+        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    ) -> None:
+        raise NotImplementedError
+
+    def cancel(self, operation_id: str) -> None:
+        raise NotImplementedError
+
     def matching(self, query: Query) -> list[Operation]:
         found = [replace(operation, read_at=self.now) for operation in self.operations.values()]
         return [
@@ -51,20 +65,20 @@ class Store:
         ]
 
     def recent(self, query: Query) -> list[Operation]:
-        self.asked.append("recent")
+        self.calls.append("recent")
         return self.matching(query)[: query.limit]
 
     def counts(self, query: Query) -> dict[Status, int]:
-        self.asked.append("counts")
+        self.calls.append("counts")
         return count_statuses((operation.status, 1) for operation in self.matching(query))
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
-        self.asked.append("read")
+        self.calls.append("read")
         return {name: self.operations[name] for name in operation_ids if name in self.operations}
 
 
 class Board:
-    """An overview of everything that one owner has, read at times of the test."""
+    """The overviews of one board, read at times of the test."""
 
     def __init__(self, store: Store, everybody: bool = False) -> None:
         self.store = store
@@ -88,9 +102,9 @@ def board(store: Store) -> Board:
     return Board(store)
 
 
-def test_an_empty_store_takes_one_question(store: Store, board: Board) -> None:
+def test_an_empty_backend_costs_one_read(store: Store, board: Board) -> None:
     assert board.read() == Overview({}, (), ())
-    assert store.asked == ["counts"]
+    assert store.calls == ["counts"]
 
 
 def test_counts_and_active_operations(store: Store, board: Board) -> None:
@@ -105,14 +119,22 @@ def test_counts_and_active_operations(store: Store, board: Board) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.IN_PROGRESS])
-def test_no_more_operations_are_named_than_can_be_shown(
+def test_the_number_of_active_operations_is_limited(
     store: Store, board: Board, status: Status
 ) -> None:
-    for number in range(SHOWN + 5):
+    for number in range(MAX_ACTIVE + 5):
         store.put(str(number), status)
     overview = board.read()
-    assert len(overview.active) == SHOWN
-    assert overview.active_count == SHOWN + 5
+    assert len(overview.active) == MAX_ACTIVE
+    assert overview.active_count == MAX_ACTIVE + 5
+
+
+def test_queued_operations_are_only_read_if_they_are_shown(store: Store, board: Board) -> None:
+    for number in range(MAX_ACTIVE):
+        store.put(str(number))
+    store.put("queued", Status.QUEUED)
+    board.read()
+    assert store.calls == ["counts", "recent"]
 
 
 def test_an_overview_is_of_one_owner_or_of_everybody(store: Store) -> None:
@@ -126,13 +148,13 @@ def test_an_overview_is_of_one_owner_or_of_everybody(store: Store) -> None:
 def test_the_throughput_is_that_of_all_operations(store: Store, board: Board) -> None:
     store.put("a", step=100)
     store.put("b", step=7)
-    assert board.read().samples == (), "one look says nothing of the rate"
+    assert board.read().samples == (), "one read has no rate"
     store.put("a", step=110)
     store.put("b", step=12)
     assert board.rate_after(5) == 3.0
 
 
-def test_steps_that_come_one_by_one_do_not_make_it_jump(store: Store, board: Board) -> None:
+def test_steps_that_come_one_by_one_do_not_make_the_rate_jump(store: Store, board: Board) -> None:
     rates = []
     for tick in range(40):  # a step in every second tick of half a second: one per second
         store.put("a", step=tick // 2)
@@ -142,30 +164,32 @@ def test_steps_that_come_one_by_one_do_not_make_it_jump(store: Store, board: Boa
     assert rates[-20:] == pytest.approx([1.0] * 20, abs=0.11)
 
 
-def test_the_last_steps_of_what_ended_are_counted_once(store: Store, board: Board) -> None:
+def test_the_last_steps_of_an_ended_operation_are_counted_once(store: Store, board: Board) -> None:
     store.put("a", step=10)
     board.read()
     store.put("a", Status.COMPLETED, step=20)
-    assert board.rate_after(SMOOTHING) == 10 / SMOOTHING
-    assert board.rate_after(SMOOTHING) == 0.0
-    assert store.asked.count("read") == 1
+    assert board.rate_after(WINDOW) == 10 / WINDOW
+    assert board.rate_after(WINDOW) == 0.0
+    assert store.calls.count("read") == 1
 
 
-def test_what_began_since_the_last_look_counts_from_its_first_step(
+def test_an_operation_that_started_since_the_last_read_counts_from_its_first_step(
     store: Store, board: Board
 ) -> None:
     board.read()
     store.now += timedelta(seconds=1)
     store.put("new", step=4)
-    assert board.rate_after(SMOOTHING - 1) == 4 / SMOOTHING
+    assert board.rate_after(WINDOW - 1) == 4 / WINDOW
 
 
-def test_what_ran_unseen_does_not_count_as_done_at_once(store: Store, board: Board) -> None:
+def test_an_operation_that_ran_unmeasured_counts_from_the_first_read_that_has_it(
+    store: Store, board: Board
+) -> None:
     store.put("unseen", step=1000)
     store.operations["unseen"] = replace(store.operations["unseen"], owner="ann")
     store.now += timedelta(seconds=1)
     board.read()
-    store.now += timedelta(seconds=SMOOTHING)
+    store.now += timedelta(seconds=WINDOW)
     store.operations["unseen"] = replace(store.operations["unseen"], owner="")
     assert board.read().samples[-1].rate == 0.0
 
@@ -174,20 +198,23 @@ def test_a_new_attempt_does_not_count_backwards(store: Store, board: Board) -> N
     store.put("a", step=50)
     board.read()
     store.put("a", step=0)
-    assert board.rate_after(SMOOTHING) == 0.0
+    assert board.rate_after(WINDOW) == 0.0
     store.put("a", step=5)
-    assert board.rate_after(SMOOTHING) == 5 / SMOOTHING
+    assert board.rate_after(WINDOW) == 5 / WINDOW
 
 
-def test_after_a_break_the_throughput_begins_anew(store: Store, board: Board) -> None:
+@pytest.mark.parametrize("gap", [MAX_GAP + 1, -1])
+def test_after_a_gap_and_when_the_clock_is_set_back_the_samples_start_again(
+    store: Store, board: Board, gap: float
+) -> None:
     for tick in range(10):
         store.put("a", step=tick)
-        board.rate_after(SMOOTHING) if tick else board.read()
+        board.rate_after(WINDOW) if tick else board.read()
     store.put("a", step=100_000)
-    store.now += timedelta(seconds=BREAK + 1)
+    store.now += timedelta(seconds=gap)
     assert board.read().samples == ()
     store.put("a", step=100_010)
-    assert board.rate_after(SMOOTHING) == 10 / SMOOTHING
+    assert board.rate_after(WINDOW) == 10 / WINDOW
 
 
 def test_nothing_grows(store: Store, board: Board) -> None:
@@ -198,24 +225,24 @@ def test_nothing_grows(store: Store, board: Board) -> None:
         overview = board.read()
     assert len(overview.samples) == SAMPLES
     throughput = board.overviews._throughput[""]
-    assert len(throughput._marks) == SAMPLES
-    assert len(throughput._seen) == 1
+    assert len(throughput._totals) <= WINDOW + 1
+    assert len(throughput._steps) == 1
 
 
-def test_an_owner_whom_nobody_asks_for_is_kept_for_the_break_and_no_longer(store: Store) -> None:
+def test_an_owner_who_is_not_read_is_kept_until_the_gap_is_too_long(store: Store) -> None:
     overviews = Board(store).overviews
     for _ in range(2):
         overviews.read(["ann", "bob"])
-        store.now += timedelta(seconds=SMOOTHING)
+        store.now += timedelta(seconds=WINDOW)
     overviews.read(["bob"])
-    assert overviews.read(["ann", "bob"])["ann"].samples, "ann was away for a moment"
-    store.now += timedelta(seconds=BREAK + 1)
+    assert overviews.read(["ann", "bob"])["ann"].samples, "a short gap"
+    store.now += timedelta(seconds=MAX_GAP + 1)
     overviews.read(["bob"])
     assert list(overviews._throughput) == ["bob"]
 
 
 @pytest.mark.parametrize("kind", [BackendUnavailable, BackendRejected])
-def test_what_ended_and_cannot_be_read_does_not_cost_the_overview(
+def test_an_ended_operation_that_cannot_be_read_does_not_cost_the_overview(
     store: Store, board: Board, monkeypatch: pytest.MonkeyPatch, kind: type[BackendError]
 ) -> None:
     store.put("a", step=10)
@@ -226,13 +253,13 @@ def test_what_ended_and_cannot_be_read_does_not_cost_the_overview(
         raise kind("not JSON")
 
     monkeypatch.setattr(store, "read", fail)
-    assert board.rate_after(SMOOTHING) == 0.0
+    assert board.rate_after(WINDOW) == 0.0
     monkeypatch.undo()
     board.read()
-    assert "read" not in store.asked, "it is forgotten"
+    assert "read" not in store.calls, "it is not read again"
 
 
-def test_of_those_that_ended_each_that_can_be_read_counts(
+def test_each_ended_operation_that_can_be_read_counts(
     store: Store, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
@@ -246,10 +273,10 @@ def test_of_those_that_ended_each_that_can_be_read_counts(
         raise PartlyUnavailable({"a": ended}, {"b": BackendUnavailable("not JSON")})
 
     monkeypatch.setattr(store, "read", fail_for_b)
-    assert board.rate_after(SMOOTHING) == 10 / SMOOTHING
+    assert board.rate_after(WINDOW) == 10 / WINDOW
 
 
-def test_a_board_sees_what_ended_though_it_cannot_be_read(
+def test_a_board_counts_ended_operations_that_cannot_be_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
@@ -275,11 +302,11 @@ def test_a_board_sees_what_ended_though_it_cannot_be_read(
 def test_the_error_of_one_owner_does_not_freeze_the_others(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str | None] = []
+    read: list[str | None] = []
     counts = store.counts
 
     def fail_for_some(query: Query) -> dict[Status, int]:
-        asked.append(query.owner)
+        read.append(query.owner)
         if query.owner in ("bad", "worse"):
             raise BackendUnavailable(f"not JSON of {query.owner}")
         return counts(query)
@@ -290,10 +317,10 @@ def test_the_error_of_one_owner_does_not_freeze_the_others(
     for _ in range(2):
         with pytest.raises(BackendUnavailable, match="not JSON of"):
             overviews.read(owners)
-    assert asked == ["bad", "worse"], "a backend that is away is asked once"
+    assert read == ["bad", "worse"], "an unavailable backend is read once"
     for _ in range(3):
         with pytest.raises(PartlyUnavailable) as error:
             overviews.read(owners)
         assert list(error.value.found) == ["ann", "bob"]
         assert list(error.value.failed) == ["bad", "worse"]
-    assert asked[2:] == ["ann", "bob", "bad", "ann", "bob", "worse", "ann", "bob", "bad"]
+    assert read[2:] == ["ann", "bob", "bad", "ann", "bob", "worse", "ann", "bob", "bad"]

@@ -1,4 +1,4 @@
-"""One read per interval for everybody, with a clock that the test moves."""
+"""One read per interval for all sessions, with a clock that the test moves."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Backend:
-    """A store whose reads are counted."""
+    """A backend that counts its reads."""
 
     def __init__(self) -> None:
         self.reads: list[list[str]] = []
@@ -57,9 +57,9 @@ def has_ended(operation: Operation) -> bool:
 
 @pytest.fixture
 def backend() -> Backend:
-    store = Backend()
-    store.put("a")
-    return store
+    backend = Backend()
+    backend.put("a")
+    return backend
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def poller(backend: Backend, clock: Clock) -> Poller[Operation]:
     return Poller(backend.read, INTERVAL, has_ended, clock, jitter=lambda: 1.0)
 
 
-def test_the_first_caller_gets_the_operation_at_once(
+def test_the_first_caller_gets_the_operation_immediately(
     poller: Poller[Operation], backend: Backend
 ) -> None:
     snapshot = poller.read("a")
@@ -98,7 +98,7 @@ def test_one_read_per_interval_whatever_the_number_of_viewers(
     assert seconds / INTERVAL * 0.95 <= len(backend.reads) <= seconds / INTERVAL * 1.05
 
 
-def test_a_tick_that_comes_a_little_early_sees_the_news(
+def test_a_tick_that_comes_a_little_early_gets_the_new_value(
     poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     for step, early in enumerate([0.0, 0.02, -0.02, 0.03, 0.0, 0.04]):
@@ -109,7 +109,7 @@ def test_a_tick_that_comes_a_little_early_sees_the_news(
         assert operation.current_step == step
 
 
-def test_all_watched_ids_go_into_one_read(
+def test_all_requested_ids_go_into_one_read(
     poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.put("b")
@@ -122,7 +122,7 @@ def test_all_watched_ids_go_into_one_read(
     assert backend.reads[1] == ["a", "b"]
 
 
-def test_ids_that_are_asked_for_together_go_into_the_first_read(
+def test_ids_that_are_requested_together_go_into_the_first_read(
     poller: Poller[Operation], backend: Backend
 ) -> None:
     backend.put("b")
@@ -132,7 +132,7 @@ def test_ids_that_are_asked_for_together_go_into_the_first_read(
     assert snapshots["nobody"].value is None
 
 
-def test_while_one_reads_the_others_do_not_wait(backend: Backend, clock: Clock) -> None:
+def test_while_one_caller_reads_the_others_do_not_wait(backend: Backend, clock: Clock) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
     def slow(ids: Sequence[str]) -> Mapping[str, Operation]:
@@ -191,6 +191,8 @@ def test_an_operation_that_ended_is_not_read_again(
         assert operation is not None
         assert operation.status is Status.COMPLETED
     assert len(backend.reads) == 1
+    poller.read("b")
+    assert backend.reads[-1] == ["b"]
 
 
 def test_without_a_final_value_everything_is_read_again(backend: Backend, clock: Clock) -> None:
@@ -202,7 +204,7 @@ def test_without_a_final_value_everything_is_read_again(backend: Backend, clock:
         clock.now += INTERVAL
 
 
-def test_ids_that_nobody_asks_for_are_dropped(
+def test_ids_without_requests_are_forgotten(
     poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.put("b")
@@ -212,7 +214,7 @@ def test_ids_that_nobody_asks_for_are_dropped(
     assert backend.reads[-1] == ["a"]
 
 
-def test_how_soon_they_are_dropped_may_be_said(backend: Backend, clock: Clock) -> None:
+def test_forget_after_sets_how_soon(backend: Backend, clock: Clock) -> None:
     poller = Poller(backend.read, INTERVAL, clock=clock, forget_after=10)
     poller.read("b")
     clock.now += 9
@@ -223,7 +225,7 @@ def test_how_soon_they_are_dropped_may_be_said(backend: Backend, clock: Clock) -
     assert backend.reads[-1] == ["a"]
 
 
-def test_an_id_is_not_dropped_between_two_slow_polls(backend: Backend, clock: Clock) -> None:
+def test_an_id_is_not_forgotten_between_two_slow_polls(backend: Backend, clock: Clock) -> None:
     poller = Poller(backend.read, 60, clock=clock)
     backend.put("b")
     poller.read("a")
@@ -246,25 +248,35 @@ def test_an_error_keeps_what_was_known(
     assert snapshot.known
 
 
-def test_a_dead_backend_is_asked_less_and_less(
+def test_an_unavailable_backend_is_read_less_and_less_often(
     poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.error = BackendUnavailable("no route")
-    asked_at: list[float] = []
+    times: list[float] = []
     while clock.now < 1300:
         before = len(backend.reads)
         for _ in range(20):
             poller.read("a")
         if len(backend.reads) > before:
-            asked_at.append(clock.now)
+            times.append(clock.now)
         clock.now += 0.1
-    waits = [later - former for former, later in pairwise(asked_at)]
+    waits = [later - former for former, later in pairwise(times)]
     assert waits[:4] == pytest.approx([1.0, 2.0, 4.0, 8.0], abs=0.11)
     assert max(waits) == pytest.approx(BACK_OFF_CAP, abs=0.11)
-    assert len(backend.reads) == len(asked_at)
+    assert len(backend.reads) == len(times)
 
 
-def test_the_interval_is_back_after_the_backend_is(
+def test_a_very_long_outage_is_still_an_error_in_the_snapshot(
+    poller: Poller[Operation], backend: Backend, clock: Clock
+) -> None:
+    backend.error = BackendUnavailable("no route")
+    for _ in range(1100):
+        clock.now += BACK_OFF_CAP
+        assert poller.read("a").error is backend.error
+    assert len(backend.reads) == 1100
+
+
+def test_the_interval_is_normal_again_when_the_backend_is(
     poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.error = BackendUnavailable("no route")
@@ -281,7 +293,7 @@ def test_the_interval_is_back_after_the_backend_is(
     assert len(backend.reads) == count + 20
 
 
-def test_the_backend_may_say_when_to_come_again(
+def test_retry_after_sets_the_next_read(
     poller: Poller[Operation], backend: Backend, clock: Clock
 ) -> None:
     backend.error = BackendUnavailable("busy", retry_after=7)
@@ -295,7 +307,7 @@ def test_the_backend_may_say_when_to_come_again(
 
 
 @pytest.mark.parametrize("retry_after", [None, 7])
-def test_one_that_cannot_be_read_does_not_hide_the_others(
+def test_an_id_that_cannot_be_read_does_not_hide_the_others(
     poller: Poller[Operation], backend: Backend, clock: Clock, retry_after: float | None
 ) -> None:
     backend.put("b", step=1)

@@ -1,7 +1,9 @@
 """A job's side, with a writer that records and a clock that the test moves."""
 
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,12 +12,14 @@ import pytest
 from progress import reporter
 from progress.contract import BackendRejected, BackendUnavailable, OperationCancelled, OperationLost
 from progress.operation import Progress, Status, Step
-from progress.reporter import Reporter, run_job
+from progress.reporter import Job, PacedWriter, ProgressLog, Reporter, run_job
+
+Run = Callable[[Job], Status | None]
 
 
 @dataclass
 class Recorder:
-    """A writer that keeps what it is given, and fails when told to."""
+    """A writer that keeps what it receives, unless it has an error to raise."""
 
     written: list[Progress] = field(default_factory=list)
     outcomes: list[tuple[Status, Progress, str | None, str | None]] = field(default_factory=list)
@@ -51,35 +55,73 @@ def writer() -> Recorder:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
 
 
 @pytest.fixture
-def report(writer: Recorder, clock: Clock) -> Reporter:
-    """A reporter whose heart does not beat by itself."""
-    return Reporter(writer, clock)
+def progress_log() -> ProgressLog:
+    return ProgressLog()
 
 
-def test_a_step_counts_when_it_has_ended(report: Reporter, writer: Recorder, clock: Clock) -> None:
-    report.total(3)
-    for name in ("one", "two", "three"):
-        clock.now += 1
-        report.step(name)
+@pytest.fixture
+def paced(writer: Recorder, clock: Clock, progress_log: ProgressLog) -> PacedWriter:
+    """A paced writer whose heartbeats come from the test."""
+    return PacedWriter(writer, progress_log)
+
+
+@pytest.fixture
+def report(progress_log: ProgressLog, paced: PacedWriter) -> Reporter:
+    return Reporter(progress_log, paced)
+
+
+@pytest.fixture
+def run(writer: Recorder, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A function that runs a job of the test to its end."""
+
+    def run(job: Job) -> Status | None:
+        monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+        monkeypatch.setattr("tests.jobs.JOBS", {"job": job})
+        return run_job("job", "fast", writer)
+
+    return run
+
+
+@pytest.fixture
+def frequent_switches() -> Iterator[None]:
+    """Threads take turns so often that each missing lock shows."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+# Steps
+
+
+def test_a_step_counts_when_it_has_ended(run: Run, writer: Recorder, clock: Clock) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        report.total(3)
+        for name in ("one", "two", "three"):
+            clock.now += 1
+            report.step(name)
+
+    assert run(job) is Status.COMPLETED
     assert [(p.current_step, p.step_description) for p in writer.written] == [
         (0, ""),
         (0, "one"),
         (1, "two"),
         (2, "three"),
     ]
-    report.finish(Status.COMPLETED)
     [(status, progress, error, result)] = writer.outcomes
     assert (status, error, result) == (Status.COMPLETED, None, None)
     assert replace(progress, last_steps=()) == Progress(3, 3, 0, "three")
 
 
-def test_the_latest_ended_steps_are_kept_with_their_times(
-    report: Reporter, writer: Recorder, clock: Clock
+def test_the_latest_ended_steps_are_kept_with_their_durations(
+    report: Reporter, progress_log: ProgressLog, writer: Recorder, clock: Clock
 ) -> None:
     report.step("one")
     clock.now += 2
@@ -91,101 +133,26 @@ def test_the_latest_ended_steps_are_kept_with_their_times(
     assert writer.written[-1].last_steps[-1] == Step(2, "two", 0.5, failed=True)
     for number in range(4, 50_000):
         report.step(f"{number} " + "x" * 10_000)
-    report.finish(Status.COMPLETED)
-    progress = writer.outcomes[0][1]
+    progress_log.end_step()
+    progress = progress_log.progress
     assert [step.number for step in progress.last_steps] == list(range(49_980, 50_000))
     assert len(progress.columns()["last_steps"]) < 20 * 300
 
 
-def test_a_step_that_broke_has_not_ended(report: Reporter, writer: Recorder, clock: Clock) -> None:
-    report.step("one")
-    clock.now += 1
-    report.step("two")
-    report.finish(Status.FAILED, "broken")
-    assert [step.description for step in writer.outcomes[0][1].last_steps] == ["one"]
-
-
-def test_quick_steps_are_few_writes_and_none_is_lost(
-    report: Reporter, writer: Recorder, clock: Clock
-) -> None:
-    report.total(30_000)
-    for number in range(30_000):
-        clock.now += 0.001
-        report.step(f"row {number}")
-    assert len(writer.written) <= 30_000 * 0.001 / reporter.WRITE_INTERVAL + 2
-    clock.now += reporter.WRITE_INTERVAL
-    report.beat()
-    assert writer.written[-1].step_description == "row 29999"
-
-
-def test_a_silent_job_still_gives_signs_of_life(
-    report: Reporter, writer: Recorder, clock: Clock
-) -> None:
-    report.step("long")
-    count = len(writer.written)
-    clock.now += reporter.HEARTBEAT_INTERVAL / 2
-    report.beat()
-    assert len(writer.written) == count
-    clock.now += reporter.HEARTBEAT_INTERVAL / 2
-    report.beat()
-    assert len(writer.written) == count + 1
-
-
-def test_the_heart_beats_by_itself(writer: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporter, "WRITE_INTERVAL", 0.01)
-    monkeypatch.setattr(reporter, "HEARTBEAT_INTERVAL", 0.01)
-    with Reporter(writer):
-        deadline = time.monotonic() + 5
-        while len(writer.written) < 4:
-            assert time.monotonic() < deadline, "the heart does not beat"
-            time.sleep(0.01)
-
-
-def test_without_a_heartbeat_every_step_goes_to_the_writer_and_no_thread_starts(
-    writer: Recorder, clock: Clock
-) -> None:
-    with Reporter(writer, clock, heartbeat=False) as report:
-        for number in range(5):
-            report.step(f"row {number}")
-        assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
-    assert [p.step_description for p in writer.written] == ["", *(f"row {n}" for n in range(5))]
-    assert report.finish(Status.COMPLETED) is Status.COMPLETED
-
-
-def test_without_a_heartbeat_a_long_step_learns_of_a_cancel_and_writes_what_was_left_out(
-    writer: Recorder, clock: Clock
-) -> None:
-    with Reporter(writer, clock, heartbeat=False) as report:
+def test_a_step_that_raised_has_not_ended(run: Run, writer: Recorder) -> None:
+    def job(report: Reporter, subject: str) -> None:
         report.step("one")
-        written = len(writer.written)
-        assert not report.cancelled
-        assert len(writer.written) == written, "not more often than a heartbeat"
-        writer.cancel_requested = True
-        clock.now += reporter.HEARTBEAT_INTERVAL
-        assert report.cancelled
-        assert writer.written[written:] == [writer.written[written - 1]]
-
-
-def test_cancel_is_raised_at_the_next_step(
-    report: Reporter, writer: Recorder, clock: Clock
-) -> None:
-    report.step("one")
-    assert not report.cancelled
-    writer.cancel_requested = True
-    clock.now += 1
-    report.beat()
-    assert report.cancelled
-    with pytest.raises(OperationCancelled):
         report.step("two")
+        raise ValueError
+
+    assert run(job) is Status.FAILED
+    progress = writer.outcomes[0][1]
+    assert progress.current_step == 1
+    assert [step.description for step in progress.last_steps] == ["one"]
 
 
-def test_cancel_passes_through_an_except_exception(writer: Recorder) -> None:
-    assert not issubclass(OperationCancelled, Exception)
-    assert not issubclass(OperationLost, Exception)
-
-
-def test_more_steps_than_announced_move_the_total(
-    report: Reporter, writer: Recorder, clock: Clock
+def test_more_steps_than_announced_raise_the_total(
+    report: Reporter, progress_log: ProgressLog, writer: Recorder, clock: Clock
 ) -> None:
     report.total(1)
     for name in ("one", "two", "three"):
@@ -193,8 +160,9 @@ def test_more_steps_than_announced_move_the_total(
         report.step(name)
         assert writer.written[-1].total_steps is not None
         assert writer.written[-1].current_step < writer.written[-1].total_steps
-    report.finish(Status.COMPLETED)
-    assert replace(writer.outcomes[0][1], last_steps=()) == Progress(3, 3, 0, "three")
+    for _ in range(2):
+        progress_log.end_step()
+    assert replace(progress_log.progress, last_steps=()) == Progress(3, 3, 0, "three")
 
 
 @pytest.mark.parametrize("steps", [0, -1])
@@ -203,55 +171,220 @@ def test_a_total_below_one_is_refused(report: Reporter, steps: int) -> None:
         report.total(steps)
 
 
-def test_failed_steps_are_counted_once_and_named(report: Reporter, writer: Recorder) -> None:
-    report.step("one")
-    report.step_failed("no such row")
-    report.step_failed("nor such column")
-    report.step("two")
-    report.step_failed(ValueError("bad\nvalue"))
-    report.finish(Status.COMPLETED, result="{}")
-    status, progress, error, result = writer.outcomes[0]
-    assert status is Status.PARTIAL
+def test_failed_steps_are_counted_once_and_named(run: Run, writer: Recorder) -> None:
+    def job(report: Reporter, subject: str) -> dict[str, Any]:
+        report.step("one")
+        report.step_failed("no such row")
+        report.step_failed("nor such column")
+        report.step("two")
+        report.step_failed(ValueError("bad\nvalue"))
+        return {}
+
+    assert run(job) is Status.PARTIAL
+    [(_, progress, error, result)] = writer.outcomes
     assert (progress.current_step, progress.failed_steps) == (2, 2)
     assert error is not None
     assert error.startswith("Step 1, one: no such row\nStep 1, one: nor such column\nStep 2, two: ")
     assert result == "{}"
 
 
-def test_the_outcome_is_tried_again(
-    report: Reporter, writer: Recorder, monkeypatch: pytest.MonkeyPatch
+def test_text_that_databases_refuse_is_sanitized(
+    report: Reporter, progress_log: ProgressLog, writer: Recorder
 ) -> None:
-    waits: list[float] = []
+    report.step("a\0b \udce4")
+    assert writer.written[-1].step_description == "a�b ?"
+    report.step_failed("c\0d \udce4")
+    assert progress_log.failures() == "Step 1, a�b ?: c�d ?"
 
-    def come_back(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 2:
-            writer.error = None
 
-    monkeypatch.setattr(time, "sleep", come_back)
+def test_so_is_the_text_of_an_exception(run: Run, writer: Recorder) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        raise ValueError("a\0b \udce4")
+
+    run(job)
+    assert str(writer.outcomes[0][2]).endswith("ValueError: a�b ?\n")
+
+
+def test_threads_of_a_job_may_share_the_reporter(
+    run: Run, writer: Recorder, frequent_switches: None
+) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        def work() -> None:
+            for number in range(500):
+                report.step(f"row {number}")
+                report.step_failed("bad")
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert run(job) is Status.PARTIAL
+    [(_, progress, error, _)] = writer.outcomes
+    assert progress.current_step == 4000
+    assert [step.number for step in progress.last_steps] == list(range(3981, 4001))
+    assert error is not None
+    assert len(error.splitlines()) == 4000
+
+
+# When progress is written
+
+
+def test_quick_steps_are_few_writes_and_the_last_is_written(
+    report: Reporter, paced: PacedWriter, writer: Recorder, clock: Clock
+) -> None:
+    for number in range(30_050):
+        clock.now += 0.001
+        report.step(f"row {number}")
+    assert len(writer.written) <= 30_050 * 0.001 / reporter.WRITE_INTERVAL + 2
+    assert writer.written[-1].step_description != "row 30049"
+    clock.now += reporter.WRITE_INTERVAL
+    paced.beat()
+    assert writer.written[-1].step_description == "row 30049"
+
+
+def test_during_a_long_step_heartbeats_are_written(
+    report: Reporter, paced: PacedWriter, writer: Recorder, clock: Clock
+) -> None:
+    report.step("long")
+    count = len(writer.written)
+    clock.now += reporter.HEARTBEAT_INTERVAL / 2
+    paced.beat()
+    assert len(writer.written) == count
+    clock.now += reporter.HEARTBEAT_INTERVAL / 2
+    paced.beat()
+    assert len(writer.written) == count + 1
+
+
+def test_a_thread_writes_the_heartbeats(
+    run: Run, writer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter, "WRITE_INTERVAL", 0.01)
+    monkeypatch.setattr(reporter, "HEARTBEAT_INTERVAL", 0.01)
+
+    def job(report: Reporter, subject: str) -> None:
+        deadline = time.monotonic() + 5
+        while len(writer.written) < 4:
+            assert time.monotonic() < deadline, "no heartbeats"
+            time.sleep(0.01)
+
+    assert run(job) is Status.COMPLETED
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_without_a_heartbeat_every_step_goes_to_the_writer_and_no_thread_starts(
+    writer: Recorder, clock: Clock, progress_log: ProgressLog
+) -> None:
+    paced = PacedWriter(writer, progress_log, heartbeat=False)
+    report = Reporter(progress_log, paced)
+    with paced.heartbeat():
+        for number in range(5):
+            report.step(f"row {number}")
+        assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+    assert [p.step_description for p in writer.written] == ["", *(f"row {n}" for n in range(5))]
+
+
+def test_without_a_heartbeat_a_long_step_writes_and_learns_of_a_cancel(
+    writer: Recorder, clock: Clock, progress_log: ProgressLog
+) -> None:
+    report = Reporter(progress_log, PacedWriter(writer, progress_log, heartbeat=False))
+    report.step("one")
+    written = len(writer.written)
+    assert not report.cancelled
+    assert len(writer.written) == written, "not more often than a heartbeat"
+    writer.cancel_requested = True
+    clock.now += reporter.HEARTBEAT_INTERVAL
+    assert report.cancelled
+    assert writer.written[written:] == [writer.written[written - 1]]
+
+
+def test_while_the_backend_is_unavailable_only_the_heartbeat_waits_for_it(
+    report: Reporter, paced: PacedWriter, writer: Recorder, clock: Clock
+) -> None:
     writer.error = BackendUnavailable("no route")
-    report.finish(Status.COMPLETED)
-    assert waits == list(reporter.FINISH_DELAYS[:2])
-    assert len(writer.outcomes) == 1
+    report.step("one")
+    writer.error = None
+    for number in range(10):
+        clock.now += 1
+        report.step(f"step {number}")
+    assert writer.written == []
+    paced.beat()
+    assert len(writer.written) == 1
+    clock.now += 1
+    report.step("and so on")
+    assert len(writer.written) == 2
 
 
-def test_the_outcome_is_given_up_after_the_last_try(
-    report: Reporter, writer: Recorder, monkeypatch: pytest.MonkeyPatch
+# Cancelled and lost
+
+
+def test_cancel_is_raised_at_the_next_step(
+    report: Reporter, paced: PacedWriter, writer: Recorder, clock: Clock
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    writer.error = BackendUnavailable("no route")
-    with pytest.raises(BackendUnavailable):
-        report.finish(Status.COMPLETED)
+    report.step("one")
+    assert not report.cancelled
+    writer.cancel_requested = True
+    clock.now += 1
+    paced.beat()
+    assert report.cancelled
+    with pytest.raises(OperationCancelled):
+        report.step("two")
 
 
-def test_a_lost_operation_stops_the_job_and_writes_no_outcome(
-    writer: Recorder, monkeypatch: pytest.MonkeyPatch
+def test_except_exception_does_not_catch_a_cancel() -> None:
+    assert not issubclass(OperationCancelled, Exception)
+    assert not issubclass(OperationLost, Exception)
+
+
+def test_a_job_that_returns_because_it_was_told_to_stop_has_not_completed(
+    run: Run, writer: Recorder
 ) -> None:
-    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
+    def polite(report: Reporter, subject: str) -> dict[str, Any]:
+        return {"stopped": report.cancelled}
+
+    writer.cancel_requested = True
+    assert run(polite) is Status.CANCELLED
     writer.error = OperationLost()
-    run_job("succeed", "fast", writer)
+    assert run(polite) is None
+    writer.cancel_requested, writer.error = False, None
+    assert run(polite) is Status.COMPLETED
+
+
+def test_a_job_that_did_not_see_the_cancel_has_completed(run: Run, writer: Recorder) -> None:
+    writer.cancel_requested = True
+    assert run(lambda report, subject: {}) is Status.COMPLETED
+
+
+def test_a_lost_operation_stops_the_job_and_writes_no_outcome(run: Run, writer: Recorder) -> None:
+    steps: list[str] = []
+
+    def job(report: Reporter, subject: str) -> None:
+        for name in ("one", "two"):
+            report.step(name)
+            steps.append(name)
+
+    writer.error = OperationLost()
+    assert run(job) is None
+    assert steps == []
     assert writer.written == []
     assert writer.outcomes == []
+
+
+def test_an_operation_that_is_cancelled_and_then_lost_is_lost(
+    report: Reporter, paced: PacedWriter, writer: Recorder, clock: Clock
+) -> None:
+    writer.cancel_requested = True
+    paced.write()
+    writer.error = OperationLost()
+    paced.write()
+    writer.error = None
+    paced.write()
+    with pytest.raises(OperationLost):
+        report.step("one")
+
+
+# The outcome
 
 
 @pytest.mark.parametrize(
@@ -282,7 +415,7 @@ def test_every_end_of_a_job_is_stored(
     last_line: str | None,
 ) -> None:
     monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
-    run_job(job, "fast", writer)
+    assert run_job(job, "fast", writer) is status
     assert len(writer.outcomes) == 1
     stored, _, error, _ = writer.outcomes[0]
     assert stored is status
@@ -293,59 +426,66 @@ def test_a_jobs_module_that_cannot_be_imported_is_a_failure(
     writer: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBS_MODULE", "no_such_module")
-    run_job("succeed", "fast", writer)
-    status, _, error, _ = writer.outcomes[0]
-    assert status is Status.FAILED
+    assert run_job("succeed", "fast", writer) is Status.FAILED
+    error = writer.outcomes[0][2]
     assert error is not None
     assert "ModuleNotFoundError" in error
 
 
 @pytest.mark.parametrize("result", [[1], "text", 5, {"a": float("nan")}, {"a": object()}])
-def test_only_json_objects_are_results(
-    writer: Recorder, monkeypatch: pytest.MonkeyPatch, result: Any
-) -> None:
-    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
-    monkeypatch.setattr("tests.jobs.JOBS", {"odd": lambda report, subject: result})
-    run_job("odd", "fast", writer)
-    status, _, error, _ = writer.outcomes[0]
-    assert status is Status.FAILED
+def test_only_json_objects_are_results(run: Run, writer: Recorder, result: Any) -> None:
+    assert run(lambda report, subject: result) is Status.FAILED
+    error = writer.outcomes[0][2]
     assert error is not None
-    assert "The job 'odd' returned" in error
+    assert "The job 'job' returned" in error
 
 
 class Panic(BaseException):
-    """As the ones of native libraries: no Exception."""
+    """As native libraries raise them: not an Exception."""
 
 
-@pytest.mark.parametrize("error", [Panic("native"), KeyboardInterrupt(), GeneratorExit()])
-def test_whatever_a_job_raises_it_has_an_end(
-    writer: Recorder, monkeypatch: pytest.MonkeyPatch, error: BaseException
+@pytest.mark.parametrize(
+    "error", [Panic("native"), KeyboardInterrupt(), GeneratorExit(), SystemExit(3)]
+)
+def test_whatever_a_job_raises_is_stored_as_a_failure(
+    run: Run, writer: Recorder, error: BaseException
 ) -> None:
-    def panic(report: Reporter, subject: str) -> None:
+    def job(report: Reporter, subject: str) -> None:
         raise error
 
-    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
-    monkeypatch.setattr("tests.jobs.JOBS", {"panic": panic})
-    assert run_job("panic", "fast", writer) is Status.FAILED
+    assert run(job) is Status.FAILED
+    assert writer.outcomes[0][0] is Status.FAILED
 
 
-def test_a_job_that_returns_because_it_was_told_to_stop_has_not_completed(
-    writer: Recorder, monkeypatch: pytest.MonkeyPatch
+def test_the_outcome_is_written_again_after_an_error(
+    paced: PacedWriter, writer: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def polite(report: Reporter, subject: str) -> dict[str, Any]:
-        return {"stopped": report.cancelled}
+    delays: list[float] = []
 
-    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
-    monkeypatch.setattr("tests.jobs.JOBS", {"polite": polite})
-    writer.cancel_requested = True
-    assert run_job("polite", "fast", writer) is Status.CANCELLED
-    writer.error = OperationLost()
-    assert run_job("polite", "fast", writer) is None
-    writer.cancel_requested, writer.error = False, None
-    assert run_job("polite", "fast", writer) is Status.COMPLETED
+    def sleep(seconds: float) -> None:
+        delays.append(seconds)
+        if len(delays) == 2:
+            writer.error = None
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    writer.error = BackendUnavailable("no route")
+    paced.finish(Status.COMPLETED)
+    assert delays == list(reporter.FINISH_DELAYS[:2])
+    assert len(writer.outcomes) == 1
 
 
-def test_an_outcome_that_is_refused_becomes_a_failure_with_the_reason(writer: Recorder) -> None:
+def test_after_the_last_attempt_the_error_is_raised(
+    paced: PacedWriter, writer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    writer.error = BackendUnavailable("no route")
+    with pytest.raises(BackendUnavailable):
+        paced.finish(Status.COMPLETED)
+
+
+def test_an_outcome_that_is_rejected_becomes_a_failure_with_the_reason(
+    progress_log: ProgressLog,
+) -> None:
     class Picky(Recorder):
         def finish(
             self, status: Status, progress: Progress, error: str | None, result: str | None
@@ -355,43 +495,6 @@ def test_an_outcome_that_is_refused_becomes_a_failure_with_the_reason(writer: Re
             super().finish(status, progress, error, result)
 
     picky = Picky()
-    assert Reporter(picky).finish(Status.COMPLETED, result="{}") is Status.FAILED
+    paced = PacedWriter(picky, progress_log)
+    assert paced.finish(Status.COMPLETED, result="{}") is Status.FAILED
     assert picky.outcomes[0][2] == "The outcome could not be stored: value out of range"
-
-
-def test_text_that_stores_refuse_is_mended(
-    report: Reporter, writer: Recorder, clock: Clock
-) -> None:
-    clock.now += 1
-    report.step("a\0b \udce4")
-    assert writer.written[-1].step_description == "a�b ?"
-    report.step_failed("c\0d \udce4")
-    report.finish(Status.COMPLETED)
-    assert writer.outcomes[0][2] == "Step 1, a�b ?: c�d ?"
-
-
-def test_while_the_backend_is_away_only_the_heartbeat_waits_for_it(
-    report: Reporter, writer: Recorder, clock: Clock
-) -> None:
-    writer.error = BackendUnavailable("no route")
-    report.step("one")
-    writer.error = None
-    for number in range(10):
-        clock.now += 1
-        report.step(f"step {number}")
-    assert writer.written == []
-    report.beat()
-    assert len(writer.written) == 1
-    clock.now += 1
-    report.step("and so on")
-    assert len(writer.written) == 2
-
-
-def test_a_job_that_exits_is_a_failure(writer: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def leave(report: Reporter, subject: str) -> None:
-        raise SystemExit(3)
-
-    monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
-    monkeypatch.setattr("tests.jobs.JOBS", {"leave": leave})
-    run_job("leave", "fast", writer)
-    assert writer.outcomes[0][0] is Status.FAILED

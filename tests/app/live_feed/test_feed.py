@@ -1,4 +1,4 @@
-"""The window of a feed: which rows are kept, and what is no row."""
+"""The rows of a feed: which are kept and which are invalid; and the sample feed."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import feeds
 from progress.contract import BackendRejected
 from progress.feed import ROWS, Feed, Row
 
@@ -18,7 +19,7 @@ def rows_at(*seconds: int) -> list[dict[str, Any]]:
 
 
 class Source:
-    """A feed of the test, and the cursors that it was asked with."""
+    """A feed of the test that records the cursors."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -33,7 +34,7 @@ def numbers(rows: tuple[Row, ...]) -> list[float]:
     return [row.figures["n"] for row in rows]
 
 
-def test_every_read_asks_for_what_came_since_the_last_row() -> None:
+def test_each_read_is_for_the_rows_after_the_last() -> None:
     source = Source()
     feed = Feed(source.rows_since)
     assert feed.read(["feed"]) == {"feed": ()}
@@ -44,7 +45,7 @@ def test_every_read_asks_for_what_came_since_the_last_row() -> None:
     assert source.cursors == [None, None, T0 + timedelta(seconds=2)]
 
 
-def test_rows_that_come_again_or_in_disorder_are_kept_once_and_in_order() -> None:
+def test_repeated_and_unordered_rows_are_kept_once_and_in_order() -> None:
     source = Source()
     feed = Feed(source.rows_since)
     source.rows = rows_at(3, 1, 2)
@@ -53,7 +54,7 @@ def test_rows_that_come_again_or_in_disorder_are_kept_once_and_in_order() -> Non
     assert numbers(feed.read(["feed"])["feed"]) == [1, 2, 3, 4]
 
 
-def test_old_rows_make_room() -> None:
+def test_the_latest_rows_are_kept() -> None:
     source = Source()
     feed = Feed(source.rows_since)
     for start in range(0, 3 * ROWS, 100):
@@ -62,7 +63,7 @@ def test_old_rows_make_room() -> None:
     assert numbers(rows) == list(range(2 * ROWS, 3 * ROWS))
 
 
-def test_times_of_any_zone_and_numbers_of_any_kind_will_do() -> None:
+def test_times_of_any_zone_and_numbers_of_any_type_are_read() -> None:
     berlin = timezone(timedelta(hours=1))
     time = datetime(2026, 1, 1, 1, tzinfo=berlin)
     row = Row.from_mapping(
@@ -80,7 +81,9 @@ def test_times_of_any_zone_and_numbers_of_any_kind_will_do() -> None:
         ({"time": T0, "n": "many"}, "'n' of a row is 'many', not a number."),
     ],
 )
-def test_what_is_no_row_is_refused_and_nothing_is_lost(row: Mapping[str, Any], reason: str) -> None:
+def test_an_invalid_row_is_refused_and_no_other_is_lost(
+    row: Mapping[str, Any], reason: str
+) -> None:
     source = Source()
     feed = Feed(source.rows_since)
     source.rows = [*rows_at(1), dict(row)]
@@ -88,3 +91,12 @@ def test_what_is_no_row_is_refused_and_nothing_is_lost(row: Mapping[str, Any], r
         feed.read(["feed"])
     source.rows = rows_at(1, 2)
     assert numbers(feed.read(["feed"])["feed"]) == [1, 2]
+
+
+def test_the_sample_feed_continues_after_the_cursor() -> None:
+    first = feeds.rows_since(None)
+    assert len(first) == feeds.HISTORY.total_seconds()
+    assert feeds.rows_since(first[0]["time"])[: len(first) - 1] == first[1:]
+    assert feeds.rows_since(datetime.now(UTC) + timedelta(seconds=5)) == []
+    assert all(row["Words per minute"] > 0 for row in first)
+    assert len({row["Calls per minute"] for row in first}) > 3

@@ -1,4 +1,4 @@
-"""A chart of one figure over time, made to be drawn again at every tick."""
+"""A chart of one figure over time that can be redrawn at every tick without a flicker."""
 
 import importlib
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from datetime import datetime
 
 import altair as alt
 
-# Altair looks for pandas while it draws, and fails if another session is half way through the
-# first import of it.
+# Altair looks for pandas while it draws, and fails if another session is in the middle of the first
+# import.
 importlib.import_module("pandas")
 
 Point = tuple[datetime, float | None]
@@ -16,17 +16,17 @@ Point = tuple[datetime, float | None]
 def over_time(points: Iterable[Point], title: str, height: int, top: float = 0.0) -> alt.Chart:
     """Return an area chart of the points, oldest first, on the clock of the viewer's browser.
 
-    All that changes from tick to tick is the data: a browser draws a chart anew, and it flickers,
-    when anything else of its description does. So there is no domain of times; a point without a
+    Only the data may change from tick to tick: the browser rebuilds a chart, which flickers, when
+    anything else of its specification changes. So there is no domain of times; a point without a
     value widens the axis.
 
     Args:
         points: Aware times, and values; None leaves a gap.
         title: The figure, with its unit.
         height: In pixels.
-        top: The axis of values reaches from 0 to this, or further.
+        top: The axis of values reaches from 0 to at least this.
     """
-    # The columns have names of ours: a colon or a bracket in one would mean something to Altair.
+    # Fixed names of columns: a colon or a bracket in one has a meaning in Altair.
     rows = [{"time": time.isoformat(), "value": value} for time, value in points]
     scale = alt.Scale(domain={"unionWith": [0, top]})
     chart: alt.Chart = (

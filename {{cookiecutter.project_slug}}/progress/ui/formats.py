@@ -12,10 +12,10 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 def escape_markdown(text: str) -> str:
     """Return `text` escaped for Streamlit's Markdown, so that nothing in it is markup.
 
-    CommonMark lets a backslash stand before any ASCII punctuation. What a page still does with any
-    text: " -> " and the like become one character, addresses links, `:streamlit:` its logo and
-    `:material_home:` an icon. Use it for names and labels; text that a job wrote goes to `st.text`,
-    `st.code` or a table, which show it as it is.
+    CommonMark allows a backslash before any ASCII punctuation. Streamlit still replaces some text:
+    " -> " becomes one character, an address a link, `:streamlit:` its logo and `:material_home:` an
+    icon. Use this for names and labels; text that a job wrote goes to `st.text`, `st.code` or a
+    table, which show it as it is.
     """
     return _PUNCTUATION.sub(r"\\\1", text)
 

@@ -1,4 +1,4 @@
-"""The latest rows of a feed, read a few at a time. No Streamlit."""
+"""The latest rows of a feed. No Streamlit."""
 
 import math
 from collections import deque
@@ -10,14 +10,14 @@ from typing import Any
 from progress.contract import BackendRejected
 
 ROWS = 300
-"""Rows that are kept; older ones make room."""
+"""Rows that are kept: the latest."""
 
 RowsSince = Callable[[datetime | None], Iterable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The figures of a feed at one time."""
+    """The values of a feed at one time."""
 
     at: datetime
     figures: Mapping[str, float]
@@ -28,7 +28,7 @@ class Row:
         """Read a row that a feed returned.
 
         Raises:
-            BackendRejected: It is not what a feed should return; the text says why.
+            BackendRejected: The row is invalid; the text says why.
         """
         at = row.get("time")
         if not isinstance(at, datetime) or at.tzinfo is None:
@@ -48,11 +48,11 @@ class Row:
 
 
 class Feed:
-    """Keeps the latest rows of a feed, and asks for those that came since.
+    """Keeps the latest rows of a feed, and reads only newer rows.
 
     Args:
-        rows_since: Returns the rows after a time; the function in feeds.py. A row that has come
-            is not asked for again: what changes in it later is not seen.
+        rows_since: Returns the rows after a time; the function in feeds.py. A row is read once:
+            a later change of it is not seen.
     """
 
     def __init__(self, rows_since: RowsSince) -> None:
@@ -63,20 +63,19 @@ class Feed:
         """Return the latest rows, oldest first, for each key: the `read` of a `Poller`.
 
         Raises:
-            BackendRejected: The feed returned what is no row.
+            BackendRejected: The feed returned an invalid row.
         """
         cursor = self._rows[-1].at if self._rows else None
-        # All of them are read before one is kept, so that none is lost if a later one is no row.
+        # All new rows are checked before the first is kept: an invalid row loses no other.
         new = [Row.from_mapping(row) for row in self._rows_since(cursor)]
         for row in sorted(new, key=lambda row: row.at):
             if cursor is None or row.at > cursor:
                 self._rows.append(row)
-        rows = tuple(self._rows)
-        return dict.fromkeys(keys, rows)
+        return dict.fromkeys(keys, tuple(self._rows))
 
 
 def users_rows(cursor: datetime | None) -> Iterable[Mapping[str, Any]]:
-    """Return what feeds.py returns. A mistake in it, at its import too, is the feed's error."""
+    """Return the rows of feeds.py. It is imported here, so that its errors are the feed's."""
     import feeds
 
     return feeds.rows_since(cursor)
