@@ -1,4 +1,4 @@
-"""A job whose steps say when they were written (JOBS_MODULE=clock_jobs)."""
+"""A job whose steps hold the time at which they were written (JOBS_MODULE=clock_jobs)."""
 
 import os
 import random
@@ -8,22 +8,22 @@ from pathlib import Path
 from progress.reporter import Job, Reporter
 
 LONGEST = 600
-"""Seconds after which it ends even if the one who measures was killed."""
+"""Seconds after which it ends even if the benchmark was killed."""
 
 
 def clock(report: Reporter, subject: str) -> None:
-    """Say the time for as long as the file that CLOCK_FILE names is there."""
+    """Write the time in every step for as long as the file CLOCK_FILE exists."""
     pace = float(os.environ["STEP_SECONDS"])
     report.total(100_000)
     ends = time.monotonic() + LONGEST
     while Path(os.environ["CLOCK_FILE"]).exists() and time.monotonic() < ends:
         report.step(f"@{time.time():.4f}@")
-        time.sleep(pace * random.uniform(0.7, 1.3))  # in no fixed relation to the ticks
+        time.sleep(pace * random.uniform(0.7, 1.3))  # not in step with the ticks
 
 
 JOBS: dict[str, Job] = {"clock": clock}
 
 
 def subjects() -> list[str]:
-    """Return what the page offers."""
+    """Return the subjects of the page."""
     return ["time"]

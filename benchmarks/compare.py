@@ -1,8 +1,8 @@
-"""What viewers cost: the rendered app and the rule's pattern, side by side. Part of `make bench`.
+"""What viewers cost: the rendered app next to the rule's pattern. Part of `make bench`.
 
 Usage: uv run --directory PROJECT python compare.py BACKEND RESULTS.json   (Linux, two cores)
 
-The server has one core for itself, viewers and jobs have another. Every row gets a fresh server and
+The server has one core for itself, viewers and jobs have another. Every row gets a new server and
 the same warm-up. VIEWERS="1 20" and SECONDS_EACH=5 shorten it. The file is written after each row.
 """
 
@@ -30,14 +30,14 @@ SERVER_CORE, OTHER_CORE = ({core} for core in sorted(os.sched_getaffinity(0))[:2
 APPS = {"rendered": (Path.cwd(), "streamlit_app.py"), "pattern": (HERE, "pattern_app.py")}
 INTERVAL = 0.5
 PACE = 0.7
-"""Seconds from step to step, on the average. Below the second after which a heartbeat is written:
-that would delay the next step."""
+"""Average seconds from step to step. Less than the second after which a heartbeat is written: a
+heartbeat delays the next step."""
 SETTLE = 4
-"""Seconds that the first viewer is alone: the server imports the rest and settles its heap."""
+"""Seconds with only the first viewer: the server imports the rest and freezes its heap."""
 ARRIVALS = 10
-"""Viewers that then arrive in a second: a full run takes the server ten times as long as a tick."""
-PATIENCE = 15
-"""Seconds in which all have to see the page; a saturated server is measured without the rest."""
+"""Viewers that then arrive per second: a full rerun costs ten times as much as a tick."""
+OPEN_TIMEOUT = 15
+"""Seconds in which all must see the page; a saturated server is measured without the rest."""
 WARM_UP = 4
 """Seconds between the last arrival and the first figure."""
 UNTIL_THE_END = 8
@@ -45,14 +45,14 @@ UNTIL_THE_END = 8
 AFTER_THE_END = 3
 """Seconds in which the frames after the end are counted."""
 PERIODS, PERIOD = 15, 5
-"""How often, and for how many seconds each, a crowd is measured that has gone."""
+"""How often, and for how many seconds each, is measured after most viewers have left."""
 
 Row = dict[str, Any]
 
 
 @contextmanager
 def host(folder: Path, operations: int, past: int) -> Iterator[dict[str, Any]]:
-    """Run the backend's side; yield the variables that lead to it and the ids."""
+    """Run the backend and its jobs; yield the variables that lead to it and the ids."""
     variables = {
         "JOBS_MODULE": "clock_jobs",
         "PYTHONPATH": str(HERE),
@@ -81,7 +81,7 @@ def host(folder: Path, operations: int, past: int) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def server(app: str, folder: Path, variables: dict[str, str]) -> Iterator[tuple[int, str]]:
-    """Serve an app on a core of its own; yield the id of the process and the address."""
+    """Serve an app on its own core; yield the id of the process and the address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -120,7 +120,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def busy_seconds(core: int) -> float:
-    """Return how long a core has been at work since the machine started."""
+    """Return how long a core has been busy since the machine started."""
     for line in Path("/proc/stat").read_text().splitlines():
         name, *times = line.split()
         if name == f"cpu{core}":  # user, nice, system, idle, iowait, irq, softirq, ...
@@ -143,7 +143,7 @@ def memory(pid: int) -> float:
 
 
 def quantile(values: list[float], share: float) -> float | None:
-    """Return the value that `share` of the values do not pass, in milliseconds."""
+    """Return the value that `share` of the values do not exceed, in milliseconds."""
     ordered = sorted(values)
     return round(1000 * ordered[math.ceil(share * len(ordered)) - 1], 1) if ordered else None
 
@@ -151,24 +151,24 @@ def quantile(values: list[float], share: float) -> float | None:
 async def watch(
     viewers: int, seconds: float, folder: Path, pid: int, pages: list[Viewer], figures: Figures
 ) -> Row:
-    """Measure for some seconds, and then the quiet after the end."""
+    """Measure for some seconds, and then after the end of the operations."""
     async with asyncio.TaskGroup() as group:
         tasks = []
         for number, page in enumerate(pages):
             tasks.append(group.create_task(page.run()))
             await asyncio.sleep(1 / ARRIVALS if number else SETTLE)
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(OPEN_TIMEOUT):
                 await asyncio.gather(*(page.opened.wait() for page in pages))
         await asyncio.sleep(WARM_UP)
 
         figures.clear()
         before = readings(folder, pid)
         await asyncio.sleep(seconds)
-        took, cpu, other, runs, reads = (
+        duration, cpu, other, runs, reads = (
             now - then for now, then in zip(readings(folder, pid), before, strict=True)
         )
-        # What has not come by now takes at least as long as it has been waited for.
+        # What has not arrived by now takes at least as long as it has been waited for.
         figures.ticks += [age for page in pages for age in page.unanswered()]
         if figures.delays or not figures.runs:  # the board shows no steps
             overdue = [page.unseen() - 1.3 * PACE for page in pages]
@@ -176,15 +176,15 @@ async def watch(
         row: Row = {
             "viewers": viewers,
             "lost": sum(page.is_lost for page in pages),
-            "seconds": round(took, 2),
+            "seconds": round(duration, 2),
             "runs": runs,
             "drawn": figures.runs,
             "cpu_per_tick_ms": round(1000 * cpu / runs, 2) if runs else None,
-            "cpu_share": round(cpu / took, 3),
-            "other_core": round(other / took, 3),
+            "cpu_share": round(cpu / duration, 3),
+            "other_core": round(other / duration, 3),
             "tick_p50_ms": quantile(figures.ticks, 0.5),
             "tick_p99_ms": quantile(figures.ticks, 0.99),
-            "reads_per_interval": round(reads * INTERVAL / took, 3),
+            "reads_per_interval": round(reads * INTERVAL / duration, 3),
             "memory_mb": round(memory(pid), 1),
             "delay_p50_ms": quantile(figures.delays, 0.5),
             "delay_p99_ms": quantile(figures.delays, 0.99),
@@ -232,15 +232,15 @@ def measure(
     return row
 
 
-async def visit_alone(url: str, query: str = "") -> None:
-    """Look at the run page for as long as the server needs to settle its heap."""
+async def warm_up(url: str, query: str = "") -> None:
+    """Open the run page for as long as the server needs to freeze its heap."""
     page = asyncio.create_task(Viewer(url, Figures(), query=query).run())
     await asyncio.sleep(SETTLE)
     page.cancel()
 
 
 async def come_and_go(pid: int, url: str, query: str, sessions: int) -> tuple[int, list[float]]:
-    """Let sessions come, tick twice and go; return their runs, and the memory at each tenth, MB."""
+    """Let sessions come, tick twice and go; return their runs and the memory at each tenth, MB."""
     sizes = []
     figures = Figures()
 
@@ -251,7 +251,7 @@ async def come_and_go(pid: int, url: str, query: str, sessions: int) -> tuple[in
         with suppress(asyncio.CancelledError):
             await task
 
-    await visit_alone(url, query)
+    await warm_up(url, query)
     async with asyncio.TaskGroup() as group:
         for number in range(1, sessions + 1):
             group.create_task(visit())
@@ -261,10 +261,10 @@ async def come_and_go(pid: int, url: str, query: str, sessions: int) -> tuple[in
     return figures.runs, sizes
 
 
-async def go_but(
+async def leave(
     staying: int, viewers: int, url: str, query: str
 ) -> tuple[list[float], float | None]:
-    """Let viewers come, and all go but the last; return times between their ticks, and the p99."""
+    """Let viewers come, and most leave; return the times between ticks of the rest, and the p99."""
     periods, times = [], []
     figures = Figures()
     async with asyncio.TaskGroup() as group:
@@ -285,17 +285,17 @@ async def go_but(
     return periods, quantile(times, 0.99)
 
 
-def crowd_goes(viewers: int, staying: int) -> Row:
-    """Return how soon those who came last get shorter intervals when the others have gone."""
+def recovery(viewers: int, staying: int) -> Row:
+    """Return how soon the last viewers get shorter intervals when the others have left."""
     with served("rendered", 1, 0) as (_, _pid, url, ids):
-        periods, p99 = asyncio.run(go_but(staying, viewers, url, f"operation={ids[0]}"))
+        periods, p99 = asyncio.run(leave(staying, viewers, url, f"operation={ids[0]}"))
     row = {"viewers": viewers, "staying": staying, "between_s": periods, "tick_p99_ms": p99}
     print(json.dumps(row), flush=True)
     return row
 
 
 def churn(sessions: int) -> Row:
-    """Return what memory does while sessions come and go."""
+    """Return the memory of the server while sessions come and go."""
     with served("rendered", 1, 0) as (_, pid, url, ids):
         runs, sizes = asyncio.run(come_and_go(pid, url, f"operation={ids[0]}", sessions))
     row = {"sessions": sessions, "runs": runs, "memory_mb": sizes}
@@ -303,11 +303,11 @@ def churn(sessions: int) -> Row:
     return row
 
 
-async def stay(pid: int, url: str, viewers: int, ticks: int) -> tuple[int, list[float]]:
-    """Let viewers look at the board; return their runs, and the memory at each tenth, in MB."""
+async def watch_board(pid: int, url: str, viewers: int, ticks: int) -> tuple[int, list[float]]:
+    """Let viewers open the board; return their runs, and the memory at each tenth, in MB."""
     sizes = []
     figures = Figures()
-    await visit_alone(url)
+    await warm_up(url)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(Viewer(url, figures, "board").run()) for _ in range(viewers)]
         for _ in range(10):
@@ -319,9 +319,9 @@ async def stay(pid: int, url: str, viewers: int, ticks: int) -> tuple[int, list[
 
 
 def board_for_long(ticks: int) -> Row:
-    """Return what memory does while the board ticks."""
+    """Return the memory of the server while the board ticks."""
     with served("rendered", 1, 0) as (_, pid, url, _ids):
-        runs, sizes = asyncio.run(stay(pid, url, 10, ticks))
+        runs, sizes = asyncio.run(watch_board(pid, url, 10, ticks))
     row = {"runs": runs, "memory_mb": sizes}
     print(json.dumps(row), flush=True)
     return row
@@ -329,13 +329,13 @@ def board_for_long(ticks: int) -> Row:
 
 def main() -> None:
     """Measure, and write the rows."""
-    # Told to end, it takes server and jobs with it.
+    # SIGTERM ends the server and the jobs, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.sched_setaffinity(0, OTHER_CORE)  # the server moves to its own
     counts = [int(word) for word in os.environ.get("VIEWERS", "1 20 60 120 200").split()]
     seconds = float(os.environ.get("SECONDS_EACH", "20"))
     backend, file = sys.argv[1], Path(sys.argv[2])
-    # The pattern asks a SQLite file; one comparison is enough, and the other rows are like ours.
+    # The pattern reads a SQLite file: one comparison is enough.
     apps = ["rendered", "pattern"] if backend == "sqlite" else ["rendered"]
     results: dict[str, Any] = {"viewers": []}
 
@@ -349,8 +349,8 @@ def main() -> None:
     if backend != "sqlite":
         return
     most, some = max(counts), min(20, *counts[-1:])
-    note("crowd", measure("rendered", 3 * most // 2, seconds))
-    note("crowd_goes", crowd_goes(most, max(1, 3 * most // 10)))
+    note("overload", measure("rendered", 3 * most // 2, seconds))
+    note("recovery", recovery(most, max(1, 3 * most // 10)))
     note("operations", measure("rendered", most, seconds, operations=most))
     for name, page in (("past", ""), ("board", "board")):
         results[name] = []

@@ -1,9 +1,9 @@
-"""The backend's side of a measurement, in a process of its own: the stand-in and its operations.
+"""The backend of a measurement, in a separate process: the local server and its operations.
 
 Usage: python host.py FOLDER OPERATIONS PAST   (in a project's folder)
 
-It writes host.json, the variables for the app and the ids, when every operation has begun. When its
-standard input ends, it waits for the operations to end, too: each needs its store for that.
+It writes host.json, the variables for the app and the ids, when every operation has started. When
+its standard input ends, it waits for the operations to end: they still write to their store.
 """
 
 import json
@@ -22,7 +22,7 @@ from progress.operation import new_operation_id
 
 
 def share_this_process() -> None:
-    """Run the jobs of SQLite here, in threads: hundreds of processes would keep the core busy."""
+    """Run the jobs of SQLite in threads of this process: hundreds of processes are a load."""
     from progress.backend import runner
 
     def launch(database: Path, operation_id: str) -> None:
@@ -32,7 +32,7 @@ def share_this_process() -> None:
 
 
 def main() -> None:
-    """Provide until told to stop."""
+    """Run until standard input ends."""
     folder, operations, past = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     # Never the account or server that this machine is configured for.
     os.environ.pop("PROGRESS_CONNECTION", None)
@@ -46,12 +46,12 @@ def main() -> None:
             connection.start(operation_id, "clock", "time", "")
         deadline = time.monotonic() + 60
         while sum(bool(found.started_at) for found in connection.read(ids).values()) < operations:
-            assert time.monotonic() < deadline, "not every job begins"
+            assert time.monotonic() < deadline, "not every job has started"
             time.sleep(0.1)
         if past:
             fill(variables, past)
         (folder / "host.tmp").write_text(json.dumps({"variables": variables, "ids": ids}))
-        (folder / "host.tmp").rename(folder / "host.json")  # at once: somebody waits for it
+        (folder / "host.tmp").rename(folder / "host.json")  # complete: compare.py waits for it
         sys.stdin.read()
         Path(os.environ["CLOCK_FILE"]).unlink(missing_ok=True)
         deadline = time.monotonic() + 10

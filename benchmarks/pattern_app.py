@@ -1,10 +1,10 @@
-"""The rule's pattern, to measure against: a timed fragment that asks the database at every tick.
+"""The rule's pattern, to compare with: a timed fragment that queries the database at every tick.
 
-It follows the rule in every point that costs: the state in the session, a module-level fragment
-that is called outside the button, one query for each viewer and tick, display only, `st.stop()` at
-the end. Two things differ. A viewer arrives with the operation in the address in the place of a
-click, and the database is the SQLite file of the other app, over one connection that stays open:
-the cheapest query there is, so the difference that remains is not the database's.
+It follows the rule in every point that costs: state in the session, a module-level fragment that is
+called outside the button, one query per viewer and tick, display only, `st.stop()` at the end. Two
+things differ. A viewer arrives with the operation in the URL instead of a click, and the database
+is the SQLite file of the other app, over one connection that stays open. That is the cheapest query
+there is, so the difference that remains is not the database's.
 """
 
 import os
@@ -23,7 +23,7 @@ def database() -> sqlite3.Connection:
 
 @counted
 def query(operation_id: str) -> tuple[str, int, int, str, str] | None:
-    """Ask for the progress of one operation."""
+    """Read the progress of one operation."""
     row: tuple[str, int, int, str, str] | None = (
         database()
         .execute(
@@ -38,7 +38,7 @@ def query(operation_id: str) -> tuple[str, int, int, str, str] | None:
 
 @st.fragment(run_every="0.5s")
 def show_progress(operation_id: str) -> None:
-    """Draw how far the operation is."""
+    """Draw the progress of the operation."""
     row = query(operation_id)
     if row is None:
         st.warning("Initializing ...")
@@ -47,7 +47,7 @@ def show_progress(operation_id: str) -> None:
     if status == "in_progress" and total:
         st.progress(step / total, text=f"Step {step}/{total}")
         st.info(description)
-        st.caption(f"Elapsed: {int(time.time() - st.session_state.began)}s")
+        st.caption(f"Elapsed: {int(time.time() - st.session_state.start_time)}s")
     if status in ("completed", "partial", "failed"):
         st.success(f"Complete: {step}/{total} steps")
         st.session_state.pop("active", None)
@@ -56,8 +56,8 @@ def show_progress(operation_id: str) -> None:
 
 
 st.title("Call Center Analytics")
-if "began" not in st.session_state:
-    st.session_state.began = time.time()
+if "start_time" not in st.session_state:
+    st.session_state.start_time = time.time()
     st.session_state.active = st.query_params["operation"]
     st.session_state.in_progress = True
 if st.session_state.get("active"):

@@ -1,9 +1,9 @@
-"""What one poll of a backend costs, beside a bare lookup of the same operation: `make bench`.
+"""What one poll of a backend costs, next to a bare lookup of the same operation: `make bench`.
 
 Usage: uv run --directory PROJECT python poll.py BACKEND RESULTS.json
 
-It starts the project's stand-in, where it can with 10 and then 10,000 past operations. Absolute
-figures move with the machine; the ratios, taken turn by turn, do not.
+It starts the project's local server, with 10 and then 10,000 past operations where it can insert
+them. Absolute figures depend on the machine; the ratios, of calls taken in turn, do not.
 """
 
 import json
@@ -24,8 +24,8 @@ from dev.local_server import local_server
 from progress.backend.connection import ProgressConnection
 from progress.operation import Operation, new_operation_id
 
-ROUNDS, LONGEST = 2000, 8.0
-"""Turns of a comparison, and the seconds after which it has had enough of them."""
+ROUNDS, MAX_SECONDS = 2000, 8.0
+"""Limits of a comparison."""
 
 Lookup = Callable[[], object]
 
@@ -38,7 +38,7 @@ def bare_sqlite(path: str, operation_id: str) -> Lookup:
 
 
 def bare_postgres(dsn: str, operation_id: str) -> Lookup:
-    """Return a lookup with psycopg_pool alone, with its check of the connection."""
+    """Return a lookup with psycopg_pool alone, with its connection check."""
     from psycopg_pool import ConnectionPool
 
     pool = ConnectionPool(
@@ -95,26 +95,26 @@ def medians(*calls: Lookup) -> list[float]:
         for _ in range(10):
             call()
     times: list[list[float]] = [[] for _ in calls]
-    ends = time.monotonic() + LONGEST
+    ends = time.monotonic() + MAX_SECONDS
     while len(times[0]) < ROUNDS and time.monotonic() < ends:
         for call, list_of_times in zip(calls, times, strict=True):
-            began = time.perf_counter()
+            started = time.perf_counter()
             call()
-            list_of_times.append(time.perf_counter() - began)
+            list_of_times.append(time.perf_counter() - started)
     return [statistics.median(list_of_times) * 1e6 for list_of_times in times]
 
 
-def until(connection: ProgressConnection, operation_id: str, begun: bool) -> Operation:
-    """Read an operation until a worker has begun it, or until it has ended."""
+def wait_for(connection: ProgressConnection, operation_id: str, started: bool) -> Operation:
+    """Read an operation until a worker has started it, or until it has ended."""
     while True:
         operation = connection.read([operation_id])[operation_id]
-        if operation.status.is_terminal or (begun and operation.started_at is not None):
+        if operation.status.is_terminal or (started and operation.started_at is not None):
             return operation
         time.sleep(0.005)
 
 
 def fill(variables: dict[str, str], rows: int) -> None:
-    """Put past operations into the store."""
+    """Insert past operations into the store."""
     if "PROGRESS_DATABASE" in variables:
         with sqlite3.connect(variables["PROGRESS_DATABASE"]) as connection:
             connection.executemany(
@@ -136,24 +136,24 @@ def fill(variables: dict[str, str], rows: int) -> None:
 
 def main() -> None:
     """Measure, and write the figures."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the stand-in ends, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the local server ends, too
     # Never the account or server that this machine is configured for.
     os.environ.pop("PROGRESS_CONNECTION", None)
     Path(".local").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(".local").resolve()) as folder:
-        began = time.perf_counter()
+        started = time.perf_counter()
         with local_server(Path(folder), always=True) as variables:
-            ready = time.perf_counter() - began
+            ready = time.perf_counter() - started
             os.environ |= variables
             connection = ProgressConnection("progress")
             pick_ups = []
             for _ in range(5):
                 operation_id = new_operation_id()
-                asked = time.perf_counter()
+                created = time.perf_counter()
                 connection.start(operation_id, "succeed", "fast", "")
-                until(connection, operation_id, begun=True)
-                pick_ups.append(time.perf_counter() - asked)
-                until(connection, operation_id, begun=False)
+                wait_for(connection, operation_id, started=True)
+                pick_ups.append(time.perf_counter() - created)
+                wait_for(connection, operation_id, started=False)
             lookup = bare(sys.argv[1], variables, operation_id)
             polls = []
             for past in (10, 10_000) if sys.argv[1] in ("sqlite", "postgres") else (0,):

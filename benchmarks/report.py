@@ -2,29 +2,29 @@
 
 Usage: python benchmarks/report.py [--write]
 
-It prints the tables; with --write they also go into docs/performance.md, between the marks there,
-and the chart to docs/pictures/.
+It prints the tables. With --write they go between the marks in docs/performance.md (a short table
+for each question) and in docs/benchmarks/ (all figures), and the chart to docs/pictures/.
 """
 
 import json
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 TEMPLATE = Path(__file__).resolve().parents[1]
-PAGE = TEMPLATE / "docs" / "performance.md"
-CHART = TEMPLATE / "docs" / "pictures" / "viewers.svg"
 INTERVAL = 0.5
 COLOURS = ("#b45309", "#0f766e", "#1d4ed8", "#7c3aed", "#475569")
 
 Row = dict[str, Any]
+Results = dict[str, Any]
+"""What was measured, by backend."""
 
 
-def load(kind: str) -> dict[str, Any]:
-    """Return the figures of a kind, by backend."""
+def load(kind: str) -> Results:
+    """Return the figures of a kind."""
     files = sorted((TEMPLATE / "build" / "bench").glob(f"{kind}-*.json"))
     return {file.stem.partition("-")[2]: json.loads(file.read_text()) for file in files}
 
@@ -40,139 +40,122 @@ def table(head: str, rows: Iterable[Iterable[object]]) -> str:
 
 
 def label(backend: str, row: Row) -> str:
-    """Return what a row is called."""
+    """Return the name of the app in a row."""
     return "the rule's pattern" if row["app"] == "pattern" else backend
 
 
-def name(backend: str, row: Row) -> str:
-    """Return what a row is called in the table of all figures."""
-    found = label(backend, row)
-    if row["operations"] > 1:
-        found += ", as many operations"
-    if row["page"]:
-        found += f", {row['page']}"
-    if row["past"]:
-        found += f", {row['past']:,} past operations"
-    return found
+def between(row: Row, name: str) -> str:
+    """Return the p50 and the p99 of a time in milliseconds."""
+    return f"{row[f'{name}_p50_ms'] or '-'} / {row[f'{name}_p99_ms'] or '-'}"
+
+
+def seconds_between_ticks(row: Row) -> float | None:
+    """Return the average time between the ticks of one viewer."""
+    return round(row["viewers"] * row["seconds"] / row["runs"], 2) if row["runs"] else None
+
+
+def by_viewers(compare: Results, head: str, cells: Callable[[Row, Row], Iterable[object]]) -> str:
+    """Return a table that compares the app with the rule's pattern, a row per number of viewers."""
+    rows = compare["sqlite"]["viewers"]
+    pattern = {row["viewers"]: row for row in rows if row["app"] == "pattern"}
+    ours = [row for row in rows if row["app"] == "rendered" and row["viewers"] in pattern]
+    return table(
+        f"viewers | {head}",
+        ((row["viewers"], *cells(row, pattern[row["viewers"]])) for row in ours),
+    )
 
 
 def ratio(of: float | None, to: float | None) -> str | None:
-    """Return how often the first is in the second, as 1/6.9."""
+    """Return the share that the first is of the second, as 1/6.9."""
     return f"1/{to / of:.1f}" if of and to else None
 
 
-def ratios(viewers: dict[str, Any]) -> str:
-    """Return our share of what the pattern takes, for each number of viewers."""
-    rows = viewers["sqlite"]["viewers"]
+def cost(compare: Results) -> str:
+    """Return what a viewer costs, as a share of what it costs with the rule's pattern."""
 
-    def times(ours: Row, theirs: Row) -> str | None:
+    def cells(ours: Row, theirs: Row) -> Iterable[object]:
         # A server that answered less than half of its ticks has no times, only bounds of them.
         enough = theirs["drawn"] * INTERVAL * 2 > theirs["viewers"] * theirs["seconds"]
-        found = ratio(ours["tick_p99_ms"], theirs["tick_p99_ms"])
-        return found if enough or found is None else f"below {found}"
-
-    pairs = [
-        (ours, theirs)
-        for ours in rows
-        for theirs in rows
-        if (ours["app"], theirs["app"]) == ("rendered", "pattern")
-        and ours["viewers"] == theirs["viewers"]
-    ]
-    return table(
-        "viewers | processor per tick | tick p99 | reads of the database | ticks drawn",
-        (
-            (
-                ours["viewers"],
-                ratio(ours["cpu_per_tick_ms"], theirs["cpu_per_tick_ms"]),
-                times(ours, theirs),
-                ratio(ours["reads_per_interval"], theirs["reads_per_interval"]),
-                f"{ours['drawn']} against {theirs['drawn']}",
-            )
-            for ours, theirs in pairs
-        ),
-    )
-
-
-def figures(viewers: dict[str, Any]) -> str:
-    """Return the table of all that was measured with viewers."""
-    rows = [
-        (name(backend, row), row)
-        for backend, result in viewers.items()
-        for row in [
-            *sorted(result["viewers"], key=lambda row: str(row["app"])),
-            *(result[key] for key in ("crowd", "operations") if key in result),
-            *result.get("past", []),
-            *result.get("board", []),
-        ]
-    ]
-    return table(
-        "app | viewers | CPU per tick, ms | core in use | the other core | tick p50 / p99, ms"
-        " | between ticks, s | reads per interval | memory, MB | frames after the end"
-        " | step written to drawn, p50 / p99, ms",
-        (
-            (
-                title,
-                f"{row['viewers']} ({row['lost']} lost)" if row["lost"] else row["viewers"],
-                row["cpu_per_tick_ms"],
-                f"{row['cpu_share']:.0%}",
-                f"{row['other_core']:.0%}",
-                f"{row['tick_p50_ms'] or '-'} / {row['tick_p99_ms'] or '-'}",
-                round(row["viewers"] * row["seconds"] / row["runs"], 2) if row["runs"] else None,
-                row["reads_per_interval"],
-                round(row["memory_mb"]),
-                row["frames_after_end"],
-                f"{row['delay_p50_ms'] or '-'} / {row['delay_p99_ms'] or '-'}",
-            )
-            for title, row in rows
-        ),
-    )
-
-
-def long_life(viewers: dict[str, Any]) -> str:
-    """Return what past operations, past sessions and many ticks cost."""
-    sqlite = viewers["sqlite"]
-
-    def past(key: str, what: str) -> str:
-        few, many = sqlite[key]
-        share = many["cpu_per_tick_ms"] / few["cpu_per_tick_ms"]
+        times = ratio(ours["tick_p99_ms"], theirs["tick_p99_ms"])
         return (
-            f"A tick {what} takes {few['cpu_per_tick_ms']} ms of the processor with {few['past']}"
-            f" past operations and {many['cpu_per_tick_ms']} ms with {many['past']:,}:"
-            f" {share:.2f} times."
+            ratio(ours["cpu_per_tick_ms"], theirs["cpu_per_tick_ms"]),
+            times if enough or times is None else f"below {times}",
+            f"{ours['drawn']} against {theirs['drawn']}",
         )
 
-    def sizes(row: Row) -> str:
-        return ", ".join(f"{size:.0f}" for size in row["memory_mb"])
+    return by_viewers(compare, "CPU per tick | tick p99 | ticks drawn", cells)
 
-    churn, board = sqlite["churn"], sqlite["board_for_long"]
-    return "\n\n".join(
-        [
-            past("past", "of the run page"),
-            past("board", "of the board"),
-            f"Memory while {churn['sessions']:,} sessions come and go, after each tenth of them,"
-            f" in MB: {sizes(churn)}.",
-            f"Memory while the board runs {board['runs']:,} times, after each tenth, in MB:"
-            f" {sizes(board)}.",
-        ]
+
+def limit(compare: Results) -> str:
+    """Return how a process with SQLite does with more and more viewers."""
+    sqlite = compare["sqlite"]
+    rows = [row for row in sqlite["viewers"] if row["app"] == "rendered"] + [sqlite["overload"]]
+    return table(
+        "viewers | core in use | tick p50 / p99, ms | seconds between ticks",
+        (
+            (
+                row["viewers"],
+                f"{row['cpu_share']:.0%}",
+                between(row, "tick"),
+                seconds_between_ticks(row),
+            )
+            for row in rows
+        ),
     )
 
 
-def crowd(viewers: dict[str, Any]) -> str:
-    """Return what those who came last get when the others have gone."""
-    row = viewers["sqlite"]["crowd_goes"]
-    return (
-        f"Of {row['viewers']} viewers, all go but the {row['staying']} that came last. Seconds"
-        f" between the ticks of one, on the average over each 5 s that follow:"
-        f" {', '.join(map(str, row['between_s']))}. The p99 of a tick meanwhile:"
-        f" {row['tick_p99_ms']} ms."
+def delay(compare: Results) -> str:
+    """Return the time from the moment a step is written to the moment it is drawn."""
+    return by_viewers(
+        compare,
+        "this app, p50 / p99, ms | the rule's pattern, p50 / p99, ms",
+        lambda ours, theirs: (between(ours, "delay"), between(theirs, "delay")),
     )
 
 
-def polls(rows: dict[str, Any]) -> str:
-    """Return what a poll costs beside a bare lookup."""
+def reads(compare: Results) -> str:
+    """Return the reads of the database per poll interval."""
+    return by_viewers(
+        compare,
+        "this app | the rule's pattern",
+        lambda ours, theirs: (ours["reads_per_interval"], theirs["reads_per_interval"]),
+    )
+
+
+def memory(compare: Results) -> str:
+    """Return the memory of the server."""
+    return by_viewers(
+        compare,
+        "this app, MB | the rule's pattern, MB",
+        lambda ours, theirs: (round(ours["memory_mb"]), round(theirs["memory_mb"])),
+    )
+
+
+def pages(compare: Results) -> str:
+    """Return what past operations cost on the run page and on the board."""
+    sqlite = compare["sqlite"]
+    return table(
+        "page | past operations | viewers | CPU per tick, ms | tick p50 / p99, ms"
+        " | reads per interval",
+        (
+            (
+                row["page"] or "run",
+                f"{row['past']:,}",
+                row["viewers"],
+                row["cpu_per_tick_ms"],
+                between(row, "tick"),
+                row["reads_per_interval"],
+            )
+            for row in (*sqlite["past"], *sqlite["board"])
+        ),
+    )
+
+
+def polls(rows: Results) -> str:
+    """Return what a poll costs compared to a bare lookup."""
     return table(
         "backend | past operations | bare lookup, µs | one poll, µs | ratio"
-        " | stand-in ready, s | start to begun, ms",
+        " | created to started, ms",
         (
             (
                 backend,
@@ -180,7 +163,6 @@ def polls(rows: dict[str, Any]) -> str:
                 f"{poll['bare_us']:,}",
                 f"{poll['poll_us']:,}",
                 f"{poll['poll_us'] / poll['bare_us']:.2f}",
-                row["ready_s"],
                 row["pick_up_ms"],
             )
             for backend, row in rows.items()
@@ -189,21 +171,102 @@ def polls(rows: dict[str, Any]) -> str:
     )
 
 
-def starts(rows: dict[str, Any]) -> str:
+def starts(rows: Results, poll: Results) -> str:
     """Return what it takes until a page is served."""
     return table(
-        "backend | bake, s | `make demo` to a page, cold, s | again, s | wheels, MB",
+        "backend | bake, s | `make demo` to a page, cold, s | again, s | local server ready, s"
+        " | wheels, MB",
         (
-            (backend, row["bake_s"], row["cold_s"], row["warm_s"], row["wheels_mb"])
+            (
+                backend,
+                row["bake_s"],
+                row["cold_s"],
+                row["warm_s"],
+                poll.get(backend, {}).get("ready_s"),
+                row["wheels_mb"],
+            )
             for backend, row in rows.items()
         ),
     )
 
 
-def chart(viewers: dict[str, Any]) -> str:
+def all_viewers(compare: Results) -> str:
+    """Return every figure that was measured with viewers."""
+
+    def title(backend: str, row: Row) -> str:
+        name = label(backend, row)
+        if row["operations"] > 1:
+            name += ", as many operations"
+        if row["page"]:
+            name += f", {row['page']}"
+        if row["past"]:
+            name += f", {row['past']:,} past operations"
+        return name
+
+    rows = [
+        (title(backend, row), row)
+        for backend, result in compare.items()
+        for row in [
+            *sorted(result["viewers"], key=lambda row: str(row["app"])),
+            *(result[key] for key in ("overload", "operations") if key in result),
+            *result.get("past", []),
+            *result.get("board", []),
+        ]
+    ]
+    return table(
+        "app | viewers | CPU per tick, ms | core in use | the other core | tick p50 / p99, ms"
+        " | seconds between ticks | reads per interval | memory, MB | frames after the end"
+        " | step written to drawn, p50 / p99, ms",
+        (
+            (
+                name,
+                f"{row['viewers']} ({row['lost']} lost)" if row["lost"] else row["viewers"],
+                row["cpu_per_tick_ms"],
+                f"{row['cpu_share']:.0%}",
+                f"{row['other_core']:.0%}",
+                between(row, "tick"),
+                seconds_between_ticks(row),
+                row["reads_per_interval"],
+                round(row["memory_mb"]),
+                row["frames_after_end"],
+                between(row, "delay"),
+            )
+            for name, row in rows
+        ),
+    )
+
+
+def over_time(compare: Results) -> str:
+    """Return what memory and intervals do while a server runs."""
+    sqlite = compare["sqlite"]
+    churn, board, recovery = (sqlite[key] for key in ("churn", "board_for_long", "recovery"))
+
+    def sizes(row: Row) -> list[object]:
+        return [f"{size:.0f}" for size in row["memory_mb"]]
+
+    tenths = " | ".join(f"{number} %" for number in range(10, 101, 10))
+    return "\n\n".join(
+        [
+            "Memory of the server in MB, after each tenth:",
+            table(
+                f"while | {tenths}",
+                (
+                    [f"{churn['sessions']:,} sessions come and go", *sizes(churn)],
+                    [f"the board runs {board['runs']:,} times", *sizes(board)],
+                ),
+            ),
+            f"Of {recovery['viewers']} viewers, all leave but the {recovery['staying']} that came"
+            " last. Seconds between the ticks of one, on average over each 5 s that follow:"
+            f" {', '.join(map(str, recovery['between_s']))}. The p99 of a tick in that time:"
+            f" {recovery['tick_p99_ms']} ms.",
+        ]
+    )
+
+
+def chart(compare: Results) -> str:
     """Return a drawing of the p99 of a tick over the viewers, both axes logarithmic, as SVG."""
     lines: dict[str, list[tuple[int, float]]] = {}
-    for backend, result in viewers.items():
+    for backend, result in compare.items():
         for row in result["viewers"]:
             if row["tick_p99_ms"]:
                 points = lines.setdefault(label(backend, row), [])
@@ -239,34 +302,41 @@ def chart(viewers: dict[str, Any]) -> str:
             f'<circle cx="{x(count):.1f}" cy="{y(value):.1f}" r="3.5" fill="{colour}"/>'
             for count, value in points
         ]
-        # Names of lines that end close together stand below each other.
+        # Names of lines that end close together are drawn below each other.
         height = y(points[-1][1]) if height == 400 else max(y(points[-1][1]), height + 18)
         parts.append(f'<text x="502" y="{height + 4:.0f}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
 def main() -> None:
-    """Print, and write if asked to."""
-    viewers = load("compare")
-    sections = {
-        "viewers": figures(viewers),
-        "polls": polls(load("poll")),
-        "start": starts(load("start")),
+    """Print the tables; write them if asked to."""
+    compare, poll, start = load("compare"), load("poll"), load("start")
+    tables = {
+        "all viewers": all_viewers(compare),
+        "polls": polls(poll),
+        "starts": starts(start, poll),
     }
-    if "sqlite" in viewers:
-        sections |= {
-            "ratios": ratios(viewers),
-            "crowd": crowd(viewers),
-            "long life": long_life(viewers),
+    if "sqlite" in compare:
+        tables |= {
+            "cost": cost(compare),
+            "limit": limit(compare),
+            "delay": delay(compare),
+            "reads": reads(compare),
+            "pages": pages(compare),
+            "memory": memory(compare),
+            "over time": over_time(compare),
         }
-    print("\n\n".join(text for text in sections.values()))
-    if "--write" in sys.argv:
-        page = PAGE.read_text(encoding="utf-8")
-        for name, text in sections.items():
-            marks = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-            page = marks.sub(rf"\1{text}\n\2", page)
-        PAGE.write_text(page, encoding="utf-8")
-        CHART.write_text(chart(viewers), encoding="utf-8")
+    print("\n\n".join(tables.values()))
+    if "--write" not in sys.argv:
+        return
+    docs = TEMPLATE / "docs"
+    for file in (docs / "performance.md", *(docs / "benchmarks").glob("*.md")):
+        text = file.read_text(encoding="utf-8")
+        for name, figures in tables.items():
+            marks = re.compile(f"(<!-- {name} -->\\n).*?(<!-- end -->)", re.DOTALL)
+            text = marks.sub(rf"\1{figures}\n\2", text)
+        file.write_text(text, encoding="utf-8")
+    (docs / "pictures" / "viewers.svg").write_text(chart(compare), encoding="utf-8")
 
 
 if __name__ == "__main__":

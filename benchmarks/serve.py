@@ -2,9 +2,9 @@
 
 Usage: python serve.py APP PORT
 
-A read leaves one byte in the file READS of the folder that COUNTS names, and so does a script run
-in the file RUNS: their sizes are the counts. Nothing else differs from `streamlit run` with the
-options of the project's Dockerfile.
+COUNTS names a folder. Each read appends one byte to its file READS, each script run one to RUNS:
+their sizes are the counts. Nothing else differs from `streamlit run` with the options of the
+project's Dockerfile.
 """
 
 import functools
@@ -19,12 +19,12 @@ R = TypeVar("R")
 
 @functools.cache
 def opened(name: str) -> int:
-    """Return a file to count in; a script that runs often has it opened once."""
+    """Return a file to count in, opened once."""
     return os.open(f"{os.environ['COUNTS']}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def counted(function: Callable[P, R], name: str = "READS") -> Callable[P, R]:
-    """Return the function, its calls counted."""
+    """Return the function with its calls counted."""
     file = opened(name)
 
     @functools.wraps(function)

@@ -1,9 +1,9 @@
-"""What it takes until a page is served: baking, downloads, the start. Part of `make bench`.
+"""How long it takes until a page is served: bake, downloads, start. Part of `make bench`.
 
 Usage: uv run --directory PROJECT python start.py BACKEND RESULTS.json
 
-Cold is `make demo` as in a fresh clone on a machine with an empty cache of packages, so it measures
-the network, too. A page is served when its first script run has ended.
+Cold is `make demo` in a new clone on a machine with an empty package cache, so it measures the
+network, too. A page is served when its first script run has ended.
 """
 
 import asyncio
@@ -23,20 +23,20 @@ from pathlib import Path
 from viewers import Figures, Viewer
 
 TEMPLATE = Path(__file__).resolve().parents[1]
-UV = os.environ.get("UV", "uv")  # uv says here where it is
-PATIENCE = 600
-"""Seconds until a page must be there."""
+UV = os.environ.get("UV", "uv")  # uv sets it
+TIMEOUT = 600
+"""Seconds until a page must be served."""
 
 
 def timed(*command: str, cwd: Path, **variables: str) -> float:
     """Run a command quietly; return its seconds."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     subprocess.run(command, cwd=cwd, env=environment(**variables), check=True, capture_output=True)
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return the variables of a user's shell: without those of this environment and of make."""
+    """Return the variables of a user's shell, without those of this environment and of make."""
     dropped = ("VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "ANSWERS", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if name not in dropped} | variables
 
@@ -50,13 +50,13 @@ async def first_page(url: str) -> None:
 
 
 def demo(template: Path, backend: str, **variables: str) -> float:
-    """Run `make demo`; return the seconds until the page is there."""
+    """Run `make demo`; return the seconds until the page is served."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     log = template / "demo.log"
-    began = time.perf_counter()
+    started = time.perf_counter()
     with (
         log.open("w") as file,
         subprocess.Popen(
@@ -69,10 +69,10 @@ def demo(template: Path, backend: str, **variables: str) -> float:
         ) as process,
     ):
         try:
-            while process.poll() is None and time.perf_counter() - began < PATIENCE:
+            while process.poll() is None and time.perf_counter() - started < TIMEOUT:
                 with suppress(OSError), urllib.request.urlopen(url, timeout=5):
                     asyncio.run(first_page(url))
-                    return time.perf_counter() - began
+                    return time.perf_counter() - started
                 time.sleep(0.02)
         finally:
             if process.poll() is None:
@@ -96,7 +96,7 @@ def main() -> None:
     """Measure, and write the figures."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the demo ends, too
     backend = sys.argv[1]
-    # Under build/, whose parents are open to others: a stand-in may run as a user of its own.
+    # Under build/, whose parents are open to others: a local server may run as another user.
     with tempfile.TemporaryDirectory(dir=TEMPLATE / "build") as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -1,7 +1,7 @@
 """Viewers of a Streamlit app without a browser, over the app's own websocket.
 
-They do what the page in a browser does: open it, keep a timer for each fragment that asks for one,
-send a rerun whenever it fires, and clear all timers when a full run begins.
+They do what the page in a browser does: open it, keep a timer for each fragment with `run_every`,
+send a rerun whenever it fires, and clear all timers when a full rerun starts.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 STEP = re.compile(rb"@(\d+\.\d{4})@")
-_METADATA, _DELTA = 0x12, 0x2A  # what the fields of a ForwardMsg begin with
+_METADATA, _DELTA = 0x12, 0x2A  # the first bytes of fields of a ForwardMsg
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Figures:
     """Script runs that ended."""
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Reset."""
         self.ticks.clear()
         self.delays.clear()
         self.frames = self.runs = 0
@@ -46,8 +46,8 @@ class Viewer:
     Args:
         url: Address of the server, http://...
         figures: Where to note what it sees; shared by many viewers.
-        page: Its name in the address, "" for the first.
-        query: What stands behind the question mark.
+        page: Its name in the URL, "" for the first.
+        query: The part of the URL after the question mark.
     """
 
     def __init__(self, url: str, figures: Figures, page: str = "", query: str = "") -> None:
@@ -77,11 +77,11 @@ class Viewer:
         return [now - fired for fired in self._waiting + self._next_run]
 
     def unseen(self) -> float:
-        """Return how old the last step is that it saw, in seconds."""
+        """Return the age of the last step that it saw, in seconds."""
         return time.time() - self._last_drawn
 
     async def run(self) -> None:
-        """Open the page and look at it until cancelled, or until the server closes it."""
+        """Open the page and follow it until cancelled, or until the server closes it."""
         try:
             async with connect(
                 self._url,
@@ -112,15 +112,15 @@ class Viewer:
         await self._socket.send(message.SerializeToString())
 
     def _receive(self, data: Any) -> None:
-        # Most messages draw an element: look at their bytes, to leave the processor to the server.
+        # Most messages draw an element: searching their bytes leaves the processor to the server.
         start = 2 + data[1] if data[0] == _METADATA and data[1] < 0x80 else 0
         if data[start] == _DELTA:
-            self._look_for_step(data)
+            self._find_step(data)
             return
         message: Any = ForwardMsg.FromString(data)
         match message.WhichOneof("type"):
             case "delta":
-                self._look_for_step(data)
+                self._find_step(data)
             case "new_session" if not message.metadata.run.fragment_ids:
                 self._clear_timers()
             case "auto_rerun":
@@ -132,7 +132,7 @@ class Viewer:
             case "script_finished":
                 self._end_run()
 
-    def _look_for_step(self, data: bytes) -> None:
+    def _find_step(self, data: bytes) -> None:
         found = STEP.search(data)
         if found and found[1] != self._last_step:
             if self._last_step:  # the first one was there before this viewer

@@ -1,4 +1,4 @@
-"""Make the pictures of the docs from a baked project: `make screenshots`.
+"""Make the pictures of the docs from a baked project. Part of `make screenshots`.
 
 Usage: python docs/screenshots.py PROJECT
 """
@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
 PROJECT = Path(__file__).parent.parent / "{{cookiecutter.project_slug}}" / "docs"
-IN_PROJECT = ("running", "board")  # what the README of every project shows
+IN_PROJECT = ("running", "board")  # in the README of every project
 HALF_WAY = re.compile(r"\b(7|8|9|10) of 18 steps")  # not one step: a tick may miss it
 STATES = {
     "succeed": "Completed",
@@ -33,14 +33,14 @@ STATES = {
 
 @contextmanager
 def served(project: Path, readable: bool = True, **variables: str) -> Iterator[str]:
-    """Serve a copy of the project, with these variables, and yield its address."""
+    """Serve a copy of the project with these variables; yield its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".local", ".venv"))
-        if not readable:  # a folder in the place of the file
+        if not readable:  # a folder where the database should be
             (copy / ".local" / "progress.db").mkdir(parents=True)
         environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | variables
         command = [os.environ.get("UV", "uv"), "run", "--quiet", "python", "-m", "dev"]
@@ -60,17 +60,17 @@ def served(project: Path, readable: bool = True, **variables: str) -> Iterator[s
 
 
 def shoot(page: Page, name: str) -> None:
-    """Take a picture of what the page shows now, when no tick is half drawn."""
+    """Take a picture of the page when no tick is partly drawn."""
     page.wait_for_function("!document.querySelector('[data-stale=true]')")
     page.screenshot(path=PICTURES / f"{name}.png")
     if name in IN_PROJECT:
-        # Every project carries them: 256 colours take less than half of the room.
+        # Every project contains them: 256 colours take less than half of the space.
         with Image.open(PICTURES / f"{name}.png") as picture:
             picture.convert("RGB").quantize().save(PROJECT / f"{name}.png", optimize=True)
 
 
 def start(page: Page, url: str, job: str | None = None, subject: str | None = None) -> None:
-    """Open the page anew and press the button."""
+    """Reload the page, choose job and subject, and start an operation."""
     page.goto(url)
     page.wait_for_selector(".st-key-start button:not([disabled])")
     for key, value in {"job": job, "subject": subject}.items():
@@ -82,7 +82,7 @@ def start(page: Page, url: str, job: str | None = None, subject: str | None = No
 
 
 def shoot_board(browser: Browser, page: Page, url: str) -> None:
-    """Start some operations, each in a tab of its own, and take a picture of the board."""
+    """Start operations, each in its own tab, and take pictures of the board and the feed."""
     for number in (2, 1, 4, 3):
         tab = browser.new_page()
         tab.goto(url)
@@ -106,7 +106,7 @@ def shoot_board(browser: Browser, page: Page, url: str) -> None:
 
 
 def shoot_several(page: Page, url: str) -> None:
-    """Start three operations in one session and take a picture while they run."""
+    """Start three operations in one session; take a picture while they run."""
     page.set_viewport_size({"width": 900, "height": 1330})
     page.goto(url)
     page.wait_for_selector(".st-key-start button:not([disabled])")
@@ -157,7 +157,7 @@ def main(project: Path) -> None:
             shoot(page, "unknown")
         with served(project, readable=False) as url:
             page.goto(f"{url}/?operation=0")
-            page.get_by_text("cannot be read just now").wait_for()
+            page.get_by_text("cannot be read").first.wait_for()
             page.wait_for_timeout(1000)
             shoot(page, "unreachable")
         phone = browser.new_page(viewport={"width": 390, "height": 860}, color_scheme="dark")

@@ -1,0 +1,75 @@
+"""The docs name what there is: links, files, make targets and prompts."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+TEMPLATE = Path(__file__).resolve().parents[1]
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
+PAGES = [
+    # CHANGELOG.md names what is gone.
+    *(page for page in TEMPLATE.glob("*.md") if page.name != "CHANGELOG.md"),
+    *TEMPLATE.glob("docs/**/*.md"),
+    *TEMPLATE.glob("templates/*/readme.md"),
+    *PROJECT.glob("*.md"),
+]
+ROOTS = [TEMPLATE, PROJECT, *PROJECT.glob("overlays/*"), *PROJECT.glob("overlays/*/progress")]
+FILE = re.compile(r"[\w./-]+\.(?:py|md|toml|sql|yml|yaml|txt|json|png|svg)")
+MADE_LATER = {".streamlit/secrets.toml"}
+
+
+def name(page: Path) -> str:
+    """Return the path of a page, for the name of a test."""
+    return page.relative_to(TEMPLATE).as_posix()
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    spans = re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
+    named = {span for span in spans if FILE.fullmatch(span) and "/" in span} - MADE_LATER
+    # Two backends share a folder whose name depends on the backend.
+    local_jobs = PROJECT / "overlays" / "api+sqlite" / "{{cookiecutter.__local_jobs}}"
+    missing = {
+        file
+        for file in named
+        if not any((root / file).exists() for root in ROOTS)
+        and not (local_jobs / Path(file).name).exists()
+        and not any("NAME" in part for part in Path(file).parts)
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_make_target_that_is_named_exists(page: Path) -> None:
+    makefiles = [TEMPLATE / "Makefile", PROJECT / "Makefile"]
+    makefiles += TEMPLATE.glob("templates/*/targets.mk")
+    text = "\n".join(makefile.read_text(encoding="utf-8") for makefile in makefiles)
+    targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(named) <= targets
+
+
+def test_every_prompt_is_described() -> None:
+    answers = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
+    page = (TEMPLATE / "docs" / "prompts.md").read_text(encoding="utf-8")
+    described = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert described == [answer for answer in answers if not answer.startswith("_")]
