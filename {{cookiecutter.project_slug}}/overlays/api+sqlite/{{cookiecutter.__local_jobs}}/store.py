@@ -1,4 +1,4 @@
-"""The operations in a SQLite file: every SQL statement of this project is here."""
+"""The operations in a SQLite file: all SQL statements are here."""
 
 import json
 import sqlite3
@@ -214,7 +214,8 @@ class OperationStore:
         try:
             connection.row_factory = sqlite3.Row
             connection.create_function("utc_now", 0, lambda: _time(datetime.now(UTC)))
-            # In WAL mode readers and a writer do not wait for each other.
+            # In WAL mode readers and a writer do not wait for each other, and with NORMAL a commit
+            # does not wait for the disk.
             _switch_to_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             _create_or_upgrade(connection)
