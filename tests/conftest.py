@@ -172,15 +172,17 @@ def bake(
     return bake
 
 
-def imported_modules(source: str) -> Iterator[str]:
-    """Yield the dotted names that a source imports: of `from a import b`, both `a` and `a.b`."""
+def imported_names(file: str, source: str) -> Iterator[str]:
+    """Yield the dotted names that a file of a project imports: of `from a import b`, a and a.b."""
+    folders = Path(file).parent.parts
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            origin = "." * node.level + (node.module or "")
-            yield origin
-            yield from (f"{origin.rstrip('.')}.{name.name}" for name in node.names)
+            origin = [*folders[: len(folders) - node.level + 1]] if node.level else []
+            origin += [node.module] if node.module else []
+            yield ".".join(origin)
+            yield from (".".join([*origin, name.name]) for name in node.names)
 
 
 def load(path: Path) -> ModuleType:

@@ -21,7 +21,7 @@ from conftest import (
     ROOT,
     Bake,
     BakedProject,
-    imported_modules,
+    imported_names,
 )
 from cookiecutter.utils import create_env_with_context  # type: ignore[import-untyped]
 from pytest_cookies.plugin import Cookies  # type: ignore[import-untyped]
@@ -121,7 +121,7 @@ def test_without_the_live_feed_nothing_of_it_is_left(bake: Bake) -> None:
         assert list(tomllib.loads(project.read("settings.toml"))["pages"]) == pages
     modules = {name.removesuffix(".py").replace("/", ".") for name in files}
     for name, text in texts(without, ".py").items():
-        assert modules.isdisjoint(imported_modules(text)), name
+        assert modules.isdisjoint(imported_names(name, text)), name
 
 
 @pytest.mark.parametrize("licence", LICENCES)
