@@ -134,6 +134,21 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone
 
 
+def commit_all(folder: Path) -> None:
+    """Commit everything in a folder, which becomes a git repository if it is none."""
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    for command in (["init"], ["add", "--all"], [*identity, "commit", "--message", "all"]):
+        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(template: Path, tmp_path: Path) -> Path:
+    """A git repository with the template, for a test to commit to."""
+    copied = shutil.copytree(template, tmp_path / "template")
+    commit_all(copied)
+    return copied
+
+
 @pytest.fixture(scope="session")
 def cookiecutter(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Cookiecutter:
     """The command `cookiecutter`, for this template."""

@@ -3,11 +3,7 @@
 What a user sees on the terminal is tested with the real command.
 """
 
-import json
 import os
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -294,45 +290,3 @@ def test_every_prompt_is_shown_as_written(cookiecutter: Cookiecutter, output: Pa
             assert list(prompt) == ["__prompt__", *CONTEXT[name]]
         for text in prompt.values() if isinstance(prompt, dict) else [prompt]:
             assert text in shown
-
-
-# cruft saves the answers, and renders them again for every update
-
-
-def test_answers_arrive_as_typed_through_cruft(
-    cookiecutter: Cookiecutter, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(cookiecutter.home))
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{who}_NAME", "Ada")
-        monkeypatch.setenv(f"GIT_{who}_EMAIL", "ada@example.com")
-
-    def run(*args: str | Path, cwd: Path) -> None:
-        result = subprocess.run(args, cwd=cwd, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
-
-    def commit(folder: Path) -> None:
-        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "as it is"]):
-            run("git", *command, cwd=folder)
-
-    cruft = [sys.executable, "-m", "cruft"]
-    template = shutil.copytree(cookiecutter.template, tmp_path / "template")
-    commit(template)
-    answers = {"project_name": TYPED[0], "author": TYPED[2], "description": TYPED[1]}
-    context = ["--extra-context", json.dumps(answers | {"project_slug": "mine"})]
-    run(*cruft, "create", template, "--no-input", "--default-config", *context, cwd=output)
-    project = output / "mine"
-    before = tomllib.loads((project / "settings.toml").read_text("utf-8"))
-    assert before["app"]["title"] == TYPED[0]
-    commit(project)
-
-    settings = template / "{{cookiecutter.project_slug}}" / "settings.toml"
-    settings.write_text(settings.read_text("utf-8").replace('"15s"', '"120s"'), "utf-8")
-    commit(template)
-    run(*cruft, "update", "--skip-apply-ask", cwd=project)
-    after = tomllib.loads((project / "settings.toml").read_text("utf-8"))
-    assert after["progress"].pop("stale_after") == "120s"
-    assert before["progress"].pop("stale_after") == "15s"
-    assert after == before
-    run(*cruft, "check", cwd=project)
