@@ -183,7 +183,7 @@ class Module:
     def ask(
         self, question: str, name: ast.Name, judge: Callable[[ast.AST], bool], every: bool = False
     ) -> bool:
-        """Judge what a name is bound to: one of its values, or `every`. Bindings may be circular."""
+        """Judge what a name is bound to, one value or `every`. Bindings may be circular."""
         values = self.values(name)
         key = (question, id(values))
         if key not in self.answers:
@@ -559,7 +559,9 @@ def check_reruns(module: Module, name: str, function: Function) -> None:
                 if (helper, guarded, changed) not in todo:
                     todo.append((helper, guarded, changed))
             elif scope := wrong_scope(call):
-                message = f"st.rerun(scope={scope}) raises in a full rerun, and does not end the timer"
+                message = (
+                    f"st.rerun(scope={scope}) raises in a full rerun, and does not end the timer"
+                )
             elif not guarded:
                 message = f"every tick of {name} reruns the app, which renders it again: a loop"
             elif not changed:

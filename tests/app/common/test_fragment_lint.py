@@ -1289,7 +1289,9 @@ def test_a_call_of_another_file_may_change_the_state(project: Callable[[str, str
     assert found(page.read_text("utf-8"), str(page)) == marked(page.read_text("utf-8"))
 
 
-def test_an_imported_file_with_a_syntax_error_is_ignored(project: Callable[[str, str], Path]) -> None:
+def test_an_imported_file_with_a_syntax_error_is_ignored(
+    project: Callable[[str, str], Path],
+) -> None:
     project("progress/live.py", "def live(:\n")
     source = "from progress.live import live\nif st.button('Start'):\n    live()\n"
     assert found(source, str(project("page.py", source))) == []
