@@ -16,9 +16,12 @@ help: ## list the targets
 demo: bake ## bake the default project to build/ and serve it (BACKEND=postgres, PORT=8600 ...)
 	@$(MAKE) --no-print-directory -C build/$(DEMO) dev UV=$(UV)
 
-bake: $(UV) ## bake the default project to build/, over what is there (BACKEND=postgres ...)
+bake: $(UV) ## bake the default project to build/, instead of the last one there (BACKEND=postgres ...)
 	@# Files that tools left in the template's folder would be baked, too.
 	@git clean -fdXq -- '{{cookiecutter.project_slug}}' 2>/dev/null || true
+	@# Files of an earlier bake go, but for what is hidden: the environment, data, secrets.
+	@find build/$(DEMO) -mindepth 1 -maxdepth 1 -not -name '.*' -not -name uv.lock \
+		-exec rm -rf {} + 2>/dev/null || true
 	@$(UV) run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \
 		--output-dir build project_slug=$(DEMO) progress_backend=$(BACKEND) $(ANSWERS)
 

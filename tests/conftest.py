@@ -187,6 +187,14 @@ def bake(
     return bake
 
 
+def write_files(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write these files into a folder, and return the folder."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    return folder
+
+
 def imported_names(file: str, source: str) -> Iterator[str]:
     """Yield the dotted names that a file of a project imports: of `from a import b`, a and a.b."""
     folders = Path(file).parent.parts

@@ -199,7 +199,7 @@ TYPED = [
 
 
 @pytest.mark.parametrize("text", TYPED)
-def test_text_arrives_as_typed(bake: Bake, text: str) -> None:
+def test_text_is_in_the_project_as_typed(bake: Bake, text: str) -> None:
     project = bake(
         project_name=text, project_slug="mine", description=text, author=text, operation=text
     )
@@ -235,7 +235,7 @@ def test_the_folder_is_named_after_the_project(bake: Bake, typed: str, slug: str
 
 
 @pytest.mark.parametrize("interval", ["500ms", "1.5 s", "60"])
-def test_the_poll_interval_arrives_as_typed(bake: Bake, interval: str) -> None:
+def test_the_poll_interval_is_in_the_project_as_typed(bake: Bake, interval: str) -> None:
     settings = tomllib.loads(bake(poll_interval=interval).read("settings.toml"))
     assert settings["progress"]["poll_interval"] == interval
 

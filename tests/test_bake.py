@@ -164,7 +164,7 @@ def test_the_same_answers_make_the_same_bytes(
     assert filecmp.cmpfiles(first.path, again.path, names, shallow=False) == (names, [], [])
 
 
-def test_the_last_hook_can_run_again_in_a_finished_project(bake: Bake, tmp_path: Path) -> None:
+def test_the_post_gen_hook_does_not_change_a_finished_project(bake: Bake, tmp_path: Path) -> None:
     shared = bake()
     project = shared.copy(tmp_path)
     context = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BACKENDS, CONTEXT, PROJECT, ROOT, Bake, load
+from conftest import BACKENDS, CONTEXT, PROJECT, ROOT, Bake, load, write_files
 from cookiecutter.utils import create_env_with_context  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
@@ -312,14 +312,6 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
-def grow(folder: Path, files: dict[str, str]) -> Path:
-    """Write these files into a folder."""
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
 RENDERED = {
     "app.py": "app",
     "LICENSE": "MIT",
@@ -345,7 +337,7 @@ ANSWERS = {
 
 
 def test_the_overlay_of_fewer_backends_is_copied_last(tmp_path: Path) -> None:
-    project = grow(tmp_path, RENDERED)
+    project = write_files(tmp_path, RENDERED)
     assert post_gen.main(project, ANSWERS) == 0
     assert tree(project) == {
         "app.py": "app",
@@ -359,7 +351,7 @@ def test_the_overlay_of_fewer_backends_is_copied_last(tmp_path: Path) -> None:
 
 
 def test_each_backend_gets_its_own_overlay(tmp_path: Path) -> None:
-    project = grow(tmp_path, RENDERED)
+    project = write_files(tmp_path, RENDERED)
     assert post_gen.main(project, ANSWERS | {"progress_backend": "postgres"}) == 0
     assert tree(project)["progress/backend.py"] == "postgres"
     assert tree(project)["schema.sql"] == "postgres"
@@ -367,7 +359,7 @@ def test_each_backend_gets_its_own_overlay(tmp_path: Path) -> None:
 
 
 def test_the_live_feed_is_copied_if_chosen(tmp_path: Path) -> None:
-    project = grow(tmp_path, RENDERED)
+    project = write_files(tmp_path, RENDERED)
     assert post_gen.main(project, ANSWERS | {"live_feed": True}) == 0
     assert tree(project)["feeds.py"] == "live feed"
     assert tree(project)["progress/backend.py"] == "sqlite"
@@ -376,12 +368,14 @@ def test_the_live_feed_is_copied_if_chosen(tmp_path: Path) -> None:
 def test_a_backend_without_an_overlay_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert post_gen.main(grow(tmp_path, RENDERED), ANSWERS | {"progress_backend": "fax"}) == 1
+    assert (
+        post_gen.main(write_files(tmp_path, RENDERED), ANSWERS | {"progress_backend": "fax"}) == 1
+    )
     assert capsys.readouterr() == ("", "overlays/ has no folder for fax.\n")
 
 
 def test_an_executable_file_stays_executable(tmp_path: Path) -> None:
-    project = grow(tmp_path, RENDERED)
+    project = write_files(tmp_path, RENDERED)
     (project / "overlays" / "sqlite" / "start").write_text("#!/bin/sh\n")
     (project / "overlays" / "sqlite" / "start").chmod(0o755)
     post_gen.main(project, ANSWERS)
@@ -389,14 +383,14 @@ def test_an_executable_file_stays_executable(tmp_path: Path) -> None:
 
 
 def test_no_licence_means_no_file(tmp_path: Path) -> None:
-    project = grow(tmp_path, RENDERED)
+    project = write_files(tmp_path, RENDERED)
     assert post_gen.main(project, ANSWERS | {"licence": "none"}) == 0
     assert not (project / "LICENSE").exists()
 
 
 @pytest.mark.parametrize("licence", ["MIT", "none"])
 def test_a_second_run_changes_nothing(tmp_path: Path, licence: str) -> None:
-    project = grow(tmp_path, RENDERED)
+    project = write_files(tmp_path, RENDERED)
     post_gen.main(project, ANSWERS | {"licence": licence})
     first = tree(project)
     assert post_gen.main(project, ANSWERS | {"licence": licence}) == 0
@@ -406,7 +400,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path, licence: str) -> None:
 def test_the_last_lines_are_the_next_commands_and_the_cost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    post_gen.main(grow(tmp_path, RENDERED), ANSWERS)
+    post_gen.main(write_files(tmp_path, RENDERED), ANSWERS)
     assert capsys.readouterr().out.splitlines() == [
         "Next:",
         "  cd x",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BACKENDS, Bake, imported_names
+from conftest import BACKENDS, Bake, imported_names, write_files
 
 # From the top. A module may import from its own layer and from those below.
 LAYERS = [
@@ -101,16 +101,8 @@ TREE = {
 }
 
 
-def write(folder: Path, files: dict[str, str]) -> Path:
-    """Write these files into a folder."""
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, "utf-8")
-    return folder
-
-
 def test_a_layered_project_is_accepted(tmp_path: Path) -> None:
-    project = write(tmp_path, TREE)
+    project = write_files(tmp_path, TREE)
     assert (upward_imports(project), session_outside(project)) == ([], [])
 
 
@@ -129,11 +121,11 @@ def test_a_layered_project_is_accepted(tmp_path: Path) -> None:
     ],
 )
 def test_an_upward_import_is_found(tmp_path: Path, file: str, source: str, name: str) -> None:
-    assert f"{file} imports {name}" in upward_imports(write(tmp_path, TREE | {file: source}))
+    assert f"{file} imports {name}" in upward_imports(write_files(tmp_path, TREE | {file: source}))
 
 
 def test_a_new_module_must_be_placed_in_a_layer(tmp_path: Path) -> None:
-    project = write(tmp_path, TREE | {"progress/helpers.py": ""})
+    project = write_files(tmp_path, TREE | {"progress/helpers.py": ""})
     assert upward_imports(project) == ["progress/helpers.py is in no layer"]
 
 
@@ -148,6 +140,6 @@ def test_a_new_module_must_be_placed_in_a_layer(tmp_path: Path) -> None:
     ],
 )
 def test_the_session_outside_is_found(tmp_path: Path, file: str, source: str, name: str) -> None:
-    (line,) = session_outside(write(tmp_path, TREE | {file: source}))
+    (line,) = session_outside(write_files(tmp_path, TREE | {file: source}))
     assert line.startswith(f"{file}:")
     assert line.endswith(f" uses {name}")
