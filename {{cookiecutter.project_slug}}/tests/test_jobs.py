@@ -1,14 +1,12 @@
-"""The sample job and the sample feed. Delete this file with samples/."""
+"""The sample job. Delete this file with samples/."""
 
 import json
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-import feeds
 import jobs
 from progress.contract import OperationCancelled
 from progress.reporter import Reporter
@@ -276,15 +274,3 @@ def test_the_long_loop_ends_early_when_cancelled(
         analyze("call.txt", recorder)
     assert recorder.steps[9] == "Comparing with the other transcripts"
     assert len(compared) == 1
-
-
-# The feed
-
-
-def test_the_feed_goes_on_where_the_cursor_is() -> None:
-    first = feeds.rows_since(None)
-    assert len(first) == feeds.LONGEST.total_seconds()
-    assert feeds.rows_since(first[0]["time"])[: len(first) - 1] == first[1:]
-    assert feeds.rows_since(datetime.now(UTC) + timedelta(seconds=5)) == []
-    assert all(row["Words per minute"] > 0 for row in first)
-    assert len({row["Calls per minute"] for row in first}) > 3
