@@ -111,17 +111,24 @@ def test_the_overlays_are_gone(project: BakedProject) -> None:
     assert project.has_file("progress/backend/connection.py")
 
 
-def test_without_the_live_feed_nothing_of_it_is_left(bake: Bake) -> None:
-    with_feed, without = bake(), bake(live_feed="no")
+def test_the_live_feed_is_laid_if_chosen(bake: Bake) -> None:
     overlay = PROJECT / "overlays" / "live_feed"
-    files = {path.relative_to(overlay).as_posix() for path in overlay.rglob("*.*")}
-    assert with_feed.files() - without.files() == {name for name in files if "_cache" not in name}
+    files = {path.relative_to(overlay).as_posix() for path in overlay.rglob("*.py")}
+    with_feed, without = bake(), bake(live_feed="no")
+    assert with_feed.files() - without.files() == files
     assert without.files() < with_feed.files()
     for project, pages in ((with_feed, ["run", "board", "feed"]), (without, ["run", "board"])):
         assert list(tomllib.loads(project.read("settings.toml"))["pages"]) == pages
-    modules = {name.removesuffix(".py").replace("/", ".") for name in files}
-    for name, text in texts(without, ".py").items():
-        assert modules.isdisjoint(imported_names(name, text)), name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_the_live_feed_nothing_needs_it(bake: Bake, backend: str) -> None:
+    project = bake(progress_backend=backend, live_feed="no")
+    modules = {"feeds", "app_pages.feed", "progress.feed"}
+    for name, text in texts(project).items():
+        assert "feeds.py" not in text, name
+        if name.endswith(".py"):
+            assert modules.isdisjoint(imported_names(name, text)), name
 
 
 @pytest.mark.parametrize("licence", LICENCES)
