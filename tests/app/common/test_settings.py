@@ -85,8 +85,8 @@ RUN_PAGE = Page("run", "Run", "play_circle")
     [
         (f"[pages]\n{RUN}", (RUN_PAGE,)),
         (
-            f'[pages]\nmy-page_2 = {{ icon = "bolt", title = "Zwei" }}\n{RUN}',
-            (Page("my-page_2", "Zwei", "bolt"), RUN_PAGE),
+            f'[pages]\nzoo-page_2 = {{ icon = "bolt", title = "Zwei" }}\n{RUN}',
+            (Page("zoo-page_2", "Zwei", "bolt"), RUN_PAGE),
         ),
         ('[pages.run]\ntitle = "Run"\nicon = "play_circle"', (RUN_PAGE,)),
     ],
