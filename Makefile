@@ -1,14 +1,14 @@
-# make demo: bake a project and serve it. make test: everything that CI runs. No target needs another first.
+# make demo: bake a project and serve it. make test: everything that CI runs.
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 BACKEND ?= sqlite
 DEMO := demo-$(BACKEND)
 BACKENDS = $(shell python3 -c 'import json; print(*json.load(open("cookiecutter.json"))["progress_backend"])')
-# What `make bench` measures: how many viewers, and how many seconds for each row.
+# What `make bench` measures: the numbers of viewers, and the seconds for each row.
 VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test lint bench bench-one screenshots
+.PHONY: help demo bake test test-app lint bench bench-one screenshots
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,16 +16,23 @@ help: ## list the targets
 demo: bake ## bake the default project to build/ and serve it (BACKEND=postgres, PORT=8600 ...)
 	@$(MAKE) --no-print-directory -C build/$(DEMO) dev UV=$(UV)
 
-bake: $(UV) ## bake the default project to build/, over what is there (BACKEND=postgres ...)
-	@# What tools left in the template's folder would be baked, too.
+bake: $(UV) ## bake the default project to build/, instead of the last one there (BACKEND=postgres ...)
+	@# Files that tools left in the template's folder would be baked, too.
 	@git clean -fdXq -- '{{cookiecutter.project_slug}}' 2>/dev/null || true
+	@# Files of an earlier bake go, but for what is hidden: the environment, data, secrets.
+	@find build/$(DEMO) -mindepth 1 -maxdepth 1 -not -name '.*' -not -name uv.lock \
+		-exec rm -rf {} + 2>/dev/null || true
 	@$(UV) run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \
 		--output-dir build project_slug=$(DEMO) progress_backend=$(BACKEND) $(ANSWERS)
 
-test: $(UV) lint ## run every test, those of the baked projects and of the browser included
+test: $(UV) lint ## run every test, those of the baked projects and in a browser included
 	PYTHONDONTWRITEBYTECODE=1 $(UV) run python "{{cookiecutter.project_slug}}/dev/browser.py"
-	@# The slow ones wait a good part of the time: four at once keep two cores busy.
+	@# The slow tests wait much of the time: four processes keep two cores busy.
 	$(UV) run pytest --numprocesses 4 --maxschedchunk 1
+
+test-app: bake ## bake a project and run its tests with those of tests/app (BACKEND=api ARGS="-k poller")
+	$(UV) run python tests/deep_tests.py build/$(DEMO) $(BACKEND)
+	@cd build/$(DEMO) && env -u VIRTUAL_ENV $(UV) run --all-groups pytest $(ARGS)
 
 lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
 	$(UV) run ruff check hooks tests docs benchmarks
@@ -36,7 +43,7 @@ bench: $(UV) ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECO
 	@rm -rf build/bench && mkdir -p build/bench
 	@for backend in $(BACKENDS); do $(MAKE) --no-print-directory bench-one \
 		BACKEND=$$backend DEMO=bench-$$backend ANSWERS=poll_interval=0.5s || exit 1; done
-	@# A shortened run is printed, not written down.
+	@# A shortened run is printed, and does not change the docs.
 	@$(UV) run python benchmarks/report.py $(if $(filter command environment,\
 		$(origin VIEWERS) $(origin SECONDS_EACH) $(origin BACKENDS)),,--write)
 
@@ -49,7 +56,7 @@ bench-one: bake
 screenshots: bake ## make the pictures of the docs
 	$(UV) run python docs/screenshots.py build/$(DEMO)
 
-# Only where uv is not installed: one for this folder alone.
+# Where uv is not installed: for this folder only.
 $(CURDIR)/.tools/bin/uv:
 	@python3 -m venv .tools || { echo "make: install python3-venv, or uv itself"; exit 1; }
 	@.tools/bin/python -m pip install --quiet "uv>=0.6,<1"

@@ -1,10 +1,10 @@
-"""Lay the overlays of the chosen answers over the project, and print what to do next."""
+"""Copy the overlays of the chosen answers over the project, and print the next steps."""
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ OVERLAYS = "overlays"
 
 
 def main(project: Path, answers: Mapping[str, Any]) -> int:
-    """Finish the rendered project; return the exit status. In a finished one, change nothing."""
+    """Finish the rendered project; return the exit status. A finished project is not changed."""
     overlays = project / OVERLAYS
     if overlays.is_dir():
         backend = str(answers["progress_backend"])
@@ -27,20 +27,17 @@ def main(project: Path, answers: Mapping[str, Any]) -> int:
         shutil.rmtree(overlays)
     if answers["licence"] == "none":
         (project / "LICENSE").unlink(missing_ok=True)
-    # Nobody reads the end of a closed pipe; an error here would make cookiecutter undo the project.
-    with suppress(OSError):
-        print("\n".join(next_steps(answers["project_slug"], answers["poll_interval"])), flush=True)
+    say(next_steps(answers["project_slug"], answers["poll_interval"]))
     return 0
 
 
-def layers(overlays: Path, choice: str) -> list[Path]:
-    """Return the folders to lay for a choice, the most shared first: its own has the last word.
+def layers(overlays: Path, backend: str) -> list[Path]:
+    """Return the overlays of a backend in the order of copying: its own is the last.
 
-    A folder is named after the choices that it serves: `sqlite`, or `api+sqlite` for both.
+    An overlay is named after the backends that it is for: `sqlite`, or `api+sqlite` for both.
     """
-    served = {folder: folder.name.split("+") for folder in overlays.iterdir() if folder.is_dir()}
-    fitting = [folder for folder, choices in served.items() if choice in choices]
-    return sorted(fitting, key=lambda folder: (-len(served[folder]), folder.name))
+    found = [folder for folder in overlays.iterdir() if backend in folder.name.split("+")]
+    return sorted(found, key=lambda folder: (-folder.name.count("+"), folder.name))
 
 
 def next_steps(slug: str, interval: str) -> list[str]:
@@ -50,9 +47,19 @@ def next_steps(slug: str, interval: str) -> list[str]:
         f"  cd {slug}",
         "  make dev",
         f"Polling every {interval} makes {3600 / seconds(interval):.0f} reads an hour for each"
-        " server process, while somebody",
-        "follows operations. The board makes up to four times as many, for each login that opens it.",
+        " server process while operations",
+        "are tracked. The board makes up to four times as many for each login that opens it.",
     ]
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print the lines. If stdout is a closed pipe they are lost, but the project is made."""
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except OSError:
+        # Python flushes again at exit. If that failed too, cookiecutter would delete the project.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def seconds(interval: str) -> float:

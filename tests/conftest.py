@@ -1,12 +1,12 @@
-"""What the tests share: the template as a user clones it, and the projects that are made of it."""
+"""What the tests share: the template as a clone has it, and the projects baked from it."""
 
-import functools
+import ast
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import settings
+from pytest_cookies.plugin import Cookies  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
@@ -21,32 +22,32 @@ CONTEXT: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text("utf
 BACKENDS: list[str] = CONTEXT["progress_backend"]
 LICENCES: list[str] = CONTEXT["licence"]
 
-# A busy machine is no reason to fail.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# A test must not fail because the machine is busy.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 Completed: TypeAlias = subprocess.CompletedProcess[str]
 
-# The tests of a project start a hundred processes. Where compiled files are turned off, as on many
-# a build machine, each would compile Streamlit anew.
+# The tests of a project start a hundred processes. Without compiled files, which many build
+# machines turn off, each of them would compile Streamlit again.
 ENVIRONMENT = dict(os.environ)
 ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests, so that no worker is left with one at the end."""
+    """Start with the slow tests, so that they do not run alone at the end."""
     items.sort(key=lambda item: item.path.name != "test_project.py")
 
 
 @dataclass(frozen=True)
 class BakedProject:
-    """A project made of the template. Other tests have the same one: write only into a `copy`."""
+    """A project baked from the template. Tests share it: write only into a `copy`."""
 
     path: Path
     answers: Mapping[str, str]
 
     def run(self, *args: str, **env: str) -> Completed:
-        """Run a command in the project, with these variables besides those of the shell."""
+        """Run a command in the project, with these environment variables added."""
         return subprocess.run(
             args, cwd=self.path, env=ENVIRONMENT | env, capture_output=True, text=True, check=False
         )
@@ -71,25 +72,33 @@ class BakedProject:
 
 
 Bake: TypeAlias = Callable[..., BakedProject]
-"""Returns the project for these answers (the others are the defaults), made once for all tests."""
+"""Returns the project for these answers (the others are the defaults), baked once for all tests."""
 
 
 @dataclass(frozen=True)
 class Cookiecutter:
-    """The real command, with a home of its own: the user's settings and answers are left alone."""
+    """The command `cookiecutter`, for tests of what a user sees on the terminal.
+
+    It has its own home: the user's settings and replay files are neither read nor written.
+    """
 
     template: Path
     home: Path
 
     def __call__(
-        self, output: Path, answers: Mapping[str, str] | None = None, typed: str = ""
+        self,
+        output: Path,
+        answers: Mapping[str, str] | None = None,
+        typed: str = "",
+        stdout: int = subprocess.PIPE,
     ) -> Completed:
-        """Make a project in a folder.
+        """Run the command.
 
         Args:
-            output: Where the project's folder goes.
-            answers: What the command line gives. None: nothing, and the prompts are shown.
-            typed: What is typed at the prompts.
+            output: The parent folder of the project.
+            answers: The answers on the command line. None: there are none, and it prompts.
+            typed: What the user types at the prompts.
+            stdout: Where stdout goes, if not into the result.
         """
         given = [f"{name}={value}" for name, value in (answers or {}).items()]
         flags = [] if answers is None else ["--no-input"]
@@ -100,7 +109,8 @@ class Cookiecutter:
             [sys.executable, "-m", "cookiecutter", *flags, *options, str(self.template), *given],
             input=typed,
             env=env,
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             check=False,
         )
@@ -108,7 +118,7 @@ class Cookiecutter:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as a clone has it: without what tools have left behind in this tree."""
+    """The template as a clone has it: without the files that git ignores."""
     clone = tmp_path_factory.mktemp("template")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -124,6 +134,21 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone
 
 
+def commit_all(folder: Path) -> None:
+    """Commit everything in a folder, which becomes a git repository if it is none."""
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    for command in (["init"], ["add", "--all"], [*identity, "commit", "--message", "all"]):
+        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(template: Path, tmp_path: Path) -> Path:
+    """A git repository with the template, for a test to commit to."""
+    copied = shutil.copytree(template, tmp_path / "template")
+    commit_all(copied)
+    return copied
+
+
 @pytest.fixture(scope="session")
 def cookiecutter(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Cookiecutter:
     """The command `cookiecutter`, for this template."""
@@ -135,23 +160,56 @@ def cookiecutter(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
 
 
 @pytest.fixture(scope="session")
-def bake(cookiecutter: Cookiecutter, tmp_path_factory: pytest.TempPathFactory) -> Bake:
+def baked() -> dict[frozenset[tuple[str, str]], BakedProject]:
+    """The projects that `bake` has made so far, by their answers."""
+    return {}
+
+
+@pytest.fixture
+def bake(
+    cookies_session: Cookies,
+    template: Path,
+    baked: dict[frozenset[tuple[str, str]], BakedProject],
+    capfd: pytest.CaptureFixture[str],
+) -> Bake:
     """See `Bake`."""
 
-    @functools.cache
-    def made(given: frozenset[tuple[str, str]]) -> BakedProject:
-        output = tmp_path_factory.mktemp("baked")
-        answers = dict(given)
-        result = cookiecutter(output, answers)
-        assert result.returncode == 0, f"{answers} cannot be baked:\n{result.stdout}{result.stderr}"
-        (path,) = output.iterdir()
-        return BakedProject(path, answers)
+    def bake(**answers: str) -> BakedProject:
+        key = frozenset(answers.items())
+        if key not in baked:
+            capfd.readouterr()
+            result = cookies_session.bake(extra_context=answers, template=str(template))
+            # The hooks are processes of their own: why they refuse is in their output only.
+            assert result.exit_code == 0, f"{answers}: {result.exception}\n{capfd.readouterr().err}"
+            baked[key] = BakedProject(result.project_path, answers)
+        return baked[key]
 
-    return lambda **answers: made(frozenset(answers.items()))
+    return bake
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write these files into a folder, and return the folder."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    return folder
+
+
+def imported_names(file: str, source: str) -> Iterator[str]:
+    """Yield the dotted names that a file of a project imports: of `from a import b`, a and a.b."""
+    folders = Path(file).parent.parts
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = [*folders[: len(folders) - node.level + 1]] if node.level else []
+            origin += [node.module] if node.module else []
+            yield ".".join(origin)
+            yield from (".".join([*origin, name.name]) for name in node.names)
 
 
 def load(path: Path) -> ModuleType:
-    """Import a Python file of the template by its path, leaving no compiled one beside it."""
+    """Import a Python file of the template by its path, without writing a compiled file."""
     module = ModuleType(path.stem)
     module.__file__ = str(path)
     exec(compile(path.read_text("utf-8"), path, "exec"), module.__dict__)

@@ -1,4 +1,4 @@
-"""Every choice makes a project of sound files: exactly those that are expected."""
+"""Every choice makes a project with exactly the expected files, and all of them are valid."""
 
 import ast
 import filecmp
@@ -13,12 +13,23 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BACKENDS, CONTEXT, LICENCES, ROOT, Bake, BakedProject, Cookiecutter
+from conftest import (
+    BACKENDS,
+    CONTEXT,
+    LICENCES,
+    PROJECT,
+    ROOT,
+    Bake,
+    BakedProject,
+    imported_names,
+)
 from cookiecutter.utils import create_env_with_context  # type: ignore[import-untyped]
+from pytest_cookies.plugin import Cookies  # type: ignore[import-untyped]
 
 EXPECTED = ROOT / "tests" / "expected_files"
 COMBINATIONS = [{"progress_backend": backend} for backend in BACKENDS]
 COMBINATIONS += [{"licence": licence} for licence in LICENCES]
+COMBINATIONS += [{"live_feed": "no"}]
 
 
 @pytest.fixture(params=COMBINATIONS, ids=lambda answers: "-".join(answers.values()))
@@ -39,9 +50,9 @@ def texts(project: BakedProject, *suffixes: str) -> dict[str, str]:
     return found
 
 
-def test_the_prompts_have_no_choice_that_these_tests_leave_out() -> None:
-    choices = {name for name, value in CONTEXT.items() if isinstance(value, list)}
-    assert choices - {"_copy_without_render"} == {"progress_backend", "licence"}
+def test_these_tests_know_every_choice() -> None:
+    choices = {name for name, value in CONTEXT.items() if isinstance(value, list | bool)}
+    assert choices - {"_copy_without_render"} == set().union(*COMBINATIONS)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -58,7 +69,7 @@ def test_a_project_has_exactly_the_expected_files(bake: Bake, backend: str) -> N
             f"The files for {backend} are not those in {listing.relative_to(ROOT)}:",
             *missing,
             *unexpected,
-            "Is that meant? UPDATE_EXPECTED=1 pytest tests/test_bake.py writes the list anew.",
+            "If they should be: UPDATE_EXPECTED=1 uv run pytest tests/test_bake.py",
         ]
     )
 
@@ -95,9 +106,29 @@ def test_every_text_file_ends_with_one_line_break(project: BakedProject) -> None
         assert not text.startswith("\n"), name
 
 
-def test_the_backends_folder_is_gone(project: BakedProject) -> None:
-    assert not (project.path / "backends").exists()
+def test_the_overlays_are_gone(project: BakedProject) -> None:
+    assert not (project.path / "overlays").exists()
     assert project.has_file("progress/backend/connection.py")
+
+
+def test_the_live_feed_is_laid_if_chosen(bake: Bake) -> None:
+    overlay = PROJECT / "overlays" / "live_feed"
+    files = {path.relative_to(overlay).as_posix() for path in overlay.rglob("*.py")}
+    with_feed, without = bake(), bake(live_feed="no")
+    assert with_feed.files() - without.files() == files
+    assert without.files() < with_feed.files()
+    for project, pages in ((with_feed, ["run", "board", "feed"]), (without, ["run", "board"])):
+        assert list(tomllib.loads(project.read("settings.toml"))["pages"]) == pages
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_the_live_feed_nothing_needs_it(bake: Bake, backend: str) -> None:
+    project = bake(progress_backend=backend, live_feed="no")
+    modules = {"feeds", "app_pages.feed", "progress.feed"}
+    for name, text in texts(project).items():
+        assert "feeds.py" not in text, name
+        if name.endswith(".py"):
+            assert modules.isdisjoint(imported_names(name, text)), name
 
 
 @pytest.mark.parametrize("licence", LICENCES)
@@ -115,37 +146,38 @@ def test_the_licence_is_the_chosen_one(bake: Bake, licence: str) -> None:
         assert declared is None
 
 
-def test_python_is_copied_as_it_is(cookiecutter: Cookiecutter, tmp_path: Path) -> None:
-    template = shutil.copytree(cookiecutter.template, tmp_path / "template")
+def test_python_is_copied_as_it_is(
+    cookies_session: Cookies, template: Path, tmp_path: Path
+) -> None:
+    changed = shutil.copytree(template, tmp_path / "template")
     python = 'print(f"{{literal}} {% no block %} {# no comment #}")\n'
-    for name in ("probe.py", "progress/probe.py", f"backends/{BACKENDS[0]}/dev/probe.py"):
-        probe = template / "{{cookiecutter.project_slug}}" / name
-        probe.parent.mkdir(parents=True, exist_ok=True)
+    for name in ("probe.py", "progress/probe.py", f"overlays/{BACKENDS[0]}/dev/probe.py"):
+        probe = changed / "{{cookiecutter.project_slug}}" / name
         probe.write_text(python, "utf-8")
-    assert (
-        Cookiecutter(template, cookiecutter.home)(tmp_path, {"project_slug": "mine"}).stderr == ""
-    )
+    result = cookies_session.bake(template=str(changed))
+    assert result.exit_code == 0
     for name in ("probe.py", "progress/probe.py", "dev/probe.py"):
-        assert (tmp_path / "mine" / name).read_text("utf-8") == python
+        assert (result.project_path / name).read_text("utf-8") == python
 
 
 def test_the_same_answers_make_the_same_bytes(
-    bake: Bake, cookiecutter: Cookiecutter, tmp_path: Path
+    bake: Bake, cookies_session: Cookies, template: Path
 ) -> None:
     first = bake(progress_backend=BACKENDS[0])
-    assert cookiecutter(tmp_path, {"progress_backend": BACKENDS[0]}).returncode == 0
-    again = BakedProject(tmp_path / first.path.name, first.answers)
+    result = cookies_session.bake({"progress_backend": BACKENDS[0]}, template=str(template))
+    again = BakedProject(result.project_path, first.answers)
     assert again.files() == first.files()
     names = sorted(first.files())
     assert filecmp.cmpfiles(first.path, again.path, names, shallow=False) == (names, [], [])
 
 
-def test_the_last_hook_can_run_again_in_a_finished_project(bake: Bake, tmp_path: Path) -> None:
+def test_the_post_gen_hook_does_not_change_a_finished_project(bake: Bake, tmp_path: Path) -> None:
     shared = bake()
     project = shared.copy(tmp_path)
     context = {
         "project_slug": project.path.name,
         "progress_backend": BACKENDS[0],
+        "live_feed": True,
         "licence": "MIT",
         "poll_interval": "0.5s",
     }

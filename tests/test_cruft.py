@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-
-GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
+from conftest import commit_all
 
 
 def run(folder: Path, home: Path, *command: str) -> str:
@@ -22,13 +22,9 @@ def run(folder: Path, home: Path, *command: str) -> str:
 
 
 @pytest.fixture
-def project(template: Path, tmp_path: Path) -> Path:
-    """A project of the default backend that cruft made, with an edit of its user, in git."""
-    if not (template / ".git").exists():
-        run(template, tmp_path, "git", "init", "--quiet")
-        run(template, tmp_path, *GIT, "add", "--all")
-        run(template, tmp_path, *GIT, "commit", "--quiet", "--message", "template")
-    cruft = [sys.executable, "-m", "cruft", "create", str(template), "--no-input"]
+def project(repository: Path, tmp_path: Path) -> Path:
+    """A project of the default backend that cruft made, with edits of its user, in git."""
+    cruft = [sys.executable, "-m", "cruft", "create", str(repository), "--no-input"]
     run(tmp_path, tmp_path, *cruft, "--extra-context", '{"project_slug": "demo"}')
     folder = tmp_path / "demo"
     jobs = folder / "jobs.py"
@@ -36,9 +32,7 @@ def project(template: Path, tmp_path: Path) -> Path:
     settings = folder / "settings.toml"
     mine = settings.read_text("utf-8").replace('"Live Progress"', '"Mine"')
     settings.write_text(mine, "utf-8")
-    run(folder, tmp_path, "git", "init", "--quiet")
-    run(folder, tmp_path, *GIT, "add", "--all")
-    run(folder, tmp_path, *GIT, "commit", "--quiet", "--message", "project")
+    commit_all(folder)
     return folder
 
 
@@ -52,12 +46,50 @@ def test_a_project_moves_from_sqlite_to_postgres(project: Path, tmp_path: Path) 
     run(project, tmp_path, sys.executable, "-m", "cruft", *update)
     assert (project / "jobs.py").read_text("utf-8").endswith("# my own work\n")
     assert 'title = "Mine"' in (project / "settings.toml").read_text("utf-8")
-    assert (project / "worker.py").is_file()
-    assert (project / "schema.sql").is_file()
-    assert not list(project.glob("local_jobs/*.py"))
-    assert "Postgres" in (project / "progress" / "backend.py").read_text("utf-8")
+    backend = project / "progress" / "backend"
+    assert (backend / "schema.sql").is_file()
+    assert not (backend / "store.py").exists()
+    assert "procrastinate" in (backend / "runner.py").read_text("utf-8")
+    assert not list(project.glob("dev/local_jobs/*.py"))
     assert "procrastinate" in (project / "pyproject.toml").read_text("utf-8")
     assert "filelock" not in (project / "pyproject.toml").read_text("utf-8")
     assert list(project.rglob("*.rej")) == []
     answers = json.loads((project / ".cruft.json").read_text("utf-8"))["context"]["cookiecutter"]
     assert answers["progress_backend"] == "postgres"
+
+
+def test_a_project_drops_the_live_feed(project: Path, tmp_path: Path) -> None:
+    update = ["update", "--skip-apply-ask", "--variables-to-update", '{"live_feed": "no"}']
+    run(project, tmp_path, sys.executable, "-m", "cruft", *update)
+    assert not (project / "feeds.py").exists()
+    assert not (project / "app_pages" / "feed.py").exists()
+    assert "[pages]" in (project / "settings.toml").read_text("utf-8")
+    assert "feed = " not in (project / "settings.toml").read_text("utf-8")
+    assert list(project.rglob("*.rej")) == []
+
+
+def test_answers_stay_as_typed_through_an_update(repository: Path, tmp_path: Path) -> None:
+    """cruft saves the answers, and renders them again for every update."""
+    answers = {
+        "project_name": 'It\'s "ours" & <b>theirs</b>',
+        "author": "Family 👩‍👩‍👧 🚀 日本語 עברית",
+        "description": "C:\\new\\table\\",
+        "project_slug": "mine",
+    }
+    cruft = [sys.executable, "-m", "cruft"]
+    context = ["--no-input", "--extra-context", json.dumps(answers)]
+    run(tmp_path, tmp_path, *cruft, "create", str(repository), *context)
+    project = tmp_path / "mine"
+    before = tomllib.loads((project / "settings.toml").read_text("utf-8"))
+    assert before["app"]["title"] == answers["project_name"]
+    commit_all(project)
+
+    settings = repository / "{{cookiecutter.project_slug}}" / "settings.toml"
+    settings.write_text(settings.read_text("utf-8").replace('"15s"', '"120s"'), "utf-8")
+    commit_all(repository)
+    run(project, tmp_path, *cruft, "update", "--skip-apply-ask")
+    after = tomllib.loads((project / "settings.toml").read_text("utf-8"))
+    assert after["progress"].pop("stale_after") == "120s"
+    assert before["progress"].pop("stale_after") == "15s"
+    assert after == before
+    run(project, tmp_path, *cruft, "check")

@@ -1,7 +1,7 @@
-"""Each baked project does what its README says: its own commands, in an environment of its own.
+"""Each baked project does what its README says: its own commands, in its own environment.
 
 These are the slow tests, the longest first. They install a project's dependencies and run its
-tests, those in the browser among them.
+tests, in the browser too, together with the deep tests of tests/app.
 """
 
 import os
@@ -18,19 +18,19 @@ from pathlib import Path
 
 import pytest
 from conftest import BACKENDS, ENVIRONMENT, ROOT, Bake, BakedProject
+from deep_tests import add_deep_tests
 
-MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={os.environ.get('UV', 'uv')}"]
+UV = os.environ.get("UV", "uv")
+MAKE = ["env", "-u", "VIRTUAL_ENV", "make", f"UV={UV}"]
 
-# Tests of what is the same in every project, and needs no more of a backend than the conformance
-# suite and test_live.py try: they run in one project.
-SAME = [
-    *(f"test_{name}.py" for name in ("crowd", "feed", "fragment_contract", "heap", "jobs")),
-    *(f"test_{name}.py" for name in ("operation", "overview", "poller", "reporter", "settings")),
-    *(f"test_{name}.py" for name in ("text", "timeline")),
-    *(f"browser/test_{name}.py" for name in ("board", "several")),
-]
+# The projects: one for each backend, and one for the answers that no backend decides.
+PROJECTS = {backend: {"progress_backend": backend} for backend in BACKENDS}
+# Tests of Snowflake's pages then wait for half as long as with the default of 2s.
+PROJECTS["snowflake"]["poll_interval"] = "1s"
+# The folder of this project is named like its most important dependency.
+PROJECTS["no live feed"] = {"live_feed": "no", "project_slug": "streamlit"}
 
-# A process of pytest begins with two neighbours: a long one and a shorter one.
+# With xdist, a process begins with two neighbours: a long test and a shorter one.
 RUNS = [
     ("test-browser", "sqlite"),
     ("test-browser", "api"),
@@ -40,58 +40,71 @@ RUNS = [
     ("test-browser", "postgres"),
     ("test", "api"),
     ("test-browser", "snowflake"),
+    ("test", "no live feed"),
 ]
-assert {backend for _, backend in RUNS} == set(BACKENDS)
+assert {name for _, name in RUNS} == set(PROJECTS)
 
-# With Snowflake's stand-in these take minutes, as every statement is translated.
-SLOW = {"snowflake": ["test_board.py", "test_pages.py"]}
+# Tests that are the same with every backend, and need no more of it than the conformance suite
+# and test_live.py cover: they run with the default one.
+SAME = [
+    *("test_feed_page.py", "test_feeds.py", "test_fragments.py", "test_jobs.py"),
+    *("browser/test_board.py", "browser/test_feed.py"),
+]
+# These take minutes with the local server of Snowflake, which translates every statement.
+SLOW = ["test_board.py", "test_pages.py"]
+LEFT_OUT = {"postgres": SAME, "snowflake": SAME + SLOW, "api": SAME}
 
 
 @pytest.fixture
-def project(request: pytest.FixtureRequest, bake: Bake, backend: str) -> Iterator[BakedProject]:
-    """A project of a backend in a folder of the test's own, so that tests run side by side.
+def project(request: pytest.FixtureRequest, bake: Bake, name: str) -> Iterator[BakedProject]:
+    """A project with the deep tests, in a folder for this test only: tests run in parallel.
 
-    Not in a folder of pytest's: the servers of some backends run as other users, who must get in.
+    Not in a folder of pytest's: the servers of some backends run as other users, which pytest
+    keeps out.
     """
     parent = ROOT / "build" / re.sub(r"\W+", "-", request.node.name).strip("-")
     shutil.rmtree(parent, ignore_errors=True)
     parent.mkdir(parents=True)
-    answers = {"progress_backend": backend}
-    if backend == "snowflake":
-        answers["poll_interval"] = "1s"  # the tests of its pages wait for half as long as with 2s
-    yield bake(**answers).copy(parent)
+    copied = bake(**PROJECTS[name]).copy(parent)
+    if name in BACKENDS:
+        add_deep_tests(copied.path, name)
+    yield copied
     shutil.rmtree(parent, ignore_errors=True)
 
 
-@pytest.mark.parametrize(("target", "backend"), RUNS)
-def test_make(project: BakedProject, target: str) -> None:
-    backend = project.answers["progress_backend"]
-    left_out = [] if backend == BACKENDS[0] else SAME + SLOW.get(backend, [])
-    assert all(project.has_file(f"tests/{name}") for name in left_out)
-    ignored = [f"--ignore=tests/{name}" for name in left_out]
-    result = project.run(*MAKE, target, PYTEST_ADDOPTS=" ".join(ignored))
+@pytest.mark.parametrize(("target", "name"), RUNS)
+def test_make(project: BakedProject, name: str, target: str) -> None:
+    left_out = [f"tests/{file}" for file in LEFT_OUT.get(name, [])]
+    assert all(map(project.has_file, left_out))
+    options = " ".join(f"--ignore={file}" for file in left_out)
+    result = project.run(*MAKE, target, PYTEST_ADDOPTS=options)
     print(result.stdout[-20_000:], result.stderr[-3000:])
     assert result.returncode == 0
 
 
 def test_make_lint(bake: Bake, tmp_path: Path) -> None:
-    # One after the other: mypy then knows what it has found out about the same libraries.
-    for backend in BACKENDS:
-        project = bake(progress_backend=backend).copy(tmp_path / backend)
+    # One after the other: mypy caches what it has learnt about their common libraries.
+    for name, answers in PROJECTS.items():
+        project = bake(**answers).copy(tmp_path / name)
+        if name in BACKENDS:
+            add_deep_tests(project.path, name)
         result = project.run(*MAKE, "lint", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
-        assert result.returncode == 0, f"{backend}:\n{result.stdout}{result.stderr}"
+        assert result.returncode == 0, f"{name}:\n{result.stdout}{result.stderr}"
 
 
-@pytest.mark.parametrize("backend", ["api"])
-def test_make_test_prefect(project: BakedProject) -> None:
-    result = project.run(*MAKE, "test-prefect")
+@pytest.mark.parametrize("name", ["api"])
+def test_the_prefect_profile_with_a_real_server(project: BakedProject) -> None:
+    # Prefect 3.8 does not start with later FastAPIs.
+    packages = ["--with", "prefect>=3.4,<4", "--with", "fastapi<0.150"]
+    command = ["env", "-u", "VIRTUAL_ENV", UV, "run", *packages, "pytest"]
+    result = project.run(*command, "tests/app/with_prefect.py")
     print(result.stdout[-6000:], result.stderr[-3000:])
     assert result.returncode == 0
     assert "skipped" not in result.stdout
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port that is free."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -107,7 +120,7 @@ def answers(port: int) -> bool:
     return True
 
 
-# Each backend ends in one way or the other, the default one in both.
+# Each backend is ended with one of the signals, the default one with both.
 ENDINGS = [(BACKENDS[0], signal.SIGINT)] + [
     (backend, signal.SIGTERM if number % 2 == 0 else signal.SIGINT)
     for number, backend in enumerate(BACKENDS)
@@ -115,7 +128,7 @@ ENDINGS = [(BACKENDS[0], signal.SIGINT)] + [
 
 
 @pytest.mark.parametrize(("backend", "ending"), ENDINGS)
-def test_demo_serves_and_ends_with_all_that_it_started(
+def test_demo_serves_and_ends_everything_that_it_started(
     template: Path, backend: str, ending: signal.Signals
 ) -> None:
     port = free_port()
@@ -133,12 +146,12 @@ def test_demo_serves_and_ends_with_all_that_it_started(
             assert time.monotonic() < deadline, "make demo does not serve"
             time.sleep(0.2)
         assert processes_in(folder)
-        # Ctrl-C in a terminal goes to every process there; SIGTERM to the first one alone.
+        # Ctrl-C in a terminal goes to every process there, SIGTERM only to the first.
         os.killpg(demo.pid, ending) if ending is signal.SIGINT else demo.terminate()
         demo.wait(30)
         deadline = time.monotonic() + 10
         while left := processes_in(folder):
-            assert time.monotonic() < deadline, f"something goes on running: {left}"
+            assert time.monotonic() < deadline, f"still running: {left}"
             time.sleep(0.2)
         assert not answers(port)
     finally:
@@ -147,18 +160,18 @@ def test_demo_serves_and_ends_with_all_that_it_started(
 
 
 def processes_in(folder: Path) -> dict[int, str]:
-    """Return the processes that work in a folder: servers, workers and databases change none."""
+    """Return the processes with this working directory or one below it."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is another user's
+        with suppress(OSError):  # it has ended, or belongs to another user
             if (process / "cwd").readlink().is_relative_to(folder):
                 found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
     return found
 
 
-@pytest.mark.parametrize("backend", BACKENDS[:1])
-def test_a_port_that_is_none_is_refused_in_one_line(project: BakedProject) -> None:
+@pytest.mark.parametrize("name", BACKENDS[:1])
+def test_an_invalid_port_is_refused_in_one_line(project: BakedProject) -> None:
     result = project.run(*MAKE, "dev", PORT="80.5")
     assert result.returncode != 0
-    assert "PORT=80.5 is not a port. Choose one like PORT=8501." in result.stderr
+    assert "PORT=80.5 is not a port. Use a number from 1 to 65535, such as 8501." in result.stderr
     assert "Traceback" not in result.stderr

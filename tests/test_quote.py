@@ -1,4 +1,4 @@
-"""Any answer that the hook lets through arrives as typed in TOML, YAML and Markdown."""
+"""Any answer that the hook accepts is in TOML, YAML and Markdown as typed."""
 
 import tomllib
 
@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 pre_gen = load(ROOT / "hooks" / "pre_gen_project.py")
-# The environment that cookiecutter makes, and GitHub's Markdown as far as it goes beyond the norm.
+# The environment that cookiecutter makes, and CommonMark with the extensions of GitHub.
 macros = Environment(
     loader=FileSystemLoader(ROOT / "templates"),
     keep_trailing_newline=True,
@@ -55,12 +55,12 @@ def test_a_quoted_string_is_the_text_in_toml_and_yaml(text: str, more: str) -> N
         assert yaml.safe_load(f"x: {toml(line)}  # a comment")["x"] == line
 
 
-def test_a_quoted_string_needs_no_more_than_its_quotes() -> None:
+def test_plain_text_only_gets_quotes() -> None:
     assert toml("Live Progress 🚀") == '"Live Progress 🚀"'
 
 
 def assert_shown_as_typed(text: str) -> None:
-    """Check what Markdown makes of the text, as a heading and as a paragraph."""
+    """Check that Markdown renders the text as typed, as a heading and as a paragraph."""
     assert shown(github.parse(f"# {markdown(text)}\n"), "heading_open") == text.strip()
     assert shown(github.parse(f"{markdown(text)}\n"), "paragraph_open") == text.strip()
 
@@ -83,13 +83,13 @@ def test_escaped_markdown_is_no_formula_and_no_table_cell() -> None:
     assert markdown("$a$ | b") == r"\$a\$ \| b"
 
 
-def test_escaped_markdown_leaves_plain_text_alone() -> None:
+def test_escaped_markdown_does_not_change_plain_text() -> None:
     plain = "Shows the progress of long-running calls (live), at 2.5 s; isn't it nice?"
     assert markdown(plain) == plain
 
 
 def shown(tokens: list[Token], kind: str) -> str:
-    """Return the text of the one block that the tokens are, which must be of a kind."""
+    """Return the text of the only block in the tokens, which must be of this kind."""
     opening, inline, _closing = tokens
     assert opening.type == kind
     assert {child.type for child in inline.children or []} <= {"text", "text_special"}

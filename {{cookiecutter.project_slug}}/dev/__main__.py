@@ -1,8 +1,7 @@
 """Serve the app on this machine: `make dev`, or `uv run python -m dev`.
 
-Where the secrets configure no backend, its stand-in is started first. PORT (default 8501) chooses
-the port. Ctrl-C or SIGTERM ends all that was started; jobs in processes of their own run on to
-their end.
+Where the secrets configure no backend, its local server is started first. PORT (default 8501) sets
+the port. Ctrl-C or SIGTERM ends everything that was started, except jobs in their own processes.
 """
 
 import os
@@ -15,12 +14,15 @@ from progress.settings import ROOT
 
 
 def main() -> int:
-    """Serve until told to stop; return the exit code of the server."""
+    """Serve until a signal arrives; return the exit code of the server."""
     port = os.environ.get("PORT") or "8501"
     if not (port.isdecimal() and 0 < int(port) < 65536):
-        print(f"PORT={port} is not a port. Choose one like PORT=8501.", file=sys.stderr)
+        print(
+            f"PORT={port} is not a port. Use a number from 1 to 65535, such as 8501.",
+            file=sys.stderr,
+        )
         return 2
-    # SIGTERM as Ctrl-C, so that the stand-in below is closed either way.
+    # Handle SIGTERM as Ctrl-C, so that the local server below is closed either way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with local_server(ROOT / ".local") as environment:
@@ -30,7 +32,7 @@ def main() -> int:
 
 
 def serve(port: str, environment: dict[str, str]) -> int:
-    """Run Streamlit until it ends or a signal comes."""
+    """Run Streamlit until it ends or a signal arrives."""
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
     command += ["--server.port", port, "--server.address", "127.0.0.1", "--server.headless", "true"]
     server = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)

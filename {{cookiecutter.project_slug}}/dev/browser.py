@@ -1,4 +1,4 @@
-"""Find a browser for the tests, or get one: `uv run --group browser python -m dev.browser`."""
+"""Find a browser for the tests, or install it: `uv run --group browser python -m dev.browser`."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-ADVICE = "No browser was found, nor could one be installed: install Chromium or Google Chrome."
+ADVICE = "No browser was found, and none could be installed: install Chromium or Google Chrome."
 
 
 def find_browser() -> str | None:
@@ -22,8 +22,8 @@ def find_browser() -> str | None:
     return path if Path(path).exists() else None
 
 
-def get_browser() -> str | None:
-    """Install a browser: Playwright's own, or else the system's package where we may."""
+def install_browser() -> str | None:
+    """Install Playwright's browser, or else the system's package if this user may."""
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     download = [sys.executable, "-m", "playwright", "install", "chromium"]
     if is_root and shutil.which("apt-get"):
@@ -39,4 +39,4 @@ def get_browser() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(None if find_browser() or get_browser() else ADVICE)
+    sys.exit(None if find_browser() or install_browser() else ADVICE)

@@ -1,40 +1,31 @@
-"""Check that timed Streamlit fragments keep the contract of this project.
+"""Check timed Streamlit fragments for mistakes that show late.
 
 A function under `@st.fragment(run_every=...)` is called again and again by a timer in the browser.
-The mistakes that this invites show late: a timer that never ends, a page that loops. This checker
-reads the source (it imports nothing and runs nothing) and names them.
+Typical mistakes are a timer that never ends and a page that reruns in a loop. This linter reads
+the source (it imports nothing and runs nothing) and reports them.
 
 | rule | name                         | what it finds                                             |
 |------|------------------------------|-----------------------------------------------------------|
-| FC01 | fragment-defined-in-block    | a fragment made under a button, or not at module level    |
-| FC02 | fragment-called-under-button | a fragment that only the run of a click renders           |
+| FC01 | fragment-defined-in-block    | a fragment defined under a button, or not at module level |
+| FC02 | fragment-called-under-button | a fragment that is rendered only in the run of a click    |
 | FC03 | widget-in-fragment           | a widget in a timed fragment or in a helper that it calls |
 | FC04 | no-termination               | a timed fragment without `st.rerun` and without `st.stop` |
 | FC05 | stop-is-no-end               | `st.stop` as the only end: it ends a run, not the timer   |
 | FC06 | unguarded-rerun              | a rerun without a condition or without a change of state  |
 | FC07 | frozen-argument              | a timed fragment with parameters, which freeze            |
-| FC08 | sql-f-string                 | SQL put together from values, which should be bound       |
+| FC08 | sql-f-string                 | SQL with values in its text instead of bound parameters   |
 
-FC03 to FC07 look at fragments with a timer (`run_every` given, and not `None` or 0) and follow
-calls by name to helpers of the same module. Before a rerun, a call of another module of the
-project passes for a change of session state, because its source is not followed.
+FC03 to FC07 check fragments with a timer (`run_every` given, and not `None` or 0) and follow calls
+by name to helpers of the same module. Before a rerun, a call of another module of the project
+counts as a change of session state, because the source of that module is not followed.
 
-    python dev/fragment_lint.py [PATH ...]
+    fragment-lint [PATH ...]                  where the command is installed
+    python dev/fragment_lint.py [PATH ...]    where this file is part of the project
 
 PATH is a file or a folder (default: the current folder; hidden folders, virtual environments,
-`build` and `node_modules` inside it are skipped). Exit code: 0 clean, 1 findings, 2 a path that
-cannot be read or parsed. A comment `# fragment-contract: ignore FC03` on the line of a finding, or
+`build` and `node_modules` inside it are skipped). Exit code: 0 no findings, 1 findings, 2 a path
+that cannot be read or parsed. A comment `# fragment-lint: ignore FC03` on the line of a finding, or
 on the last line of the call or string that it names, accepts it; commas separate several rules.
-
-As a pre-commit hook:
-
-    - repo: local
-      hooks:
-        - id: fragment-contract
-          name: fragment contract
-          entry: python dev/fragment_lint.py
-          language: system
-          types: [python]
 """
 
 import argparse
@@ -56,10 +47,10 @@ RULES = {  # id: (short name, what to do)
     "FC07": ("frozen-argument", "take no parameters, read st.session_state inside"),
     "FC08": ("sql-f-string", "bind parameters: a constant statement with placeholders, and values"),
 }
-IGNORE = "# fragment-contract: ignore"
+IGNORE = "# fragment-lint: ignore"
 SKIPPED_FOLDERS = {"build", "node_modules", "venv", "__pycache__"}  # and all hidden ones
 
-# A click is true for one run only; so are a chat message that was sent and a menu choice.
+# A button is true for one run only; so are a submitted chat message and a menu choice.
 BUTTONS = {"button", "chat_input", "download_button", "form_submit_button", "menu_button"}
 WIDGETS = """
     audio_input camera_input checkbox color_picker data_editor date_input datetime_input feedback
@@ -68,16 +59,16 @@ WIDGETS = """
 """
 CHARTS = "altair_chart dataframe echarts_chart plotly_chart pydeck_chart vega_lite_chart"
 ALWAYS_WIDGETS = BUTTONS.union(WIDGETS.split())
-SOMETIMES_WIDGETS = {  # they only display, until this argument asks them to report back
+SOMETIMES_WIDGETS = {  # they only display, unless this argument makes them report back
     **dict.fromkeys(CHARTS.split(), "on_select"),
     **dict.fromkeys(("expander", "popover", "tabs"), "on_change"),
     "link_button": "on_click",
 }
-# What hangs on `st` and holds no widgets, so that `st.session_state.job.toggle()` is left alone.
+# Attributes of `st` that hold no widgets: `st.session_state.job.toggle()` is no finding.
 NO_CONTAINERS = {"session_state", "query_params", "secrets", "connection", "context", "user"}
 ENDINGS = {"streamlit.rerun", "streamlit.stop", "streamlit.switch_page"}
 STATE_METHODS = {"clear", "discard", "pop", "popitem", "remove", "update"}
-# An `if` on one of these is decided before anything runs: its body counts as module level.
+# The body of an `if` on one of these counts as module level: sessions do not change the result.
 STATIC_TESTS = ("TYPE_CHECKING", "__name__", "sys.platform", "sys.version_info")
 
 SQL_CALLS = {"execute", "executemany", "executescript", "query", "read_sql", "sql", "text"}
@@ -97,7 +88,7 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One breach of the contract."""
+    """One mistake in a file."""
 
     file: str
     line: int
@@ -112,7 +103,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Fragment:
-    """A fragment: where it is made, and the function that it runs, if this file has it."""
+    """A fragment: where it is defined, and the function that it runs, if this file has it."""
 
     name: str
     node: ast.expr | ast.stmt
@@ -121,12 +112,12 @@ class Fragment:
 
 
 class Module:
-    """A parsed source file: what the rules ask about its names, and the findings so far."""
+    """A parsed source file: what the rules need to know about its names, and the findings."""
 
     def __init__(self, source: str, filename: str) -> None:
         """Parse `source` and read its names; raise SyntaxError if it cannot be parsed."""
         try:
-            with warnings.catch_warnings(action="ignore"):  # an invalid escape is not our subject
+            with warnings.catch_warnings(action="ignore"):  # an invalid escape is not a finding
                 self.tree = ast.parse(source, filename)
         except (ValueError, MemoryError) as error:  # a null byte, too many brackets
             raise SyntaxError(str(error)) from error
@@ -146,7 +137,7 @@ class Module:
         self.unbound: list[ast.AST] = []
         self.answers: dict[tuple[str, int], bool] = {}
         self._read_bindings()
-        # In a snippet without imports, `st` is what it always is.
+        # In a snippet that binds no `st`, it is Streamlit.
         is_bound = any(name == "st" for _, name in self.bindings)
         self.imports = {} if is_bound else {"st": "streamlit"}
         self._read_imports()
@@ -161,7 +152,7 @@ class Module:
             finding = Finding(self.filename, node.lineno, f"{rule} {name}", message, fix)
             self.findings.setdefault((node.lineno, rule), finding)
 
-    # Names: what they were bound to, what is Streamlit's, what is this project's.
+    # Names: what they are bound to, which are Streamlit's, which are this project's.
 
     def scopes(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield the functions around `node`, innermost first, and the module."""
@@ -192,11 +183,11 @@ class Module:
     def ask(
         self, question: str, name: ast.Name, judge: Callable[[ast.AST], bool], every: bool = False
     ) -> bool:
-        """Judge what a name is bound to, one value of it or `every`; names may go in circles."""
+        """Judge what a name is bound to, one value or `every`. Bindings may be circular."""
         values = self.values(name)
         key = (question, id(values))
         if key not in self.answers:
-            self.answers[key] = every  # what counts until the circle is closed
+            self.answers[key] = every  # the answer while a circular binding is followed
             judged = map(judge, values)
             self.answers[key] = bool(values) and (all(judged) if every else any(judged))
         return self.answers[key]
@@ -217,14 +208,14 @@ class Module:
                 self.imports[name] = origin
 
     def qualified(self, node: ast.AST) -> str:
-        """Return the dotted name of an imported thing (`streamlit.rerun`), or an empty string."""
+        """Return the dotted name of an imported object (`streamlit.rerun`), or an empty string."""
         if isinstance(node, ast.Attribute):
             owner = self.qualified(node.value)
             return owner and f"{owner}.{node.attr}"
         return self.imports.get(node.id, "") if isinstance(node, ast.Name) else ""
 
     def project_file(self, dotted: str) -> tuple[Path, str] | None:
-        """Return the file of this project that an imported name is from, and its name there."""
+        """Return the file of this project that defines an imported name, and its name there."""
         name = dotted.lstrip(".")
         level = len(dotted) - len(name)
         folders, parts = Path(self.filename).resolve().parents, name.split(".") if name else []
@@ -246,7 +237,7 @@ class Module:
     def reached(self, *functions: Function) -> Iterator[ast.AST]:
         """Yield the nodes that run with `functions`, those of their helpers included."""
         todo = list(dict.fromkeys(functions))
-        for current in todo:  # it grows while helpers turn up
+        for current in todo:  # the list grows as helpers are found
             for node in body_nodes(current):
                 yield node
                 helper = self.helper(node)
@@ -254,7 +245,7 @@ class Module:
                     todo.append(helper)
 
     def is_fragment(self, node: ast.expr) -> bool:
-        """Tell whether `node` is `st.fragment` or a call of it that waits for its function."""
+        """Tell whether `node` is `st.fragment`, or a call of it that returns a decorator."""
         if isinstance(node, ast.Call):
             return self.is_fragment(node.func) and argument(node, "func", 0) is None
         return self.qualified(node) == "streamlit.fragment"
@@ -291,10 +282,10 @@ class Module:
         path, name = self.project_file(self.qualified(call.func)) or (None, "")
         return name if path and name in fragment_names(path) else ""
 
-    # Conditions: what must hold for a line to run, and what ran before it.
+    # Conditions: what must be true for a line to run, and what ran before it.
 
     def way(self, node: ast.AST, top: ast.AST) -> list[Condition | ast.stmt]:
-        """List the conditions that `node` is under and the statements before it, from `top` on."""
+        """Return the conditions on `node` and the statements before it, from `top` on."""
         events: list[Condition | ast.stmt] = []
         while node is not top:
             parent = self.parents[node]
@@ -317,7 +308,7 @@ class Module:
         return [statement]
 
     def ends(self, statement: ast.stmt) -> bool:
-        """Tell whether control never goes on after `statement`."""
+        """Tell whether nothing after `statement` runs."""
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
             return self.qualified(statement.value.func) in ENDINGS
         return isinstance(statement, ast.Return | ast.Raise | ast.Continue | ast.Break)
@@ -347,7 +338,7 @@ class Module:
     # Widgets and session state.
 
     def is_container(self, node: ast.AST) -> bool:
-        """Tell whether `node` is Streamlit, or was made by it: `st.sidebar`, `columns[0]`."""
+        """Tell whether `node` is Streamlit or a container of it: `st.sidebar`, `columns[0]`."""
         if origin := self.qualified(node):
             top, _, rest = origin.partition(".")
             return top == "streamlit" and rest.partition(".")[0] not in NO_CONTAINERS
@@ -358,12 +349,12 @@ class Module:
                 return any(self.is_container(part) for part in (func, *args))
             case ast.Name():
                 return self.ask("container", node, self.is_container)
-            case ast.arg(arg=name):  # a helper is handed something that has a `.button`
+            case ast.arg(arg=name):  # a helper may get a container as an argument
                 return name not in ("self", "cls")
         return False
 
     def is_widget(self, call: ast.Call) -> bool:
-        """Tell whether `call` makes a Streamlit widget, on `st` or on one of its containers."""
+        """Tell whether `call` draws a Streamlit widget, on `st` or on one of its containers."""
         name = called_name(call)
         if name in SOMETIMES_WIDGETS:
             option = argument(call, SOMETIMES_WIDGETS[name])
@@ -380,7 +371,7 @@ class Module:
         return isinstance(node, ast.Attribute | ast.Subscript) and self.is_state(node.value)
 
     def sets_state(self, node: ast.AST) -> bool:
-        """Tell whether `node` is the place or the call that changes session state."""
+        """Tell whether `node` is an assignment or a call that changes session state."""
         match node:
             case ast.Call(func=ast.Attribute(value=owner, attr=name)):
                 return name in STATE_METHODS and self.is_state(owner)
@@ -407,7 +398,7 @@ class Module:
     # SQL texts.
 
     def is_literal(self, node: ast.AST) -> bool:
-        """Tell whether `node` is put together from literals of this file alone."""
+        """Tell whether `node` consists of literals of this file only."""
         match node:
             case ast.Name():
                 return self.ask("literal", node, self.is_literal, every=True)
@@ -420,7 +411,7 @@ class Module:
         return is_kind and all(self.is_literal(part) for part in inner)
 
     def how_built(self, node: ast.AST) -> str:
-        """Return how `node` puts values into a text; an empty string if it does not."""
+        """Return how `node` puts values into a text, or an empty string if it does not."""
         match node:
             case _ if self.is_literal(node):
                 return ""
@@ -431,7 +422,7 @@ class Module:
             case ast.BinOp(left=left, op=ast.Mod()) if self.is_literal(left):
                 return "% formatting"
             case ast.Call(func=ast.Attribute(value=owner, attr="format")):
-                # Not that of a composed object: sql.SQL("...").format(sql.Identifier(table)).
+                # Not the method of a composed object: sql.SQL("...").format(sql.Identifier(table)).
                 made = (owner, *self.values(owner))
                 return "" if any(isinstance(item, ast.Call) for item in made) else ".format()"
         return ""
@@ -483,14 +474,14 @@ def conditions(parent: ast.AST, child: ast.AST) -> Iterator[Condition]:
 
 
 def starts_as_sql(node: ast.AST) -> bool:
-    """Tell whether the text that `node` makes starts with a word of SQL."""
+    """Tell whether the text of `node` starts with an SQL keyword."""
     texts = (getattr(part, "value", None) for part in own_nodes(node))
     first = next((text for text in texts if isinstance(text, str)), "")
     return not SQL_WORDS.isdisjoint(first.replace("(", " ").upper().split()[:1])
 
 
 def fragment_names(path: Path) -> set[str]:
-    """Return the names of the fragments in another file; none if it cannot be read."""
+    """Return the names of the fragments in another file, or none if it cannot be read."""
     try:
         return {item.name for item in Module(path.read_text("utf-8-sig"), str(path)).fragments}
     except (OSError, UnicodeDecodeError, SyntaxError):
@@ -498,7 +489,7 @@ def fragment_names(path: Path) -> set[str]:
 
 
 def wrong_scope(call: ast.Call) -> str:
-    """Return the scope of a rerun, as written, if it is not that of the app."""
+    """Return the scope of a rerun, as written, if it is not the app."""
     scope = argument(call, "scope", 0) if called_name(call) == "rerun" else None
     return repr(scope.value) if isinstance(scope, ast.Constant) and scope.value != "app" else ""
 
@@ -519,13 +510,13 @@ def block_around(module: Module, node: ast.AST) -> str:
 
 
 def check_places(module: Module) -> None:
-    """FC01 and FC02: where fragments are made, and where they are called."""
+    """FC01 and FC02: where fragments are defined, and where they are called."""
     for fragment in module.fragments:
         if place := block_around(module, fragment.node):
             module.add("FC01", fragment.node, f"the fragment {fragment.name} is defined {place}")
     for call in filter(module.is_under_click, module.calls):
         if name := module.rendered(call):
-            message = f"only the run of a click renders {name}; the next full run drops it"
+            message = f"only the run of a click renders {name}; the next full rerun drops it"
             module.add("FC02", call, message)
 
 
@@ -533,7 +524,7 @@ def check_timed(module: Module, name: str, node: ast.expr | ast.stmt, function: 
     """FC03, FC04, FC05 and FC07: the body of the timed fragment `name`, with its helpers."""
     calls = [item for item in module.reached(function) if isinstance(item, ast.Call)]
     for call in filter(module.is_widget, calls):
-        message = f"every tick of {name} draws the widget {called_name(call)} anew"
+        message = f"every tick of {name} draws the widget {called_name(call)} again"
         module.add("FC03", call, message)
     ends = {module.qualified(call.func): call for call in reversed(calls) if not wrong_scope(call)}
     if not ENDINGS & ends.keys():
@@ -545,14 +536,14 @@ def check_timed(module: Module, name: str, node: ast.expr | ast.stmt, function: 
         )
         module.add("FC05", ends["streamlit.stop"], f"{message} (measured on Streamlit 1.67)")
     if frozen := [item.arg for item in ast.walk(function.args) if isinstance(item, ast.arg)]:
-        message = f"the arguments of {name} ({', '.join(frozen)}) freeze until the next full run"
+        message = f"the arguments of {name} ({', '.join(frozen)}) freeze until the next full rerun"
         module.add("FC07", node, message)
 
 
 def check_reruns(module: Module, name: str, function: Function) -> None:
-    """FC06: the way to each rerun in the timed fragment `name`, through its helpers."""
+    """FC06: the conditions of each rerun in the timed fragment `name` and its helpers."""
     todo = [(function, False, False)]
-    for current, is_guarded, is_changed in todo:  # it grows while helpers turn up
+    for current, is_guarded, is_changed in todo:  # the list grows as helpers are found
         for call in (node for node in body_nodes(current) if isinstance(node, ast.Call)):
             helper, message = module.helper(call), ""
             if not helper and module.qualified(call.func) != "streamlit.rerun":
@@ -568,7 +559,9 @@ def check_reruns(module: Module, name: str, function: Function) -> None:
                 if (helper, guarded, changed) not in todo:
                     todo.append((helper, guarded, changed))
             elif scope := wrong_scope(call):
-                message = f"st.rerun(scope={scope}) raises in a full run, and is no end"
+                message = (
+                    f"st.rerun(scope={scope}) raises in a full rerun, and does not end the timer"
+                )
             elif not guarded:
                 message = f"every tick of {name} reruns the app, which renders it again: a loop"
             elif not changed:
@@ -578,7 +571,7 @@ def check_reruns(module: Module, name: str, function: Function) -> None:
 
 
 def check_sql(module: Module) -> None:
-    """FC08: texts with values in them that are handed to a call that runs SQL."""
+    """FC08: texts with values in them that are passed to a call that runs SQL."""
     for call in module.calls:
         name, given = called_name(call), argument(call, "sql", 0)
         if name not in SQL_CALLS or given is None:
@@ -590,7 +583,7 @@ def check_sql(module: Module) -> None:
         elif isinstance(given, ast.Call) and called_name(given) in TEXT_WRAPPERS:
             texts = [*given.args[:1]]
         if name == "text" and not module.qualified(call.func).startswith("sqlalchemy."):
-            # Many things have a `text`, st.text too: only what reads like SQL counts.
+            # Other objects have a `text`, such as Streamlit: only what starts as SQL counts.
             texts = [] if module.is_container(call.func) else [*filter(starts_as_sql, texts)]
         for text in texts:
             how = module.how_built(text)
@@ -643,7 +636,7 @@ def check_paths(paths: Iterable[Path | str]) -> list[Finding]:
 
 def main() -> int:
     """Check the paths of the command line, print the findings and return the exit code."""
-    parser = argparse.ArgumentParser(description="Check the contract of timed Streamlit fragments.")
+    parser = argparse.ArgumentParser(prog="fragment-lint", description="Check timed fragments.")
     parser.add_argument("paths", nargs="*", default=["."], metavar="PATH")
     try:
         findings = check_paths(parser.parse_args().paths)

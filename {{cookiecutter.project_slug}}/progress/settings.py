@@ -9,10 +9,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_EXAMPLE = 'run = { title = "Run", icon = "play_circle" }'
 
 
 class SettingsError(ValueError):
-    """A value in settings.toml cannot be used. The text is one line with the remedy."""
+    """A value in settings.toml is invalid. The text is one line with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The answers given when this project was made, as they stand in settings.toml."""
+    """The values of settings.toml."""
 
     title: str
     description: str
@@ -47,16 +48,16 @@ class Settings:
 
 @functools.cache
 def load_settings(path: Path = ROOT / "settings.toml") -> Settings:
-    """Read the settings. Later calls return the same ones: a change needs a restart.
+    """Read the settings. Later calls return the same object: a change needs a restart.
 
     Raises:
-        SettingsError: The file is missing, is not TOML, or holds a value that cannot be used.
+        SettingsError: The file is missing, is not TOML, or has an invalid value.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
-            f"{path.name} is missing: restore it beside streamlit_app.py."
+            f"{path.name} is missing: restore it next to streamlit_app.py."
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path.name} cannot be read as TOML: {error}.") from None
@@ -76,7 +77,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds in "0.5s", "500ms", "2", "1.5 s", "30m" or "1h".
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The text is not a duration like these.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|)", text)
     if match is None:
@@ -101,16 +102,26 @@ def _text(tables: dict[str, Any], table: str, name: str) -> str:
 def _pages(tables: dict[str, Any]) -> tuple[Page, ...]:
     pages = tables.get("pages")
     if not isinstance(pages, dict) or "run" not in pages:
-        raise SettingsError("settings.toml has no run under [pages]: other pages lead to it.")
-    return tuple(
-        Page(name, *(_text(pages, name, key) for key in ("title", "icon"))) for name in pages
+        raise SettingsError(f"settings.toml has no run under [pages]: add {_EXAMPLE}.")
+    return tuple(_page(name, value) for name, value in pages.items())
+
+
+def _page(name: str, value: Any) -> Page:
+    if re.fullmatch(r"[A-Za-z0-9_-]+", name):  # it is a file in app_pages/ and a path in URLs
+        match value:
+            case {"title": str(title), "icon": str(icon)} if title.strip() and icon.strip():
+                return Page(name, title, icon)
+    raise SettingsError(
+        f"settings.toml: the page {name!r} = {value!r} is invalid. Write it like {_EXAMPLE}."
     )
 
 
 def _flag(tables: dict[str, Any], table: str, name: str) -> bool:
     value = _value(tables, table, name)
     if not isinstance(value, bool):
-        raise SettingsError(f"settings.toml: {name} = {value!r} is neither true nor false.")
+        raise SettingsError(
+            f"settings.toml: {name} = {value!r} is neither true nor false. Write true or false."
+        )
     return value
 
 

@@ -1,6 +1,6 @@
-"""The profile of a real foreign server: Prefect, on this machine. `make test-prefect` runs it.
+"""The profile of a real foreign server: Prefect, on this machine.
 
-Prefect is large, so it is no dependency of the project, and `make test` does not collect this file.
+Prefect is large, so it is no dependency of the project: test_project.py of the template runs this.
 """
 
 import os

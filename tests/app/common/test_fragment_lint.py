@@ -1,7 +1,7 @@
-"""Tests of the fragment contract: bad code that it must name, and good code that it must leave.
+"""The fragment linter: bad code that it must report, and good code that it must accept.
 
 A comment `#> FC03` in a sample says that this rule, and no other, is found on that line. A sample
-without one must be clean.
+without such a comment must have no findings.
 """
 
 import inspect
@@ -26,11 +26,11 @@ from dev.fragment_lint import (
     check_paths,
     check_source,
 )
+from progress.settings import ROOT
 
-ROOT = Path(__file__).parents[1]
-COMMAND = Path(__file__).with_name("fragment_contract.py")
+COMMAND = ROOT / "dev" / "fragment_lint.py"
 
-# What most samples share: a correct end of a fragment, so that each shows one mistake only.
+# A correct end of a fragment, which most samples share: each shows one mistake only.
 PRELUDE = """\
 import streamlit as st
 
@@ -933,7 +933,7 @@ GOOD = {
         """,
 }
 
-# The rule that this contract comes from, with its own examples.
+# The document that the rules come from, with its own examples.
 
 COMPLETE_EXAMPLE = '''
 import streamlit as st
@@ -1104,7 +1104,7 @@ def test_bad_code_is_found_at_its_line(source: str) -> None:
 
 
 @cases(GOOD)
-def test_good_code_is_left_alone(source: str) -> None:
+def test_good_code_is_accepted(source: str) -> None:
     assert "#>" not in source
     assert found(source) == []
 
@@ -1123,7 +1123,7 @@ def test_a_snippet_needs_no_import() -> None:
     assert found("st = something()\n" + source) == []
 
 
-def test_a_finding_says_what_is_wrong_and_what_to_do() -> None:
+def test_a_finding_names_the_problem_and_the_fix() -> None:
     source = "@st.fragment(run_every=1)\ndef live():\n    st.stop()\n"
     (finding,) = check_source(source, "app.py")
     assert isinstance(finding, Finding)
@@ -1142,14 +1142,14 @@ def test_a_finding_says_what_is_wrong_and_what_to_do() -> None:
         ("    if done():\n        ", "no change of session state before it"),
     ],
 )
-def test_a_rerun_that_loops_is_told_why(before: str, reason: str) -> None:
+def test_a_rerun_that_loops_is_explained(before: str, reason: str) -> None:
     source = f"@st.fragment(run_every=1)\ndef live():\n{before}st.rerun()\n"
     (finding,) = check_source(source, "app.py")
     assert finding.message.startswith(reason)
 
 
 def test_the_lists_know_every_widget_of_the_installed_streamlit() -> None:
-    # Whatever reports back to the script takes a callback. New ones belong in the lists.
+    # A widget reports back to the script, so it takes a callback. New widgets belong in the lists.
     reports = {"on_change", "on_click", "on_select", "on_submit"}
     methods = inspect.getmembers(DeltaGenerator, callable)
     widgets = {
@@ -1184,12 +1184,12 @@ def test_every_display_that_reports_back_is_found(name: str, option: str) -> Non
 @pytest.mark.parametrize(
     ("comment", "is_accepted"),
     [
-        ("# fragment-contract: ignore FC04", True),
-        ("# fragment-contract: ignore FC03, FC04", True),
-        ("# fragment-contract: ignore FC03,FC04", True),
-        ("# noqa: D103  # fragment-contract: ignore FC04", True),
-        ("# fragment-contract: ignore FC03", False),
-        ("# fragment-contract: ignore", False),
+        ("# fragment-lint: ignore FC04", True),
+        ("# fragment-lint: ignore FC03, FC04", True),
+        ("# fragment-lint: ignore FC03,FC04", True),
+        ("# noqa: D103  # fragment-lint: ignore FC04", True),
+        ("# fragment-lint: ignore FC03", False),
+        ("# fragment-lint: ignore", False),
         ("# FC04", False),
     ],
 )
@@ -1201,8 +1201,8 @@ def test_a_comment_accepts_the_rule_that_it_names(comment: str, is_accepted: boo
 def test_a_comment_may_follow_a_call_of_several_lines() -> None:
     call = 'run.execute(f"""\n    SELECT {name}\n""")'
     assert found(call) == [(1, "FC08")]
-    assert found(f"{call}  # fragment-contract: ignore FC08") == []
-    assert found(f"{call}\n# fragment-contract: ignore FC08") == [(1, "FC08")]
+    assert found(f"{call}  # fragment-lint: ignore FC08") == []
+    assert found(f"{call}\n# fragment-lint: ignore FC08") == [(1, "FC08")]
 
 
 # Several files of one project.
@@ -1289,7 +1289,9 @@ def test_a_call_of_another_file_may_change_the_state(project: Callable[[str, str
     assert found(page.read_text("utf-8"), str(page)) == marked(page.read_text("utf-8"))
 
 
-def test_a_broken_neighbour_does_not_matter(project: Callable[[str, str], Path]) -> None:
+def test_an_imported_file_with_a_syntax_error_is_ignored(
+    project: Callable[[str, str], Path],
+) -> None:
     project("progress/live.py", "def live(:\n")
     source = "from progress.live import live\nif st.button('Start'):\n    live()\n"
     assert found(source, str(project("page.py", source))) == []
@@ -1325,7 +1327,7 @@ def test_command_findings(tmp_path: Path) -> None:
         assert re.fullmatch(r"\S+\.py:3: FC04 no-termination: .+\. Fix: .+", line)
 
 
-def test_command_names_files_once_and_skips_what_is_not_the_projects(tmp_path: Path) -> None:
+def test_command_checks_files_once_and_skips_what_is_not_the_projects(tmp_path: Path) -> None:
     for folder in (".venv", ".cache/deep", "build", "node_modules/x", "env", "sub/build"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "a.py").write_text(BAD_FILE)
@@ -1333,7 +1335,7 @@ def test_command_names_files_once_and_skips_what_is_not_the_projects(tmp_path: P
     (tmp_path / "notes.txt").write_text(BAD_FILE)
     assert run(tmp_path).returncode == 0
     file = tmp_path / "build" / "a.py"
-    # What is named is checked, wherever it is.
+    # A path on the command line is checked, wherever it is.
     assert len(run(file, file, tmp_path / "build").stdout.splitlines()) == 1
 
 
@@ -1362,12 +1364,12 @@ def test_command_with_a_bad_path(tmp_path: Path, content: bytes | None, reason: 
         check_paths([path])
 
 
-def test_source_that_is_no_text_is_refused() -> None:
+def test_source_with_a_surrogate_is_refused() -> None:
     with pytest.raises(UnreadableError, match=r"app\.py:1: cannot be parsed"):
         check_source("x = '\ud800'", "app.py")
 
 
-def test_the_warnings_of_python_are_not_ours() -> None:
+def test_warnings_of_python_are_no_findings() -> None:
     assert found(r"x = '\d'") == []
 
 
@@ -1379,10 +1381,6 @@ def test_a_byte_order_mark_and_other_line_ends_are_fine(tmp_path: Path) -> None:
 
 
 # Everything else.
-
-
-def test_this_project_keeps_the_contract() -> None:
-    assert [str(finding) for finding in check_paths([ROOT])] == []
 
 
 def test_code_without_streamlit_is_clean() -> None:
@@ -1434,7 +1432,7 @@ def block(head: str, body: list[str]) -> str:
 
 
 def programs() -> some.SearchStrategy[str]:
-    """Generate sources that Python parses and that mix all that the rules look at."""
+    """Generate valid sources that mix everything that the rules check."""
     statement = some.recursive(
         some.sampled_from(STATEMENTS),
         lambda inner: some.builds(block, some.sampled_from(BLOCKS), some.lists(inner, min_size=1)),
@@ -1444,7 +1442,7 @@ def programs() -> some.SearchStrategy[str]:
 
 @settings(deadline=None)
 @given(programs())
-def test_no_code_breaks_the_checker(source: str) -> None:
+def test_no_code_breaks_the_linter(source: str) -> None:
     findings = check_source(source, "sample.py")
     assert findings == sorted(set(findings))
     assert {item.rule.split()[0] for item in findings} <= RULES.keys()

@@ -1,4 +1,4 @@
-"""The tests stay with the stand-in, whatever .streamlit/secrets.toml says."""
+"""The tests use the local server, whatever .streamlit/secrets.toml says."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from progress.settings import ROOT
 
-# One of them is for the backend of this project. None leads anywhere.
+# One of these is for the backend of this project. No server answers at any of them.
 PRODUCTION = """
 [connections.progress]
 path = "/dev/null/progress.db"
@@ -25,7 +25,7 @@ port = 1
 LEFT_OUT = shutil.ignore_patterns(".venv", ".local", ".tools", ".git", "*_cache", "__pycache__")
 
 
-def test_secrets_of_production_do_not_lead_the_tests_to_it(
+def test_the_tests_ignore_the_secrets_of_production(
     data_folder: Path, environment: dict[str, str]
 ) -> None:
     copy = data_folder / "configured"
@@ -35,7 +35,7 @@ def test_secrets_of_production_do_not_lead_the_tests_to_it(
     tested = subprocess.run(
         [sys.executable, "-B", "-m", "pytest", "-q", test],
         cwd=copy,
-        # As on a developer's machine, without what leads this very test run to its stand-in.
+        # As on a developer's machine: without the variables of this test run's local server.
         env={name: value for name, value in os.environ.items() if name not in environment},
         capture_output=True,
         text=True,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from progress.settings import ROOT, SettingsError, load_settings, parse_duration
+from progress.settings import ROOT, Page, SettingsError, load_settings, parse_duration
 
 GOOD = (ROOT / "settings.toml").read_text(encoding="utf-8")
 
@@ -21,6 +21,9 @@ def test_the_settings_of_this_project_are_good() -> None:
     assert settings.operation
     assert 0.2 <= settings.poll_interval <= 60
     assert not settings.shared
+    assert "run" in [page.name for page in settings.pages]
+    for page in settings.pages:
+        assert (ROOT / "app_pages" / f"{page.name}.py").is_file()
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1", "1e3", "nan", "inf", "1 day", "1,5s", "٢", "2s\n"])
-def test_what_is_not_a_duration(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a duration\. Write it like"):
         parse_duration(text)
 
@@ -65,6 +68,66 @@ def test_a_missing_value_is_named(tmp_path: Path, name: str) -> None:
     lines = [line for line in GOOD.splitlines() if not line.startswith(name)]
     with pytest.raises(SettingsError, match=f"has no {name} under"):
         load_settings(write(tmp_path, "\n".join(lines)))
+
+
+def with_pages(folder: Path, pages: str) -> Path:
+    """Write the settings of this project with another [pages] table."""
+    before, _, after = GOOD.partition("[pages]")
+    return write(folder, f"{before}{pages}\n[progress]{after.partition('[progress]')[2]}")
+
+
+RUN = 'run = { title = "Run", icon = "play_circle" }'
+RUN_PAGE = Page("run", "Run", "play_circle")
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        (f"[pages]\n{RUN}", (RUN_PAGE,)),
+        (
+            f'[pages]\nzoo-page_2 = {{ icon = "bolt", title = "Zwei" }}\n{RUN}',
+            (Page("zoo-page_2", "Zwei", "bolt"), RUN_PAGE),
+        ),
+        ('[pages.run]\ntitle = "Run"\nicon = "play_circle"', (RUN_PAGE,)),
+    ],
+)
+def test_pages_are_in_the_order_of_the_file(
+    tmp_path: Path, pages: str, expected: tuple[Page, ...]
+) -> None:
+    assert load_settings(with_pages(tmp_path, pages)).pages == expected
+
+
+@pytest.mark.parametrize(
+    "pages", ["", "[pages]", '[pages]\nboard = { title = "Board", icon = "view_list" }']
+)
+def test_the_run_page_is_required(tmp_path: Path, pages: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(with_pages(tmp_path, pages))
+    assert str(caught.value) == f"settings.toml has no run under [pages]: add {RUN}."
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("board", '"Board"'),
+        ("board", "{}"),
+        ("board", '{ title = "Board" }'),
+        ("board", '{ icon = "view_list" }'),
+        ("board", '{ title = 7, icon = "view_list" }'),
+        ("board", '{ title = " ", icon = "view_list" }'),
+        ("board", '{ title = "Board", icon = "" }'),
+        ("board", '[{ title = "Board", icon = "view_list" }]'),
+        ('"../board"', '{ title = "Board", icon = "view_list" }'),
+        ('""', '{ title = "Board", icon = "view_list" }'),
+        ('"a\\nb"', '{ title = "Board", icon = "view_list" }'),
+    ],
+)
+def test_a_bad_page_is_named(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(with_pages(tmp_path, f"[pages]\n{RUN}\n{name} = {value}"))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"settings.toml: the page '{name.strip(chr(34))}' = ")
+    assert line.endswith(f" is invalid. Write it like {RUN}.")
 
 
 def test_a_number_without_a_unit_is_seconds(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Copy the deep tests of the machinery, tests/app, into a baked project, where they run.
+
+    python tests/deep_tests.py build/demo-sqlite sqlite
+
+`make test-app` does this with a project that it bakes.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+DEEP_TESTS = Path(__file__).parent / "app"
+# What is the same with every backend is tested with one.
+GROUPS = {"sqlite": ("common", "live_feed", "sqlite")}
+
+
+def add_deep_tests(project: Path, backend: str) -> None:
+    """Copy the tests for a backend to tests/app/ and tests/browser/app/ of the project."""
+    folders = project / "tests" / "app", project / "tests" / "browser" / "app"
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
+    for group in GROUPS.get(backend, (backend,)):
+        for path in (DEEP_TESTS / group).rglob("*.py"):
+            # Browser tests get the fixtures of tests/browser/conftest.py.
+            shutil.copy2(path, folders[path.parent.name == "browser"])
+
+
+if __name__ == "__main__":
+    add_deep_tests(Path(sys.argv[1]), sys.argv[2])
