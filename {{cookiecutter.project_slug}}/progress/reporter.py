@@ -99,7 +99,7 @@ class ProgressLog:
 
 
 class PacedWriter:
-    """Writes the newest progress of a log: not at every step, and also when no step starts.
+    """Writes the newest progress of a log, not too often and not too seldom.
 
     Args:
         writer: Where the progress goes.
@@ -124,7 +124,7 @@ class PacedWriter:
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
-        """Write now, and then again and again until the block ends."""
+        """Write now, and keep writing, in a thread, until the block ends."""
         self.write()
         ended = threading.Event()
 

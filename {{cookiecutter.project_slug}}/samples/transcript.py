@@ -46,12 +46,11 @@ def parse(text: str) -> tuple[list[Turn], list[str]]:
         else:
             other_lines.append(line)
     found.sort(key=lambda turn: turn[0])
-    starts = [start for start, _, _ in found]
-    if found:
-        starts.append(found[-1][0] + slow_speech(found[-1][2]))  # the end of the last turn
+    ends = [start for start, _, _ in found[1:]]  # a turn ends when the next starts
+    ends += [start + slow_speech(said) for start, _, said in found[-1:]]
     turns = [
         Turn(start, end - start, speaker, said)
-        for (start, speaker, said), end in zip(found, starts[1:], strict=True)
+        for (start, speaker, said), end in zip(found, ends, strict=True)
     ]
     return turns, other_lines
 
