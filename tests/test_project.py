@@ -47,7 +47,7 @@ assert {name for _, name in RUNS} == set(PROJECTS)
 # Tests that are the same with every backend, and need no more of it than the conformance suite
 # and test_live.py cover: they run with the default one.
 SAME = [
-    *("test_feed_page.py", "test_feeds.py", "test_fragments.py", "test_jobs.py"),
+    *("test_feed_page.py", "test_fragments.py", "test_jobs.py"),
     *("browser/test_board.py", "browser/test_feed.py"),
 ]
 # These take minutes with the local server of Snowflake, which translates every statement.
