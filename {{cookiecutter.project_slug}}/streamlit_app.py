@@ -1,9 +1,10 @@
 """The only script that Streamlit runs: settings, login, navigation."""
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from progress import heap
-from progress.settings import ROOT, SettingsError
+from progress.settings import SettingsError
 from progress.ui.formats import escape_markdown
 
 try:
@@ -21,15 +22,15 @@ if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth
     st.stop()
 heap.settle_soon()
 
-pages = []
-for entry in settings.pages:
-    if not (ROOT / "app_pages" / f"{entry.name}.py").is_file():
-        st.error(
-            f"settings.toml lists the page {entry.name}, but app_pages/{entry.name}.py is missing."
-        )
-        st.stop()
-    icon = f":material/{entry.icon}:"
-    pages.append(st.Page(f"app_pages/{entry.name}.py", title=entry.title, icon=icon))
+try:
+    pages = [
+        st.Page(f"app_pages/{page.name}.py", title=page.title, icon=f":material/{page.icon}:")
+        for page in settings.pages
+    ]
+except StreamlitAPIException as error:  # a file is missing, or an icon does not exist
+    st.error("A page in settings.toml cannot be shown:", icon=":material/settings_alert:")
+    st.text(str(error))
+    st.stop()
 page = st.navigation(pages, position="top")
 name = page.url_path or settings.pages[0].name
 polling.open_page(name)

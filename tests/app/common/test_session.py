@@ -16,6 +16,7 @@ from progress.operation import Operation, Query, new_operation_id
 from progress.poller import Poller, Snapshot
 from progress.session import commands, shared, tracking
 from progress.session.tracking import Entry
+from progress.settings import Page
 from tests.conftest import wait_for_end, wait_until
 from tests.pages import (
     TESTER,
@@ -561,3 +562,20 @@ def test_a_toast_that_a_click_interrupts_is_shown_by_the_next_run(
         assert not page.toast
     page.run()
     assert toasts(page) == [r"fail\: fast: unknown"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (Page("reports", "Reports", "monitoring"), "reports.py"),
+        (Page("board", "Board", "no_such_icon"), "no_such_icon"),
+    ],
+)
+def test_a_page_that_cannot_be_shown_is_named(
+    monkeypatch: pytest.MonkeyPatch, entry: Page, said: str
+) -> None:
+    pages = (*shared.SETTINGS.pages[:1], entry)
+    monkeypatch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, pages=pages))
+    page = open_page()
+    assert page.error[0].value == "A page in settings.toml cannot be shown:"
+    assert said in texts(page)[0]
