@@ -16,12 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
-PROJECT = Path(__file__).parent.parent / "{{cookiecutter.project_slug}}" / "docs"
-IN_PROJECT = ("running", "board")  # in the README of every project
 HALF_WAY = re.compile(r"\b(7|8|9|10) of 18 steps")  # not one step: a tick may miss it
 STATES = {
     "succeed": "Completed",
@@ -63,10 +60,6 @@ def shoot(page: Page, name: str) -> None:
     """Take a picture of the page when no tick is partly drawn."""
     page.wait_for_function("!document.querySelector('[data-stale=true]')")
     page.screenshot(path=PICTURES / f"{name}.png")
-    if name in IN_PROJECT:
-        # Every project contains them: 256 colours take less than half of the space.
-        with Image.open(PICTURES / f"{name}.png") as picture:
-            picture.convert("RGB").quantize().save(PROJECT / f"{name}.png", optimize=True)
 
 
 def start(page: Page, url: str, job: str | None = None, subject: str | None = None) -> None:
