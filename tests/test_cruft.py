@@ -48,7 +48,7 @@ def test_a_project_moves_from_sqlite_to_postgres(project: Path, tmp_path: Path) 
     assert 'title = "Mine"' in (project / "settings.toml").read_text("utf-8")
     backend = project / "progress" / "backend"
     assert (backend / "schema.sql").is_file()
-    assert not (backend / "store.py").exists()
+    assert "sqlite3" not in (backend / "store.py").read_text("utf-8")
     assert "procrastinate" in (backend / "runner.py").read_text("utf-8")
     assert not list(project.glob("dev/local_jobs/*.py"))
     assert "procrastinate" in (project / "pyproject.toml").read_text("utf-8")
