@@ -21,7 +21,6 @@ from progress.backend.account import Account, QueryState, configured_options
 from progress.backend.connection import ProgressConnection
 from progress.contract import BackendRejected, BackendUnavailable
 from progress.operation import Query, Status
-from progress.session import live
 from progress.settings import ROOT
 from tests.app.conftest import start, wait_for_step
 from tests.conftest import wait_for_end
@@ -167,7 +166,7 @@ def test_a_refused_login_is_one_line_on_the_pages(
 ) -> None:
     monkeypatch.setenv("PROGRESS_CONNECTION", json.dumps(server.options | wrong))
     monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
-    live.backend().reset()
+    st.connection("progress", type=ProgressConnection).reset()
     run = AppTest.from_file(str(ROOT / "app_pages" / "run.py"), default_timeout=30).run()
     run.button(key="start").click().run()
     board = AppTest.from_file(str(ROOT / "app_pages" / "board.py"), default_timeout=30).run()
@@ -176,7 +175,7 @@ def test_a_refused_login_is_one_line_on_the_pages(
         (line,) = {element.value for element in page.text if said in element.value}
         assert line.endswith("in .streamlit/secrets.toml, then restart.")
         assert "\n" not in line
-    live.backend().reset()
+    st.connection("progress", type=ProgressConnection).reset()
     st.cache_resource.clear()
 
 

@@ -109,15 +109,13 @@ def wait_for_query(account: Account, operation_id: str) -> QueryState:
 
 
 def test_the_procedure_runs_a_job_once(connection: ProgressConnection, started: Started) -> None:
-    operation_id = started("succeed")
-    operation = wait_for_end(connection, operation_id)
-    assert operation.status is Status.COMPLETED
+    operation_id = started("succeed", "steady")
+    wait_until(connection, operation_id, lambda operation: operation.current_step >= 1)
     account = connection._instance
-    assert wait_for_query(account, operation_id) is QueryState.SUCCEEDED
     (answer,) = account.execute(runner.CALL, (operation_id, "fail", "fast"))
     assert list(answer.values()) == ["ignored"]
-    after = connection.read([operation_id])[operation_id]
-    assert (after.status, after.finished_at) == (Status.COMPLETED, operation.finished_at)
+    assert wait_for_end(connection, operation_id).status is Status.COMPLETED
+    assert wait_for_query(account, operation_id) is QueryState.SUCCEEDED
 
 
 def test_a_cancelled_query_ends_as_cancelled_in_the_middle_of_a_step(

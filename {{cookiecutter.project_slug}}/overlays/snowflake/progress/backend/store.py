@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from progress.contract import OperationLost
-from progress.operation import TERMINAL, Operation, Progress, Query, Status
+from progress.operation import Operation, Progress, Query, Status
 from progress.rows import count_statuses, operation_from_row
 from progress.text import sanitize
 
@@ -43,7 +43,7 @@ def _sql(*parts: str) -> str:
     return "\n".join(parts)
 
 
-_TERMINAL = "STATUS IN ('" + "', '".join(TERMINAL) + "')"
+_TERMINAL = "STATUS IN ('" + "', '".join(s for s in Status if s.is_terminal) + "')"
 
 
 def _no_event(condition: str) -> str:
