@@ -4,7 +4,7 @@
 --     snow sql --connection admin --filename schema.sql
 -- For that connection, the stored procedure and the app see "Deploy to a Snowflake account" in README.md.
 --
--- Costs. Every poll is a statement, and statements keep the warehouse awake: while an operation is tracked on a page, an
+-- Costs. Every poll is a statement, and statements keep the warehouse awake: while a page tracks an operation, an
 -- X-Small warehouse runs all the time, at 1 credit an hour. It suspends AUTO_SUSPEND seconds after the last statement.
 -- All viewers of a server process share one poll per interval: viewers cost nothing, replicas do. The board runs 1 to 4
 -- statements per interval for each login that has it open; without a login, or with `shared` in settings.toml, for all

@@ -6,6 +6,7 @@ it. While Snowflake says that a query runs, that counts as a heartbeat.
 """
 
 import logging
+import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -110,6 +111,7 @@ class Recovery:
 
         Errors are logged, not raised: the caller has read the operations and can show them.
         """
+        self._forget_old()
         due = self._due(operations)
         if not due:
             return False
@@ -132,20 +134,26 @@ class Recovery:
 
     def _due(self, operations: Iterable[Operation]) -> list[Operation]:
         """Return the operations to check, that of the oldest check first."""
-        now = time.monotonic()
-        # A copy, because other threads add to it.
-        checked_at = {name: check.at for name, check in list(self._checks.items())}
-        for operation_id, at in checked_at.items():
-            if now - at > UNKNOWN_TIMEOUT:
-                self.forget(operation_id)
+        latest = time.monotonic() - CHECK_INTERVAL
         due = [
             operation
             for operation in operations
             if not operation.status.is_terminal
-            and now - checked_at.get(operation.operation_id, -CHECK_INTERVAL) >= CHECK_INTERVAL
+            and self._checked_at(operation) <= latest
             and (operation.cancel_requested or _heartbeat_age(operation) > CHECK_INTERVAL)
         ]
-        return sorted(due, key=lambda operation: checked_at.get(operation.operation_id, 0.0))
+        return sorted(due, key=self._checked_at)
+
+    def _checked_at(self, operation: Operation) -> float:
+        check = self._checks.get(operation.operation_id)
+        return -math.inf if check is None else check.at
+
+    def _forget_old(self) -> None:
+        """Forget the checks of operations that are no longer polled."""
+        oldest = time.monotonic() - UNKNOWN_TIMEOUT
+        for operation_id, check in list(self._checks.items()):  # a copy: other threads add to it
+            if check.at < oldest:
+                self.forget(operation_id)
 
     def _check(self, operation: Operation, query_ids: Sequence[str]) -> bool:
         """Check one operation and act; return whether an event was inserted."""
