@@ -154,6 +154,13 @@ def test_a_refused_login_is_one_line_without_secrets_and_is_not_retried(
     refused.reset()
 
 
+def shown_line(app: AppTest, said: str) -> str:
+    """Return the line of a page that contains some text."""
+    assert not app.exception
+    (line,) = {str(element.value) for element in app.text if said in element.value}
+    return line
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -167,12 +174,10 @@ def test_a_refused_login_is_one_line_on_the_pages(
     monkeypatch.setenv("PROGRESS_CONNECTION", json.dumps(server.options | wrong))
     monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
     st.connection("progress", type=ProgressConnection).reset()
-    run = AppTest.from_file(str(ROOT / "app_pages" / "run.py"), default_timeout=30).run()
-    run.button(key="start").click().run()
-    board = AppTest.from_file(str(ROOT / "app_pages" / "board.py"), default_timeout=30).run()
-    for page in (run, board):
-        assert not page.exception
-        (line,) = {element.value for element in page.text if said in element.value}
+    app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30).run()
+    app.button(key="start").click().run()
+    lines = [shown_line(app, said), shown_line(app.switch_page("app_pages/board.py").run(), said)]
+    for line in lines:
         assert line.endswith("in .streamlit/secrets.toml, then restart.")
         assert "\n" not in line
     st.connection("progress", type=ProgressConnection).reset()
