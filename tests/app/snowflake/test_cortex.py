@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.local_server import SnowflakeServer
+from dev.local_server import FakeSnowflake
 from progress.backend.connection import ProgressConnection
 from progress.operation import Operation, new_operation_id
 from samples.cortex import BATCH
@@ -21,7 +21,7 @@ def ended(app: ProgressConnection, subject: str) -> Operation:
 def test_the_cortex_job_takes_a_step_for_each_batch(data_folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOBS_MODULE", "jobs")
-        with SnowflakeServer(data_folder / "cortex") as running:
+        with FakeSnowflake(data_folder / "cortex") as running:
             app = ProgressConnection("progress", **running.options)
             operation = ended(app, "call_en_20250924_001_billing.txt")
             unknown = ended(app, "no such file")

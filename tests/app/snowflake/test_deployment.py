@@ -1,6 +1,5 @@
-"""What goes to Snowflake: snowflake.yml, the files of the procedure, schema.sql."""
+"""What is deployed to Snowflake, by its own tools: snowflake.yml, schema.sql, verify_account."""
 
-import ast
 import os
 import re
 import shutil
@@ -16,10 +15,10 @@ import pytest
 import sqlglot
 from sqlglot import expressions
 
-import jobs
 import procedures
 from dev import verify_account
 from progress.settings import ROOT
+from tests.test_snowflake import artifacts
 
 CLI = "snowflake-cli==3.30.*"
 CONFIGURED = ["snowflake.yml", "requirements.txt"]
@@ -27,9 +26,9 @@ CONFIGURED = ["snowflake.yml", "requirements.txt"]
 
 @pytest.fixture(scope="module")
 def tool() -> list[str]:
-    """The Snowflake CLI, in an environment of its own: it pins other versions than we do."""
+    """The Snowflake CLI, in an environment of its own: it pins other versions than the project."""
     uv = os.environ.get("UV") or shutil.which("uv")
-    assert uv is not None, "uv is not installed: make brings it"
+    assert uv is not None, "uv is not installed: make installs it"
     command = [uv, "tool", "run", "--quiet", "--from", CLI, "snow"]
     fetched = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
     assert fetched.returncode == 0, f"{CLI} cannot be installed: {fetched.stderr}"
@@ -54,14 +53,6 @@ def snow(tool: list[str], project: Path) -> Snow:
         )
 
     return run
-
-
-def artifacts(entity: str) -> list[str]:
-    """Return the files and folders that snowflake.yml names for a procedure or an app."""
-    text = (ROOT / "snowflake.yml").read_text("utf-8")
-    block = re.split(r"^  (\w+):$", text, flags=re.MULTILINE)
-    (own,) = [block[i + 1] for i in range(1, len(block), 2) if block[i] == entity]
-    return re.findall(r"^      - ([\w./]+)$", own, flags=re.MULTILINE)
 
 
 @pytest.fixture
@@ -90,48 +81,13 @@ def test_the_snowflake_cli_accepts_the_project_and_builds_the_procedure(
     assert {file.stem for file in project.glob("*.zip")} == set(folders)
 
 
-def test_the_snowflake_cli_refuses_a_runtime_that_is_none(snow: Snow, project: Path) -> None:
-    """It does read snowflake.yml: a mistake in it is found."""
+def test_the_snowflake_cli_refuses_an_invalid_runtime(snow: Snow, project: Path) -> None:
+    """It reads snowflake.yml: an error in it is found."""
     file = project / "snowflake.yml"
     file.write_text(file.read_text("utf-8").replace("SYSTEM$ST_CONTAINER", "NO$SUCH"), "utf-8")
     built = snow(*BUILD)
     assert built.returncode != 0
     assert "runtime_name" in built.stdout + built.stderr
-
-
-@pytest.mark.parametrize("with_folder", [False, True])
-def test_the_procedure_finds_its_files_as_snowflake_lays_them(
-    project: Path, tmp_path: Path, with_folder: bool
-) -> None:
-    imported = tmp_path / "imported"
-    imported.mkdir()
-    for name in artifacts("run_operation"):
-        if (project / name).is_file():
-            shutil.copy(project / name, imported)
-        elif with_folder:
-            shutil.make_archive(str(imported / name), "zip", project, name)
-        else:
-            shutil.make_archive(str(imported / name), "zip", project / name)
-    (tmp_path / "tmp").mkdir()
-    script = (
-        "import sys; from pathlib import Path\n"
-        "folder = sys._xoptions['snowflake_import_directory']\n"
-        "sys.path += [str(file) for file in Path(folder).glob('*.zip')]\n"
-        "sys.path.insert(0, folder)\n"
-        "import procedures; procedures.unpack(); procedures.unpack()\n"
-        "import jobs; import progress.backend.store; print(len(jobs.subjects()), *jobs.JOBS)\n"
-        "from progress.settings import load_settings; load_settings()\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-X", f"snowflake_import_directory={imported}", "-c", script],
-        cwd=tmp_path / "home",
-        env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.stderr == ""
-    assert ended.stdout == f"{len(jobs.subjects())} {' '.join(jobs.JOBS)}\n"
 
 
 def test_the_procedure_needs_no_streamlit() -> None:
@@ -142,35 +98,7 @@ def test_the_procedure_needs_no_streamlit() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
 
 
-def imported(file: Path) -> set[str]:
-    """Return the files and folders at the top of this project that a module imports anywhere."""
-    modules: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            modules |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            modules.add(node.module or "")
-    names = {module.partition(".")[0] for module in modules} - {""}
-    return {own for name in names for own in (name, f"{name}.py") if (ROOT / own).exists()}
-
-
-def test_everything_that_the_app_imports_is_deployed_with_it() -> None:
-    named = set(artifacts("app"))
-    # jobs.py is imported by a name in a variable, and the folder of pages is in strings.
-    assert {"streamlit_app.py", "settings.toml", "jobs.py", "views", "pyproject.toml"} <= named
-    assert all((ROOT / artifact).exists() for artifact in named)
-    modules = [
-        file
-        for artifact in map(ROOT.joinpath, named)
-        for file in ([artifact] if artifact.is_file() else artifact.rglob("*.py"))
-        if file.suffix == ".py"
-    ]
-    for module in modules:
-        assert imported(module) <= named, f"{module.relative_to(ROOT)} imports what is not there"
-    assert "progress" in set().union(*map(imported, modules)), "they were looked at"
-
-
-# What sqlglot does not know is told apart by its first words only.
+# Statements that sqlglot cannot parse are compared by their first words.
 UNKNOWN_TO_SQLGLOT = (
     "CREATE ROLE IF NOT EXISTS ",
     "CREATE COMPUTE POOL IF NOT EXISTS ",
@@ -181,18 +109,18 @@ UNKNOWN_TO_SQLGLOT = (
 )
 
 
-def test_every_statement_of_the_schema_can_be_read() -> None:
+def test_every_statement_of_the_schema_can_be_parsed() -> None:
     text = (ROOT / "schema.sql").read_text("utf-8")
     statements = sqlglot.parse(text, dialect="snowflake")
     assert len(statements) > 20
     for statement in statements:
         assert statement is not None
         if isinstance(statement, expressions.Command):
-            said = statement.sql(dialect="snowflake", comments=False)
-            assert said.startswith(UNKNOWN_TO_SQLGLOT), said
+            text = statement.sql(dialect="snowflake", comments=False)
+            assert text.startswith(UNKNOWN_TO_SQLGLOT), text
 
 
-def test_the_procedure_is_the_same_everywhere() -> None:
+def test_the_names_of_objects_are_the_same_in_all_files() -> None:
     schema = (ROOT / "schema.sql").read_text("utf-8")
     yml = (ROOT / "snowflake.yml").read_text("utf-8")
     name = re.search(r"CREATE DATABASE IF NOT EXISTS (\w+);", schema)
@@ -207,26 +135,26 @@ def test_the_procedure_is_the_same_everywhere() -> None:
 
 
 class Recorder:
-    """An account that keeps what it is told, and in which schema."""
+    """An account that records the statements, and their schema."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.statements: list[tuple[str, str]] = []
 
     def connect(self, options: Mapping[str, Any]) -> "Session":
-        return Session(options["schema"], self.told)
+        return Session(options["schema"], self.statements)
 
 
 @dataclass
 class Session:
     schema: str
-    told: list[tuple[str, str]]
+    statements: list[tuple[str, str]]
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        self.told.append((self.schema, statement))
+        self.statements.append((self.schema, statement))
         return [{"version": "9.0", "role": "R", "warehouse": "W", "database": "D", "account": "A"}]
 
     def close(self) -> None:
-        self.told.append((self.schema, "closed"))
+        self.statements.append((self.schema, "closed"))
 
 
 def test_the_verification_deploys_into_a_schema_of_its_own_and_drops_it(
@@ -243,10 +171,10 @@ def test_the_verification_deploys_into_a_schema_of_its_own_and_drops_it(
     assert verify_account.verify(recorder.connect, {"account": "a", "schema": "APP"}) == 0
     schema = verify_account.SCHEMA
     assert suites == [{"account": "a", "schema": schema}]
-    outside = [statement for name, statement in recorder.told if name == "APP"]
+    outside = [statement for name, statement in recorder.statements if name == "APP"]
     assert outside[0].startswith("SELECT")
     assert outside[1:] == [f"CREATE SCHEMA {schema}", f"DROP SCHEMA {schema}", "closed"]
-    inside = [statement for name, statement in recorder.told if name == schema]
+    inside = [statement for name, statement in recorder.statements if name == schema]
     assert any(statement.startswith("CREATE TABLE") for statement in inside)
     assert any(statement.startswith("PUT 'file://") for statement in inside)
     (procedure,) = [s for s in inside if "PROCEDURE RUN_OPERATION" in s]

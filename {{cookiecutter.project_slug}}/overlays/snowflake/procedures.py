@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def run_operation(session: "Session", operation_id: str, job: str, subject: str) -> str:
-    """Run a job to its end and append the outcome, whatever it is.
+    """Run a job and store its outcome.
 
     Returns:
-        The terminal status, or "left alone" if it has ended or another call runs it.
+        The terminal status, or "ignored" if the operation has ended or another call runs it.
     """
-    unpack()
-    from progress.backend.store import OperationWriter, begin
+    unpack()  # before the imports: they are in what it unpacks
+    from progress.backend.store import OperationWriter, claim
     from progress.contract import BackendUnavailable
     from progress.reporter import run_job
 
@@ -31,38 +31,38 @@ def run_operation(session: "Session", operation_id: str, job: str, subject: str)
         try:
             rows = session.sql(statement, params=list(parameters)).collect()
         except Exception as error:
-            # Snowpark has its own exceptions, and lets some of the connector through.
+            # Snowpark's own exceptions, and some of the connector's.
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BackendUnavailable(f"Snowflake: {line}") from error
         return [{name.lower(): value for name, value in row.as_dict().items()} for row in rows]
 
-    if not begin(execute, operation_id):
-        return "left alone"
-    # No thread beside the job: a session is the job's while it runs. Snowflake itself knows
-    # whether the procedure lives, so no heartbeat is needed.
+    if not claim(execute, operation_id):
+        return "ignored"
+    # Without a heartbeat thread, because a session is not safe to share with the job. Snowflake
+    # itself knows whether the procedure is running.
     status = run_job(job, subject, OperationWriter(execute, operation_id), heartbeat=False)
-    return status.value if status else "left alone"
+    return status.value if status else "ignored"
 
 
 def unpack() -> None:
-    """Lay out the project as it is on a developer's machine, so that jobs can open their files.
+    """Extract the project's files, so that jobs can import and open them as on any machine.
 
-    Snowflake imports folders as zip archives, where `open` finds nothing.
+    Snowflake imports folders as zip archives, in which `open` finds no files.
     """
     imported = sys._xoptions.get("snowflake_import_directory")
     if not isinstance(imported, str):
-        return  # Not in Snowflake: the files are where they belong.
+        return  # not in Snowflake: the files are in place
     folder = Path(tempfile.gettempdir()) / f"app-{os.getpid()}"
     if not folder.exists():
-        whole = Path(tempfile.mkdtemp())
+        extracted = Path(tempfile.mkdtemp())
         for file in Path(imported).iterdir():
             if file.suffix == ".zip":
                 with zipfile.ZipFile(file) as archive:
-                    # The Snowflake CLI archives what is in a folder, without the folder.
+                    # The Snowflake CLI archives the files of a folder without the folder.
                     is_folder = "__init__.py" in archive.namelist()
-                    archive.extractall(whole / file.stem if is_folder else whole)
+                    archive.extractall(extracted / file.stem if is_folder else extracted)
             elif file.is_file():
-                shutil.copy(file, whole)
-        whole.rename(folder)
+                shutil.copy(file, extracted)
+        extracted.rename(folder)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -1,4 +1,4 @@
-"""The stand-in for the Snowflake account: a server on this machine. See dev/snowflake_server.py."""
+"""The local server of `make dev` and the tests: a fake Snowflake, see dev/snowflake_server.py."""
 
 import json
 import os
@@ -20,24 +20,26 @@ from samples.cortex import load_transcripts
 
 @contextmanager
 def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
-    """Provide a server that keeps its data in `folder`, with the tables and the sample rows.
+    """Run a fake Snowflake server with its data in `folder`, unless an account is configured.
 
-    Where an account is configured, that is used as it is, and nothing is started; but if `always`,
-    as for tests, only an account of PROGRESS_CONNECTION, never that of the secrets.
+    Args:
+        folder: Where the tables and the sample rows are stored.
+        always: Ignore the account in the secrets, so that tests never reach it. An account in
+            PROGRESS_CONNECTION is used all the same.
 
     Yields:
-        The environment variables that lead the app to it.
+        The environment variables with which the app connects to the server.
     """
-    named = bool(os.environ.get("PROGRESS_CONNECTION"))
-    if named or (not always and configured_options() is not None):
+    given = bool(os.environ.get("PROGRESS_CONNECTION"))
+    if given or (not always and configured_options() is not None):
         yield {}
         return
-    with SnowflakeServer(folder.resolve() / "snowflake") as server:
+    with FakeSnowflake(folder.resolve() / "snowflake") as server:
         yield {"PROGRESS_CONNECTION": json.dumps(server.options)}
 
 
-class SnowflakeServer:
-    """The server, in a process of its own. It ends with the process that started it."""
+class FakeSnowflake:
+    """A fake Snowflake server in a process of its own, which ends with the process that made it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -65,18 +67,18 @@ class SnowflakeServer:
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     self.stop()
-                    raise RuntimeError("The stand-in for Snowflake did not start.") from None
+                    raise RuntimeError("The fake Snowflake server did not start.") from None
                 time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it, and the procedures that it runs."""
+        """Stop it, and the procedures that it runs."""
         if self._process is not None:
             self._process.terminate()
             self._process.communicate()
             self._process = None
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -100,7 +102,7 @@ class SnowflakeServer:
 
 
 def create_tables(execute: Callable[[str], object]) -> None:
-    """Run those statements of schema.sql that are about tables: the rest is an administrator's."""
+    """Run the statements of schema.sql that create tables; the others need an administrator."""
     for statement in (ROOT / "schema.sql").read_text("utf-8").split(";\n"):
         lines = [line for line in statement.splitlines() if not line.startswith("--")]
         if (text := "\n".join(lines).strip()).startswith(("CREATE TABLE", "ALTER TABLE")):

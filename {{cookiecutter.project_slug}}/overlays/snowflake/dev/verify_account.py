@@ -1,9 +1,9 @@
-"""Try the configured account: `make verify-account`. It takes some minutes of a warehouse.
+"""Verify the configured account: `make verify-account`. It uses a warehouse for some minutes.
 
-It makes a schema PROGRESS_VERIFICATION in the configured database, deploys the tables and the
+It creates a schema PROGRESS_VERIFICATION in the configured database, deploys the tables and the
 procedure with the jobs of the tests into it, runs the conformance suite (tests/test_backend.py)
-through the real connection, prints what it found, and drops the schema. The role needs CREATE
-SCHEMA on the database: use the owner's role, not the app's.
+through the real connection, and drops the schema. The role needs CREATE SCHEMA on the database:
+use the owner's role, not the app's.
 """
 
 import json
@@ -25,7 +25,7 @@ SCHEMA = "PROGRESS_VERIFICATION"
 CREATE = "CREATE SCHEMA PROGRESS_VERIFICATION"
 DROP = "DROP SCHEMA PROGRESS_VERIFICATION"
 BUNDLE = ("procedures.py", "jobs.py", "settings.toml", "progress", "samples", "tests")
-LOOK = """
+SHOW_SESSION = """
 SELECT CURRENT_VERSION() AS VERSION, CURRENT_ACCOUNT_NAME() AS ACCOUNT, CURRENT_ROLE() AS ROLE,
     CURRENT_WAREHOUSE() AS WAREHOUSE, CURRENT_DATABASE() AS DATABASE
 """
@@ -36,62 +36,62 @@ IMPORTS = ('@CODE/bundle.zip') HANDLER = 'tests.procedure.run_operation' EXECUTE
 """
 
 
-class Executes(Protocol):
-    """What runs statements: an Account."""
+class Connection(Protocol):
+    """A connection that runs statements, such as Account."""
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run a statement and return its rows."""
 
     def close(self) -> None:
-        """End the session."""
+        """Close the connection."""
 
 
-def verify(connect: Callable[[Mapping[str, Any]], Executes], options: Mapping[str, Any]) -> int:
-    """Deploy, run the suite, tidy up; return 0 if everything passed.
+def verify(connect: Callable[[Mapping[str, Any]], Connection], options: Mapping[str, Any]) -> int:
+    """Deploy, run the suite and drop the schema; return 0 if all tests passed.
 
     Args:
-        connect: Opens an account by its options.
-        options: Those of the account to verify.
+        connect: Opens a connection with some options.
+        options: The options of the account to verify.
 
     Raises:
-        BackendError: Snowflake refused a step, which was printed before.
+        BackendError: Snowflake refused a step, the last one printed.
     """
     account = connect(options)
-    (found,) = account.execute(LOOK.strip())
+    (found,) = account.execute(SHOW_SESSION.strip())
     for name, value in found.items():
         print(f"{name}: {value}")
     if not found["warehouse"] or not found["database"]:
         print("Set warehouse and database under [connections.snowflake].")
         return 1
-    print("making a schema for the time")
+    print("Creating a temporary schema")
     account.execute(CREATE)
-    # A connection that breaks and comes back must come back to this schema, not to the app's.
+    # A connection of its own, which uses this schema again when it reconnects.
     inside = {**options, "schema": SCHEMA}
-    there = connect(inside)
+    verified = connect(inside)
     try:
-        print("making the tables")
-        create_tables(there.execute)
-        print("uploading the project")
+        print("Creating the tables")
+        create_tables(verified.execute)
+        print("Uploading the project")
         with tempfile.TemporaryDirectory() as folder:
-            there.execute("CREATE STAGE CODE")
-            # PUT takes no parameters; the path is ours.
+            verified.execute("CREATE STAGE CODE")
+            # PUT takes no parameters. The path is of a temporary folder.
             upload = (
                 "PUT 'file://" + pack(Path(folder)).as_posix() + "' @CODE AUTO_COMPRESS = FALSE"
             )
-            there.execute(upload)
-        print("making the procedure")
-        there.execute(PROCEDURE.strip())
+            verified.execute(upload)
+        print("Creating the procedure")
+        verified.execute(PROCEDURE.strip())
         failed = run_suite(inside)
     finally:
         account.execute(DROP)
-        there.close()
+        verified.close()
         account.close()
     print("The conformance suite failed: see above." if failed else "The conformance suite passed.")
     return failed
 
 
 def pack(folder: Path) -> Path:
-    """Make one archive of what the procedure and the jobs of the tests need."""
+    """Write one archive with the files that the procedure and the jobs of the tests need."""
     bundle = folder / "bundle.zip"
     with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in BUNDLE:
@@ -110,7 +110,7 @@ def run_suite(options: Mapping[str, Any]) -> int:
 
 
 def main() -> int | str:
-    """Verify the configured account; return what stood in the way, in one line."""
+    """Verify the configured account; return the exit code, or the reason in one line."""
     try:
         options = configured_options()
         if options is None:
@@ -118,7 +118,7 @@ def main() -> int | str:
                 "No account is configured. Set [connections.snowflake] in .streamlit/secrets.toml:"
                 " see .streamlit/secrets.toml.example."
             )
-        # Snowflake takes its time to make a procedure.
+        # Creating a procedure takes Snowflake longer than other statements.
         return verify(lambda wanted: Account(wanted, timeout=300), options)
     except BackendError as error:
         return f"The account could not be verified: {error}"

@@ -1,4 +1,4 @@
-"""Call transcripts to try the app with, and what the sample jobs do. Yours to delete."""
+"""Sample transcripts and sample jobs. Delete this folder when you have jobs of your own."""
 
 from progress.reporter import Job
 from samples.cortex import score_sentiment

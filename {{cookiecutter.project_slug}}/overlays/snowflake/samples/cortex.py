@@ -1,4 +1,4 @@
-"""A sample job that lets Snowflake's Cortex work on rows of a table, a step for each batch."""
+"""A sample job: Snowflake Cortex on the rows of a table, one step for each batch."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any
 from progress.reporter import Reporter
 
 BATCH = 8
-"""Lines for each statement: enough for the model to work in parallel, few enough to see it move."""
+"""Lines in each statement: enough to run in parallel, few enough to show progress."""
 
 _LOAD = """
 INSERT INTO TRANSCRIPT_LINES (TRANSCRIPT, LINE_NUMBER, SAID)
@@ -30,8 +30,8 @@ SCORES = {"positive": 1, "negative": -1}
 
 
 def score_sentiment(report: Reporter, subject: str) -> dict[str, Any]:
-    """Score each line of a transcript and sum the call up, with Cortex."""
-    # A procedure has a session; nothing else that imports jobs.py needs Snowpark.
+    """Score the sentiment of each line of a transcript and summarize the call, with Cortex."""
+    # Imported here, because only the procedure needs Snowpark: the app imports jobs.py, too.
     from snowflake.snowpark.context import get_active_session
 
     session = get_active_session()
@@ -39,31 +39,31 @@ def score_sentiment(report: Reporter, subject: str) -> dict[str, Any]:
     if not lines:
         raise ValueError(f"TRANSCRIPT_LINES has no line of {subject!r}: load the samples.")
     report.total(math.ceil(lines / BATCH) + 1)
-    found: list[tuple[int, str]] = []
+    scored: list[tuple[int, str]] = []
     for first in range(1, lines + 1, BATCH):
         last = min(first + BATCH - 1, lines)
         report.step(f"Scoring lines {first} to {last} of {lines}")
         for number, answer in session.sql(_SENTIMENT, params=[subject, first, last]).collect():
-            found.append((int(number), overall(answer)))
+            scored.append((int(number), overall(answer)))
     report.step("Writing the summary")
-    summed_up = session.sql(_SUMMARY, params=[subject]).collect()[0][0]
-    counts = Counter(sentiment for _, sentiment in found)
+    summary = session.sql(_SUMMARY, params=[subject]).collect()[0][0]
+    counts = Counter(sentiment for _, sentiment in scored)
     return {
         "metrics": {"Lines": lines, **{name.capitalize(): counts[name] for name in SCORES}},
         "table": [{"Sentiment": name, "Lines": count} for name, count in counts.most_common()],
-        "chart": [{"line": number, "Sentiment": SCORES.get(name, 0)} for number, name in found],
-        "notes": [str(summed_up)],
+        "chart": [{"line": number, "Sentiment": SCORES.get(name, 0)} for number, name in scored],
+        "notes": [str(summary)],
     }
 
 
 def overall(answer: str | None) -> str:
-    """Return the overall sentiment from what AI_SENTIMENT answers; it answers NULL to nonsense."""
+    """Return the overall sentiment in an answer of AI_SENTIMENT, which may be NULL."""
     categories = json.loads(answer)["categories"] if answer else []
     return next((item["sentiment"] for item in categories if item["name"] == "overall"), "unknown")
 
 
 def load_transcripts(execute: Callable[[str, Sequence[Any]], list[dict[str, Any]]]) -> None:
-    """Put the lines of the transcripts in this folder into the table, unless they are there."""
+    """Insert the lines of the transcripts in this folder, unless they exist."""
     for file in sorted(Path(__file__).parent.glob("*.txt")):
         lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
         execute(_LOAD, (file.name, json.dumps(lines), file.name))

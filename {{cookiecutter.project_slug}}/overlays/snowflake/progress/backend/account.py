@@ -1,4 +1,4 @@
-"""How to reach Snowflake: one connection, guarded by a lock."""
+"""The connection to Snowflake: its options, its statements, and what its errors mean."""
 
 import json
 import logging
@@ -23,67 +23,76 @@ from progress.settings import ROOT
 
 Answer = TypeVar("Answer")
 
-LIMITS: Mapping[str, Any] = {
-    # Seconds in which a login must succeed.
-    "login_timeout": 8,
-    # A statement is a transaction of its own, whatever the account's default is.
+DEFAULTS: Mapping[str, Any] = {
+    "login_timeout": 8,  # seconds
+    # Each statement is a transaction, whatever the account's default is.
     "autocommit": True,
-    # The connector's sign for a parameter: the `?` that Snowflake itself reads.
+    # Snowflake itself reads the `?` and its value.
     "paramstyle": "qmark",
-    # The procedures that this connection called go on when it ends.
+    # The procedures that this connection called go on when it is closed.
     "server_session_keep_alive": True,
 }
+"""Connection options that the configured ones take precedence over."""
 STATEMENT_TIMEOUT = 30
-"""Seconds that a statement may take: time for a suspended warehouse to wake."""
-GRACE = 30
-"""Seconds after that in which Snowflake has to say so, before the connector gives up."""
+"""Seconds after which Snowflake ends a statement: enough to resume a suspended warehouse."""
+NETWORK_GRACE = 30
+"""Seconds beyond the statement timeout after which the connector gives up."""
 STATUS_TIMEOUT = 5
-"""Seconds for which a failing request for the state of a query is sent again."""
-MESSAGE_LENGTH = 300
-"""Characters of a message of Snowflake's that are shown."""
+"""Seconds after which a request for the state of a query fails."""
 LOGIN_PAUSE = 300.0
-"""Seconds for which a refused login is not tried again: Snowflake locks a user who fails often."""
+"""Seconds without another try after a refused login: Snowflake locks users whose logins fail."""
+MAX_MESSAGE = 300
+"""Characters of a message from Snowflake that are shown."""
 
-# The connector logs every retry; what the page or the command says is enough.
+# The connector logs every retry; the message on the page is enough.
 logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
 
 
 class QueryState(Enum):
-    """What Snowflake says of a query."""
+    """The state of a query in Snowflake."""
 
-    ALIVE = "alive"
+    RUNNING = "running"
     """Running, waiting for the warehouse, or being cancelled."""
-    ENDED = "ended"
+    FAILED = "failed"
     """It ended with an error, or was cancelled."""
     SUCCEEDED = "succeeded"
-    """It returned. A call of a procedure that found another call at work does so, too."""
+    """It returned. So does a call of the procedure that finds the claim of another call."""
     UNKNOWN = "unknown"
     """Snowflake has no such query, or does not show it to this user."""
 
 
-_ALIVE = {
-    "RUNNING",
-    "QUEUED",
-    "RESUMING_WAREHOUSE",
-    "QUEUED_REPARING_WAREHOUSE",  # sic
-    "BLOCKED",
-    # The connector counts this as an error; but a query that is being ended has not ended.
-    "ABORTING",
+_STATES = {
+    "RUNNING": QueryState.RUNNING,
+    "QUEUED": QueryState.RUNNING,
+    "RESUMING_WAREHOUSE": QueryState.RUNNING,
+    "QUEUED_REPARING_WAREHOUSE": QueryState.RUNNING,  # sic
+    "BLOCKED": QueryState.RUNNING,
+    # To the connector this is an error; but a query that is being cancelled has not ended.
+    "ABORTING": QueryState.RUNNING,
+    "SUCCESS": QueryState.SUCCEEDED,
+    "FAILED_WITH_ERROR": QueryState.FAILED,
+    "FAILED_WITH_INCIDENT": QueryState.FAILED,
+    "ABORTED": QueryState.FAILED,
+    "DISCONNECTED": QueryState.FAILED,
+    "RESTARTED": QueryState.FAILED,
 }
-_ENDED = {
-    "FAILED_WITH_ERROR",
-    "FAILED_WITH_INCIDENT",
-    "ABORTED",
-    "DISCONNECTED",
-    "RESTARTED",
-}
+_QUERY_ID = re.compile(r"[0-9a-fA-F-]{36}")
+
+# Error numbers of Snowflake.
+_SESSION_EXPIRED = {390104, 390111, 390112, 390114, 390195}
+# Cancelled (by the connector, after its timeout); too many waiting for a lock; statement timeout.
+_TRANSIENT = _SESSION_EXPIRED | {604, 625, 630}
+# Database, schema or object; function or procedure; column, where an old schema.sql was applied.
+_MISSING_OBJECT = {2003, 2043, 904}
+# The host of an account that does not exist answers the login with HTTP 404.
+_UNKNOWN_ACCOUNT = 290404
 
 
 def configured_options() -> dict[str, Any] | None:
     """Return the connection options from PROGRESS_CONNECTION or .streamlit/secrets.toml.
 
-    None: neither has any. The connector's own default connection applies then, which is also
-    what the container runtime of Streamlit in Snowflake provides.
+    None: neither has any. Then the connector's default connection is used, which the container
+    runtime of Streamlit in Snowflake provides.
 
     Raises:
         BackendRejected: One of them cannot be read.
@@ -106,53 +115,53 @@ def configured_options() -> dict[str, Any] | None:
 
 
 class Account:
-    """A connection to Snowflake that is opened when first used, and again after it broke.
+    """A connection to Snowflake that opens when first used, and again after an error.
 
-    Safe to share between threads: statements take turns, because a connection of the connector
-    that two threads use at a time was seen to mix up their rows.
+    Safe to share between threads: one statement runs at a time, because two threads on one
+    connection of the connector were seen to get each other's rows.
 
     Args:
         options: What `snowflake.connector.connect` takes; None for its default connection.
-        timeout: Seconds after which Snowflake ends a statement that is waited for.
+        timeout: Seconds after which Snowflake ends a statement.
     """
 
     def __init__(self, options: Mapping[str, Any] | None, timeout: int = STATEMENT_TIMEOUT) -> None:
         self._options = options
         # The connector cancels every statement after its network_timeout.
-        self._limits = {**LIMITS, "network_timeout": timeout + GRACE}
-        self._statement = {"STATEMENT_TIMEOUT_IN_SECONDS": str(timeout)}
+        self._defaults = {**DEFAULTS, "network_timeout": timeout + NETWORK_GRACE}
+        self._statement_parameters = {"STATEMENT_TIMEOUT_IN_SECONDS": str(timeout)}
         self._lock = threading.Lock()
         self._connection: connector.SnowflakeConnection | None = None
-        self._refused: tuple[float, str] | None = None
+        self._refused: tuple[float, str] | None = None  # until when, and why
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run one statement and return its rows, with the names of columns in lower case.
+        """Run a statement and return its rows, with column names in lower case.
 
         Raises:
             BackendUnavailable: Snowflake cannot be reached, or is too slow.
-            BackendRejected: Snowflake understood and refused.
+            BackendRejected: Snowflake refused the statement.
         """
 
         def run(connection: connector.SnowflakeConnection) -> list[dict[str, Any]]:
             with connection.cursor(DictCursor) as cursor:
-                # Not the connector's own timeout and retries, which last longer than a page can
-                # wait: whoever asks asks again, and says meanwhile that Snowflake is away.
+                # Without the connector's retries, which take longer than a page can wait: the
+                # poller retries, and the page says so.
                 cursor.execute(
                     statement,
                     tuple(parameters),
-                    _statement_params=self._statement,
+                    _statement_params=self._statement_parameters,
                     _no_retry=True,
                 )
                 return cursor.fetchall()
 
-        return [{name.lower(): value for name, value in row.items()} for row in self._in_turn(run)]
+        return [{name.lower(): value for name, value in row.items()} for row in self._run(run)]
 
     def execute_async(self, statement: str, parameters: Sequence[Any] = ()) -> str:
-        """Send a statement without waiting for its end; return the id of its query.
+        """Start a statement without waiting for its end; return its query id.
 
         Raises:
             BackendUnavailable: It is unknown whether it arrived.
-            BackendRejected: Snowflake understood and refused.
+            BackendRejected: Snowflake refused the statement.
         """
 
         def run(connection: connector.SnowflakeConnection) -> str:
@@ -160,158 +169,136 @@ class Account:
                 cursor.execute_async(statement, tuple(parameters), _no_retry=True)
                 return str(cursor.sfqid)
 
-        return self._in_turn(run)
+        return self._run(run)
 
     def query_state(self, query_id: str) -> tuple[QueryState, str]:
-        """Return the state of a query and, if it failed, what Snowflake says of that.
-
-        It takes a request to Snowflake, and no warehouse.
+        """Return the state of a query and, if it failed, Snowflake's message. Needs no warehouse.
 
         Raises:
             BackendUnavailable: Snowflake cannot be reached.
         """
-        return self._in_turn(lambda connection: _query_state(connection, query_id))
+        return self._run(lambda connection: _query_state(connection, query_id))
 
     def close(self) -> None:
         """Close the connection. The next statement opens it again."""
         with self._lock:
             self._refused = None
-            self._drop()
+            self._disconnect()
 
-    def _in_turn(self, action: Callable[[connector.SnowflakeConnection], Answer]) -> Answer:
+    def _run(self, action: Callable[[connector.SnowflakeConnection], Answer]) -> Answer:
         with self._lock:
             try:
                 try:
-                    return action(self._opened())
+                    return action(self._connect())
                 except connector.Error as error:
-                    if error.errno not in _SESSION_GONE:
+                    if error.errno not in _SESSION_EXPIRED:
                         raise
-                    # Nothing was run. After some hours without a statement that is usual.
-                    self._drop()
-                    return action(self._opened())
+                    # Usual after some hours without a statement. The action did not run.
+                    self._disconnect()
+                    return action(self._connect())
             except connector.Error as error:
-                named = _named(error)
-                if isinstance(named, BackendUnavailable):
-                    self._drop()
-                raise named from error
+                translated = _translate(error)
+                if isinstance(translated, BackendUnavailable):
+                    self._disconnect()
+                raise translated from error
             except BackendError:
                 raise
             except Exception as error:
-                # Told not to try again, the connector takes an HTTP error or a failed handshake
-                # for an empty answer, and trips over it.
-                self._drop()
+                # Without retries, the connector reads an HTTP error or a failed handshake as an
+                # empty response, and fails with whatever exception that leads to.
+                self._disconnect()
                 raise BackendUnavailable(
-                    f"Snowflake cannot be reached: no proper answer ({type(error).__name__})."
+                    f"Snowflake cannot be reached: unexpected response ({type(error).__name__})."
                 ) from error
 
-    def _opened(self) -> connector.SnowflakeConnection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = self._open()
-        return self._connection
-
-    def _open(self) -> connector.SnowflakeConnection:
+    def _connect(self) -> connector.SnowflakeConnection:
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
         if self._refused is not None and time.monotonic() < self._refused[0]:
             raise BackendRejected(self._refused[1])
         try:
-            return _connect(self._options, self._limits)
+            self._connection = _open(self._options, self._defaults)
         except (connector.Error, OSError, TypeError, ValueError) as error:
-            named = _login_error(error)
-            if isinstance(named, BackendRejected):
-                self._refused = (time.monotonic() + LOGIN_PAUSE, str(named))
-            raise named from None
+            translated = _translate_login(error)
+            if isinstance(translated, BackendRejected):
+                self._refused = (time.monotonic() + LOGIN_PAUSE, str(translated))
+            raise translated from None
+        return self._connection
 
-    def _drop(self) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             with suppress(Exception):
                 self._connection.close(retry=False)
             self._connection = None
 
 
-def _connect(
-    options: Mapping[str, Any] | None, limits: Mapping[str, Any]
+def _open(
+    options: Mapping[str, Any] | None, defaults: Mapping[str, Any]
 ) -> connector.SnowflakeConnection:
     if options is not None:
-        return connector.connect(**{**limits, **options})
+        return connector.connect(**{**defaults, **options})
     name = str(CONFIG_MANAGER["default_connection_name"])
     if name not in cast(Mapping[str, Any], CONFIG_MANAGER["connections"]):
         raise BackendRejected(
             "No account is configured. Set [connections.snowflake] in .streamlit/secrets.toml."
         )
-    return connector.connect(connection_name=name, **limits)
+    return connector.connect(connection_name=name, **defaults)
 
 
 def _query_state(
     connection: connector.SnowflakeConnection, query_id: str
 ) -> tuple[QueryState, str]:
     if not _QUERY_ID.fullmatch(query_id):
-        # Anybody may have written it; the request would be tried again for seconds.
+        # Written by hand. Snowflake's error would be retried for seconds.
         return QueryState.UNKNOWN, ""
-    # Not connection.get_query_status(): it takes every answer that it does not understand, that of
-    # a session that has run out among them, for a query that failed.
+    # Not connection.get_query_status(): it reads every response that it does not understand, such
+    # as that of an expired session, as a failed query.
     path = f"/monitoring/queries/{quote(query_id, safe='')}"
-    assert connection.rest is not None  # It is, between connecting and closing.
-    answer = connection.rest.request(path, method="get", client="rest", timeout=STATUS_TIMEOUT)
-    data = answer.get("data") or {}
+    assert connection.rest is not None  # not while it is connected
+    response = connection.rest.request(path, method="get", client="rest", timeout=STATUS_TIMEOUT)
+    data = response.get("data") or {}
     if "queries" not in data:
-        code = str(answer.get("code") or "")
+        code = str(response.get("code") or "")
         raise connector.DatabaseError(
-            msg=str(answer.get("message") or "The state of a query could not be read."),
+            msg=str(response.get("message") or "The state of a query could not be read."),
             errno=int(code) if code.isdecimal() else -1,
         )
     if not data["queries"]:
         return QueryState.UNKNOWN, ""
     query = data["queries"][0]
-    status = str(query.get("status"))
-    if status in _ALIVE:
-        return QueryState.ALIVE, ""
-    if status == "SUCCESS":
-        return QueryState.SUCCEEDED, ""
-    if status in _ENDED:
-        message = str(query.get("errorMessage") or "")
-        return QueryState.ENDED, " ".join(message.split())[:MESSAGE_LENGTH]
-    return QueryState.UNKNOWN, ""
+    state = _STATES.get(str(query.get("status")), QueryState.UNKNOWN)
+    message = str(query.get("errorMessage") or "") if state is QueryState.FAILED else ""
+    return state, " ".join(message.split())[:MAX_MESSAGE]
 
 
-def _line(error: connector.Error) -> str:
-    """Return what an error says, in one line."""
-    lines = str(error.raw_msg or error.msg or "").split("\n")
-    text = " ".join(line.strip() for line in lines if line.strip())
-    return text[:MESSAGE_LENGTH] or type(error).__name__
+def _message(error: connector.Error) -> str:
+    """Return the message of an error in one line."""
+    text = " ".join(str(error.raw_msg or error.msg or "").split())
+    return text[:MAX_MESSAGE] or type(error).__name__
 
 
-def _login_error(error: Exception) -> BackendError:
-    # The subclasses are about the way there; the class itself is Snowflake's answer.
+def _translate(error: connector.Error) -> BackendError:
+    message = _message(error)
+    if error.errno == ER_FAILED_TO_REQUEST:
+        return BackendUnavailable("Snowflake cannot be reached: the connection failed.")
+    if error.errno in _TRANSIENT or not isinstance(error, connector.ProgrammingError):
+        return BackendUnavailable(f"Snowflake: {message}")
+    if error.errno in _MISSING_OBJECT:
+        message += " Is schema.sql applied, and the role granted?"
+    return BackendRejected(f"Snowflake: {message}")
+
+
+def _translate_login(error: Exception) -> BackendError:
+    # These subclasses are about the network; connector.DatabaseError itself is Snowflake's answer.
     if isinstance(error, connector.OperationalError | connector.InterfaceError):
-        return BackendUnavailable(f"Snowflake cannot be reached: {_line(error)}")
-    if isinstance(error, connector.Error) and error.errno == _NO_SUCH_ACCOUNT:
+        return BackendUnavailable(f"Snowflake cannot be reached: {_message(error)}")
+    if isinstance(error, connector.Error) and error.errno == _UNKNOWN_ACCOUNT:
         reason = "No such account: check `account`."
     elif isinstance(error, connector.Error):
-        reason = f"Snowflake refused the login: {_line(error).rstrip('.')}."
+        reason = f"Snowflake refused the login: {_message(error).rstrip('.')}."
     else:
         # Not its text, which may quote an option.
-        reason = f"The options of the connection are of no use ({type(error).__name__})."
+        reason = f"The connection options are invalid ({type(error).__name__})."
     return BackendRejected(
         f"{reason} Check [connections.snowflake] in .streamlit/secrets.toml, then restart."
     )
-
-
-_QUERY_ID = re.compile(r"[0-9a-fA-F-]{36}")
-# The address of an account that is none answers the login with HTTP 404.
-_NO_SUCH_ACCOUNT = 290404
-# The session, or its token, is no more.
-_SESSION_GONE = {390104, 390111, 390112, 390114, 390195}
-# Cancelled (by the connector, after its timeout); too many others wait for the same lock; too long.
-_WORTH_ANOTHER_TRY = _SESSION_GONE | {604, 625, 630}
-# The last one: a column, of a table that an earlier version of schema.sql made.
-_NO_SUCH_OBJECT = {2003, 2043, 904}
-
-
-def _named(error: connector.Error) -> BackendError:
-    line = _line(error)
-    if error.errno == ER_FAILED_TO_REQUEST:
-        return BackendUnavailable("Snowflake cannot be reached: the connection failed.")
-    if error.errno in _WORTH_ANOTHER_TRY or not isinstance(error, connector.ProgrammingError):
-        return BackendUnavailable(f"Snowflake: {line}")
-    if error.errno in _NO_SUCH_OBJECT:
-        return BackendRejected(f"Snowflake: {line} Is schema.sql applied, and the role granted?")
-    return BackendRejected(f"Snowflake: {line}")

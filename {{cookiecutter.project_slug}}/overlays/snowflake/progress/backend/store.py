@@ -1,8 +1,17 @@
-"""The events of operations: every statement about them is here. Both sides use it.
+"""Every SQL statement about operations. Both the app and the stored procedure use it.
 
-Progress is appended, never updated: updates of one row wait for each other in Snowflake. What an
-operation is, is read from its events. The first terminal event wins, so that nothing overtakes it.
-Times are `SYSDATE()`, which is UTC whatever time zone the session has.
+An operation is a series of events: rows of OPERATION_EVENTS that are inserted and never updated,
+because in Snowflake updates of a table wait for each other.
+
+- The first event has the status `queued`, and the job, subject and owner.
+- Each call of the procedure inserts a claim. The first claim runs the job; later calls return.
+- The job inserts its progress, with the status `in_progress`, and one terminal event at its end.
+- The app inserts the query id of each call, and requests to cancel.
+
+An operation is read from all of its events: the first says when it was created, a claim when it
+started, and so on. Its status, steps and result are those of one event: the first terminal event,
+else the latest event with a status. The first terminal event wins, so that it is final without a
+lock: what a job writes after it was declared failed changes nothing. Times are SYSDATE(): UTC.
 """
 
 import json
@@ -19,22 +28,34 @@ from progress.rows import count_statuses, operation_from_row
 from progress.text import sanitize
 
 Execute = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
-"""Runs a statement with its parameters; returns rows with names of columns in lower case."""
+"""Runs a statement with its parameters; returns rows with column names in lower case."""
 
 BURST = 20
-"""Writes of progress that a job may make without a pause."""
+"""Progress events that a job may insert without a pause."""
 REFILL = 1.0
-"""Seconds after which it may make one more."""
+"""Seconds after which it may insert one more."""
 
-_FIRST = """
-INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, JOB, SUBJECT, OWNER, RETRY_OF)
-SELECT ?, SYSDATE(), 'queued', ?, ?, ?, ?
-WHERE NOT EXISTS (SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ?)
-"""
-_READ = """
+# --- statements: joined from constants, while values are always parameters -------------------
+
+
+def _sql(*parts: str) -> str:
+    """Return the parts as one statement."""
+    return "\n".join(parts)
+
+
+_TERMINAL = "STATUS IN ('" + "', '".join(s for s in Status if s.is_terminal) + "')"
+
+
+def _no_event(condition: str) -> str:
+    """Return the condition that no event of an operation fulfils another condition."""
+    return _sql(
+        "NOT EXISTS (SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ? AND (", condition, "))"
+    )
+
+
+_SELECT = """
 SELECT
     OPERATION_ID, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION,
-    ERROR, RESULT, LAST_STEPS,
     MAX(JOB) OVER (PARTITION BY OPERATION_ID) AS JOB,
     MAX(SUBJECT) OVER (PARTITION BY OPERATION_ID) AS SUBJECT,
     MAX(OWNER) OVER (PARTITION BY OPERATION_ID) AS OWNER,
@@ -47,12 +68,10 @@ SELECT
     MIN(IFF(ENDED, WRITTEN_AT, NULL)) OVER (PARTITION BY OPERATION_ID) AS FINISHED_AT,
     MAX(IFF(CANCEL_REQUESTED, 1, 0)) OVER (PARTITION BY OPERATION_ID) AS CANCEL_REQUESTED,
     SYSDATE() AS READ_AT
-FROM (
-    SELECT *, COALESCE(STATUS IN ('completed', 'partial', 'failed', 'cancelled'), FALSE) AS ENDED
-    FROM OPERATION_EVENTS
-    WHERE OPERATION_ID IN
-        (SELECT VALUE::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))))
-)
+"""
+_DETAILS = ", ERROR, RESULT, LAST_STEPS"
+# Of each operation one event: the first terminal event, else the latest event with a status.
+_QUALIFY = """
 QUALIFY ROW_NUMBER() OVER (
     PARTITION BY OPERATION_ID
     ORDER BY
@@ -63,146 +82,181 @@ QUALIFY ROW_NUMBER() OVER (
         EVENT_NUMBER DESC
 ) = 1
 """
-# The same for the operations whose first event is asked for, the newest of them, and light.
-_FOUND = _READ.replace("    ERROR, RESULT, LAST_STEPS,\n", "").replace(
-    "SELECT VALUE::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?)))",
-    """
-        SELECT OPERATION_ID FROM OPERATION_EVENTS
-        WHERE STATUS = 'queued' AND WRITTEN_AT >= TO_TIMESTAMP_NTZ(?)
-            AND (
-                WRITTEN_AT < TO_TIMESTAMP_NTZ(?)
-                OR (WRITTEN_AT = TO_TIMESTAMP_NTZ(?) AND OPERATION_ID < ?)
-            )
-            AND OWNER = COALESCE(?, OWNER)
-            AND JOB = COALESCE(?, JOB)
-            AND SUBJECT = COALESCE(?, SUBJECT)
-        GROUP BY OPERATION_ID
-        QUALIFY ROW_NUMBER() OVER (ORDER BY MIN(WRITTEN_AT) DESC, OPERATION_ID DESC) <= ?
-    """,
-)
-_RECENT = """
-SELECT * FROM (FOUND)
-WHERE ? = 0 OR STATUS IN (?, ?, ?, ?, ?, ?)
-ORDER BY CREATED_AT DESC, OPERATION_ID DESC LIMIT ?
-""".replace("FOUND", _FOUND)
-_COUNTS = """
-SELECT STATUS, COUNT(*) AS OPERATIONS FROM (FOUND)
-WHERE ? = 0 OR STATUS IN (?, ?, ?, ?, ?, ?)
-GROUP BY STATUS
-""".replace("FOUND", _FOUND)
-_ALL = 2**31
-"""More operations than there are."""
-_CANCEL = """
-INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, CANCEL_REQUESTED)
-SELECT ?, SYSDATE(), TRUE
-WHERE EXISTS (SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ?)
-AND NOT EXISTS (
-    SELECT 1 FROM OPERATION_EVENTS
-    WHERE OPERATION_ID = ? AND STATUS IN ('completed', 'partial', 'failed', 'cancelled')
-)
-"""
-_KEEP_QUERY = """
-INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, QUERY_ID) SELECT ?, SYSDATE(), ?
-"""
-_QUERIES = """
-SELECT OPERATION_ID, QUERY_ID FROM OPERATION_EVENTS
-WHERE QUERY_ID IS NOT NULL AND OPERATION_ID IN
-    (SELECT VALUE::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))))
-"""
-_CLAIM = """
-INSERT INTO OPERATION_EVENTS
-    (OPERATION_ID, WRITTEN_AT, STATUS, CLAIM, CURRENT_STEP, FAILED_STEPS, STEP_DESCRIPTION)
-SELECT ?, SYSDATE(), 'in_progress', ?, 0, 0, ''
-WHERE NOT EXISTS (
-    SELECT 1 FROM OPERATION_EVENTS
-    WHERE OPERATION_ID = ? AND (
-        CLAIM IS NOT NULL OR STATUS IN ('completed', 'partial', 'failed', 'cancelled')
+
+
+def _operations(columns: str, operation_ids: str) -> str:
+    """Return the statement that reads the operations whose ids a subquery selects."""
+    return _sql(
+        columns,
+        "FROM (SELECT *, COALESCE(",
+        _TERMINAL,
+        ", FALSE) AS ENDED FROM OPERATION_EVENTS WHERE OPERATION_ID IN (",
+        operation_ids,
+        "))",
+        _QUALIFY,
     )
-)
+
+
+_GIVEN_IDS = "SELECT VALUE::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?)))"
+# The newest operations whose first event matches a query.
+_MATCHING_IDS = """
+SELECT OPERATION_ID FROM OPERATION_EVENTS
+WHERE STATUS = 'queued' AND WRITTEN_AT >= TO_TIMESTAMP_NTZ(?)
+    AND (
+        WRITTEN_AT < TO_TIMESTAMP_NTZ(?)
+        OR (WRITTEN_AT = TO_TIMESTAMP_NTZ(?) AND OPERATION_ID < ?)
+    )
+    AND OWNER = COALESCE(?, OWNER)
+    AND JOB = COALESCE(?, JOB)
+    AND SUBJECT = COALESCE(?, SUBJECT)
+GROUP BY OPERATION_ID
+QUALIFY ROW_NUMBER() OVER (ORDER BY MIN(WRITTEN_AT) DESC, OPERATION_ID DESC) <= ?
 """
+_MATCHING = _sql(
+    "FROM (",
+    _operations(_SELECT, _MATCHING_IDS),
+    ") WHERE ? = 0 OR STATUS IN (?, ?, ?, ?, ?, ?)",
+)
+_NO_LIMIT = 2**31
+
+_READ = _operations(_SELECT + _DETAILS, _GIVEN_IDS)
+_RECENT = _sql("SELECT *", _MATCHING, "ORDER BY CREATED_AT DESC, OPERATION_ID DESC LIMIT ?")
+_COUNTS = _sql("SELECT STATUS, COUNT(*) AS OPERATIONS", _MATCHING, "GROUP BY STATUS")
+_QUERY_IDS = _sql(
+    "SELECT OPERATION_ID, QUERY_ID FROM OPERATION_EVENTS",
+    "WHERE QUERY_ID IS NOT NULL AND OPERATION_ID IN (",
+    _GIVEN_IDS,
+    ")",
+)
 _FIRST_CLAIM = """
 SELECT CLAIM FROM OPERATION_EVENTS WHERE OPERATION_ID = ? AND CLAIM IS NOT NULL
 QUALIFY ROW_NUMBER() OVER (ORDER BY WRITTEN_AT, CLAIM) = 1
 """
-_PROGRESS = """
-INSERT INTO OPERATION_EVENTS
-    (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION,
-     LAST_STEPS, MOVED)
-SELECT ?, SYSDATE(), 'in_progress', ?, ?, ?, ?, ?, ?
-WHERE NOT EXISTS (
-    SELECT 1 FROM OPERATION_EVENTS
-    WHERE OPERATION_ID = ? AND (
-        CANCEL_REQUESTED OR STATUS IN ('completed', 'partial', 'failed', 'cancelled')
-    )
+_HAS_ENDED = _sql("SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ? AND", _TERMINAL)
+
+_CREATE = _sql(
+    """
+    INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, JOB, SUBJECT, OWNER, RETRY_OF)
+    SELECT ?, SYSDATE(), 'queued', ?, ?, ?, ?
+    WHERE
+    """,
+    _no_event("TRUE"),
 )
-"""
-_ENDED = """
-SELECT 1 FROM OPERATION_EVENTS
-WHERE OPERATION_ID = ? AND STATUS IN ('completed', 'partial', 'failed', 'cancelled')
-"""
-_END = """
-INSERT INTO OPERATION_EVENTS
-    (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS, STEP_DESCRIPTION,
-     LAST_STEPS, MOVED, ERROR, RESULT)
-SELECT ?, SYSDATE(), ?, ?, ?, ?, ?, ?, TRUE, ?, ?
-WHERE NOT EXISTS (
-    SELECT 1 FROM OPERATION_EVENTS
-    WHERE OPERATION_ID = ? AND STATUS IN ('completed', 'partial', 'failed', 'cancelled')
+_REQUEST_CANCEL = _sql(
+    """
+    INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, CANCEL_REQUESTED)
+    SELECT ?, SYSDATE(), TRUE
+    WHERE EXISTS (SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ?)
+    AND
+    """,
+    _no_event(_TERMINAL),
 )
+_ADD_QUERY = """
+INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, QUERY_ID) SELECT ?, SYSDATE(), ?
 """
+_CLAIM = _sql(
+    """
+    INSERT INTO OPERATION_EVENTS
+        (OPERATION_ID, WRITTEN_AT, STATUS, CLAIM, CURRENT_STEP, FAILED_STEPS, STEP_DESCRIPTION)
+    SELECT ?, SYSDATE(), 'in_progress', ?, 0, 0, ''
+    WHERE
+    """,
+    _no_event("CLAIM IS NOT NULL OR " + _TERMINAL),
+)
+_ADD_PROGRESS = _sql(
+    """
+    INSERT INTO OPERATION_EVENTS
+        (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS,
+         STEP_DESCRIPTION, LAST_STEPS, MOVED)
+    SELECT ?, SYSDATE(), 'in_progress', ?, ?, ?, ?, ?, ?
+    WHERE
+    """,
+    _no_event("CANCEL_REQUESTED OR " + _TERMINAL),
+)
+_FINISH = _sql(
+    """
+    INSERT INTO OPERATION_EVENTS
+        (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS,
+         STEP_DESCRIPTION, LAST_STEPS, MOVED, ERROR, RESULT)
+    SELECT ?, SYSDATE(), ?, ?, ?, ?, ?, ?, TRUE, ?, ?
+    WHERE
+    """,
+    _no_event(_TERMINAL),
+)
 
 
-def add(
+# --- the app's side --------------------------------------------------------------------------
+
+
+def create(
     execute: Execute, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
 ) -> bool:
-    """Append the first event of an operation; return False if there is one with this id."""
+    """Insert the first event of an operation; return False if the id exists."""
     texts = [sanitize(text) for text in (job, subject, owner, retry_of)]
-    return _inserted(execute(_FIRST, (operation_id, *texts, operation_id)))
+    return _inserted(execute(_CREATE, (operation_id, *texts, operation_id)))
 
 
 def read(execute: Execute, operation_ids: Sequence[str]) -> dict[str, Operation]:
     """Return the operations that exist among these, in one statement."""
     # An id from a URL may hold a NUL, which no stored id does.
-    wanted = [name for name in operation_ids if "\0" not in name]
-    rows = execute(_READ, (json.dumps(wanted),)) if wanted else []
+    valid = [operation_id for operation_id in operation_ids if "\0" not in operation_id]
+    rows = execute(_READ, (json.dumps(valid),)) if valid else []
     return {row["operation_id"]: _operation(row) for row in rows}
 
 
 def recent(execute: Execute, query: Query) -> list[Operation]:
     """Return a page of operations, newest first, without result, error and steps."""
-    # What status an operation has is known from its events only: then all are looked through.
-    newest = _ALL if query.statuses else query.limit
-    rows = execute(_RECENT, (*_first_event(query), newest, *_statuses(query), query.limit))
-    return [_operation(row) for row in rows]
+    # A status is known only after all events of an operation are read: with a choice of statuses
+    # the limit therefore applies at the end.
+    newest = _NO_LIMIT if query.statuses else query.limit
+    parameters = (*_matching(query), newest, *_of_statuses(query), query.limit)
+    return [_operation(row) for row in execute(_RECENT, parameters)]
 
 
 def counts(execute: Execute, query: Query) -> dict[Status, int]:
     """Return how many operations have each status; `limit` and `before` do not matter."""
-    parameters = (*_first_event(replace(query, before=None)), _ALL, *_statuses(query))
+    parameters = (*_matching(replace(query, before=None)), _NO_LIMIT, *_of_statuses(query))
     return count_statuses(
         (row["status"], row["operations"]) for row in execute(_COUNTS, parameters)
     )
 
 
 def request_cancel(execute: Execute, operation_id: str) -> bool:
-    """Append a request to cancel; return False if there is no such operation, or it has ended."""
-    return _inserted(execute(_CANCEL, (operation_id,) * 3))
+    """Insert a request to cancel; return False if the operation has ended or does not exist."""
+    return _inserted(execute(_REQUEST_CANCEL, (operation_id,) * 3))
 
 
-def keep_query(execute: Execute, operation_id: str, query_id: str) -> None:
-    """Append the id of the query that runs the operation, for any session to ask about."""
-    execute(_KEEP_QUERY, (operation_id, query_id))
+def add_query(execute: Execute, operation_id: str, query_id: str) -> None:
+    """Insert the query id of a call, so that every session can read its state and cancel it."""
+    execute(_ADD_QUERY, (operation_id, query_id))
 
 
-def queries(execute: Execute, operation_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return the ids of the queries that were to run each operation: one, but for bad luck."""
-    found: dict[str, list[str]] = {name: [] for name in operation_ids}
-    for row in execute(_QUERIES, (json.dumps(list(operation_ids)),)):
+def query_ids(execute: Execute, operation_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the query ids of the calls of each operation: usually one."""
+    found: dict[str, list[str]] = {operation_id: [] for operation_id in operation_ids}
+    for row in execute(_QUERY_IDS, (json.dumps(list(operation_ids)),)):
         found.setdefault(row["operation_id"], []).append(str(row["query_id"]))
     return found
 
 
-def end(
+# --- the procedure's side --------------------------------------------------------------------
+
+
+def claim(execute: Execute, operation_id: str) -> bool:
+    """Claim an operation for this call; return False if it has ended or has a claim.
+
+    Two calls that claim at the very same moment may both get True: SYSDATE() is the time of the
+    statement, so the earlier claim may be committed after the other call read the first claim.
+    """
+    own = uuid.uuid4().hex
+    if not _inserted(execute(_CLAIM, (operation_id, own, operation_id))):
+        return False
+    # Two calls that insert at the same time do not see each other's event.
+    (first,) = execute(_FIRST_CLAIM, (operation_id,))
+    return bool(first["claim"] == own)
+
+
+def finish(
     execute: Execute,
     operation_id: str,
     status: Status,
@@ -210,34 +264,19 @@ def end(
     error: str | None = None,
     result: str | None = None,
 ) -> None:
-    """Append the terminal event, unless there is one."""
+    """Insert the terminal event, unless there is one."""
     text = error if error is None else sanitize(error)
     columns = (operation_id, status.value, *_columns(progress), text, result)
-    execute(_END, (*columns, operation_id))
-
-
-def begin(execute: Execute, operation_id: str) -> bool:
-    """Claim an operation for this call; return False if it has ended, or another call has it.
-
-    Almost always one call of several gets it, and never a later one after an earlier one. Two that
-    claim at the same moment may both get it: which is first goes by the times of the statements,
-    and the one with the earlier time may be the later one to commit, after the other has looked.
-    """
-    claim = uuid.uuid4().hex
-    if not _inserted(execute(_CLAIM, (operation_id, claim, operation_id))):
-        return False
-    # Two calls that claim at the same moment may not see each other's event.
-    (first,) = execute(_FIRST_CLAIM, (operation_id,))
-    return bool(first["claim"] == claim)
+    execute(_FINISH, (*columns, operation_id))
 
 
 class OperationWriter:
-    """Appends the progress of one operation: the `ProgressWriter` of this backend.
+    """Inserts the progress of one operation: the `ProgressWriter` of this backend.
 
     Args:
         execute: Runs a statement in the procedure's session.
         operation_id: The operation.
-        clock: Seconds, for the pace of the writes.
+        clock: Seconds, for the rate of the writes.
     """
 
     def __init__(
@@ -246,56 +285,59 @@ class OperationWriter:
         self._execute = execute
         self._operation_id = operation_id
         self._clock = clock
-        self._room = float(BURST)
-        self._filled_at = clock()
-        self._last: tuple[int, str] | None = None
+        self._tokens = float(BURST)
+        self._refilled_at = clock()
+        self._last_step: tuple[int, str] | None = None
 
     def progress(self, progress: Progress) -> bool:
-        """Append how far it is; return whether somebody asked to cancel.
+        """Insert the progress; return whether a cancel was requested.
 
-        A job whose steps are slow has every one of them written. One that runs through thousands
-        of quick steps has one a second written: the table must not grow by each of them. What was
-        left out is written by the next step, or when the job next asks for `report.cancelled`.
+        The rate is limited (a token bucket): every slow step is written, but of thousands of quick
+        steps only one a second, so that the table does not grow with each. A skipped step is
+        written with the next one, or when the job reads `report.cancelled`.
         """
         now = self._clock()
-        self._room = min(self._room + (now - self._filled_at) / REFILL, BURST)
-        self._filled_at = now
-        if self._room < 1:
+        self._tokens = min(self._tokens + (now - self._refilled_at) / REFILL, BURST)
+        self._refilled_at = now
+        if self._tokens < 1:
             return False
-        self._room -= 1
+        self._tokens -= 1
         step = (progress.current_step, progress.step_description)
-        parameters = (self._operation_id, *_columns(progress), step != self._last)
-        if _inserted(self._execute(_PROGRESS, (*parameters, self._operation_id))):
-            self._last = step
+        parameters = (self._operation_id, *_columns(progress), step != self._last_step)
+        if _inserted(self._execute(_ADD_PROGRESS, (*parameters, self._operation_id))):
+            self._last_step = step
             return False
-        if self._execute(_ENDED, (self._operation_id,)):
+        if self._execute(_HAS_ENDED, (self._operation_id,)):
             raise OperationLost
         return True
 
     def finish(
         self, status: Status, progress: Progress, error: str | None, result: str | None
     ) -> None:
-        """Append the terminal event, unless there is one."""
-        end(self._execute, self._operation_id, status, progress, error, result)
+        """Insert the terminal event, unless there is one."""
+        finish(self._execute, self._operation_id, status, progress, error, result)
+
+
+# --- parameters and rows ---------------------------------------------------------------------
 
 
 def _operation(row: dict[str, Any]) -> Operation:
-    # A late event of a job that was ended from outside says nothing about the operation.
+    # Events after the terminal event do not count.
     if row["finished_at"] and row["last_updated"]:
         row["last_updated"] = min(row["last_updated"], row["finished_at"])
     return operation_from_row(row | {"attempt": int(row["started_at"] is not None)})
 
 
-def _first_event(query: Query) -> tuple[str | None, ...]:
+def _matching(query: Query) -> tuple[str | None, ...]:
     before_time, before_id = query.before or (datetime.max.replace(tzinfo=UTC), "")
     before = _ntz(before_time)
     since = _ntz(query.since or datetime.min.replace(tzinfo=UTC))
     return since, before, before, before_id, query.owner, query.job, query.subject
 
 
-def _statuses(query: Query) -> tuple[int | str, ...]:
-    asked = [status.value for status in query.statuses]
-    return len(asked), *asked, *[""] * (len(Status) - len(asked))
+def _of_statuses(query: Query) -> tuple[int | str, ...]:
+    statuses = [status.value for status in query.statuses]
+    return len(statuses), *statuses, *[""] * (len(Status) - len(statuses))
 
 
 def _ntz(moment: datetime) -> str:

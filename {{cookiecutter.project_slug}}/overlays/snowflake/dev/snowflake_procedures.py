@@ -1,0 +1,141 @@
+"""The stored procedures of the fake Snowflake server: each call is a process of its own."""
+
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+PROCEDURES = {"RUN_OPERATION": "run_operation"}
+"""The procedures that can be called, and their functions in procedures.py."""
+
+
+@dataclass
+class Call:
+    """A call of a procedure; the status is one of Snowflake's query statuses."""
+
+    query_id: str
+    status: str = "RUNNING"
+    answer: str = ""
+    """What the procedure returned, or the message of its error."""
+    process: Any = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error."""
+        return self.status.startswith("FAILED")
+
+
+class Calls:
+    """All calls. They are stored in a file, so that they can be read after a restart.
+
+    Args:
+        file: Where they are stored.
+        options: The connection options of the sessions of the procedures.
+    """
+
+    def __init__(self, file: Path, options: Mapping[str, Any]) -> None:
+        self._file = file
+        self._options = options
+        self._calls: dict[str, Call] = {}
+        self._context = multiprocessing.get_context("forkserver")
+        # A process that has imported these starts in milliseconds instead of a second.
+        preloaded = ["snowflake.snowpark", "procedures", "progress.backend.store"]
+        self._context.set_forkserver_preload(preloaded)
+        forkserver.ensure_running()
+        for line in file.read_text("utf-8").splitlines() if file.exists() else []:
+            call = Call(*json.loads(line))
+            if call.status == "RUNNING":
+                call.status = "FAILED_WITH_ERROR"
+                call.answer = "The fake Snowflake server was stopped."
+            call.done.set()
+            self._calls[call.query_id] = call
+
+    def get(self, query_id: str) -> Call | None:
+        """Return a call, or None if there is none with this id."""
+        return self._calls.get(query_id)
+
+    def start(self, function: str, arguments: list[Any]) -> Call:
+        """Start a procedure in a process of its own."""
+        call = Call(str(uuid.uuid4()))
+        self._store(call)
+        receiver, sender = self._context.Pipe(duplex=False)
+        call.process = self._context.Process(
+            target=run_procedure, args=(function, arguments, self._options, sender), daemon=True
+        )
+        call.process.start()
+        sender.close()
+        threading.Thread(target=self._wait, args=(call, receiver), daemon=True).start()
+        return call
+
+    def cancel(self, query_id: str) -> str:
+        """Cancel a call, and return the message that Snowflake returns."""
+        call = self._calls.get(query_id)
+        if call is None or call.done.is_set():
+            return "Identified SQL statement is not currently executing."
+        self._end(call, "FAILED_WITH_ERROR", "SQL execution canceled")
+        call.process.kill()
+        return f"query [{query_id}] terminated."
+
+    def stop(self) -> None:
+        """Kill all running calls."""
+        for call in self._calls.values():
+            if call.process is not None and call.process.is_alive():
+                call.process.kill()
+
+    def _wait(self, call: Call, receiver: multiprocessing.connection.Connection) -> None:
+        try:
+            succeeded, answer = receiver.recv()
+        except EOFError:
+            succeeded, answer = False, "The process of the procedure was killed."
+        call.process.join()
+        self._end(call, "SUCCESS" if succeeded else "FAILED_WITH_ERROR", answer)
+
+    def _end(self, call: Call, status: str, answer: str) -> None:
+        if not call.done.is_set():
+            call.status, call.answer = status, answer
+            call.done.set()
+            self._store(call)
+
+    def _store(self, call: Call) -> None:
+        self._calls[call.query_id] = call
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([call.query_id, call.status, call.answer]) + "\n")
+
+
+def run_procedure(
+    function: str,
+    arguments: list[Any],
+    options: Mapping[str, Any],
+    sender: multiprocessing.connection.Connection,
+) -> None:
+    """Run a procedure with a Snowpark session: the main function of the process of a call."""
+    # Ctrl-C in the terminal is for the server, which ends its calls.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    from snowflake import connector
+    from snowflake.snowpark import Session
+
+    import procedures
+
+    try:
+        connection = connector.connect(**options, network_timeout=5, paramstyle="qmark")
+        session = Session.builder.configs({"connection": connection}).create()
+        sender.send((True, str(getattr(procedures, function)(session, *arguments))))
+    except BaseException as error:
+        sender.send((False, f"{type(error).__name__}: {error}"))
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
