@@ -4,16 +4,11 @@ from contextlib import nullcontext
 
 import streamlit as st
 
-from progress.contract import BackendError
-from progress.operation import Query
 from progress.reporter import jobs_module
 from progress.session import commands, polling, shared, tracking, viewer
 from progress.session.tracking import Entry
-from progress.text import truncate
-from progress.ui import outcome, running
-from progress.ui.formats import escape_markdown, format_datetime, format_duration
-
-HISTORY = 5  # operations in the history of a subject
+from progress.ui import outcome, running, subject_history
+from progress.ui.formats import escape_markdown
 
 
 @st.fragment(run_every=polling.interval())
@@ -93,38 +88,6 @@ def draw_controls(entry: Entry, suffix: str = "") -> None:
     outcome.draw_origin(entry)
 
 
-def draw_history(subject: str) -> None:
-    """Draw the latest operations on a subject, once the viewer opens the list."""
-    history = st.expander(
-        "History of this subject", key="history", icon=":material/history:", on_change="rerun"
-    )
-    if not history.open:
-        return
-    owner = None if shared.SETTINGS.shared else viewer.owner()
-    with history:
-        try:
-            operations = shared.backend().recent(Query(owner, subject=subject, limit=HISTORY))
-        except BackendError as error:
-            st.warning("The history cannot be read now.", icon=":material/cloud_off:")
-            st.text(str(error))
-            return
-        if not operations:
-            st.text("There is no operation on it yet.")
-        for operation in operations:
-            created = format_datetime(operation.created_at, st.context.timezone)
-            status = operation.status.replace("_", " ")
-            job, duration = truncate(operation.job, 200), format_duration(operation.elapsed)
-            st.button(
-                escape_markdown(f"{job}, {created}: {status}, {duration}"),
-                key=f"history-{operation.operation_id}",
-                type="tertiary",
-                icon=outcome.ICONS[operation.status],
-                on_click=commands.track,
-                args=(operation.operation_id,),
-                disabled=tracking.is_full() or tracking.find(operation.operation_id) is not None,
-            )
-
-
 commands.track_url()
 if not all(entry.job for entry in tracking.running()):
     polling.poll()  # the buttons above the fragment need to know what an id in the URL stands for
@@ -157,4 +120,4 @@ for entry in tracking.outcomes():
         outcome.draw(entry)
     tracking.mark_announced(entry)
 if subject is not None:
-    draw_history(subject)
+    subject_history.draw(subject)

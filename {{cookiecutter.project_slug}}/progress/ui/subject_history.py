@@ -1,0 +1,45 @@
+"""The latest operations on a subject, in an expander below the run page."""
+
+import streamlit as st
+
+from progress.contract import BackendError
+from progress.operation import Query
+from progress.session import commands, shared, tracking, viewer
+from progress.text import truncate
+from progress.ui.formats import escape_markdown, format_datetime, format_duration
+from progress.ui.outcome import ICONS
+
+SHOWN = 5
+"""Operations in the list."""
+
+
+def draw(subject: str) -> None:
+    """Draw the latest operations on a subject, once the viewer opens the list."""
+    history = st.expander(
+        "History of this subject", key="history", icon=":material/history:", on_change="rerun"
+    )
+    if not history.open:
+        return
+    owner = None if shared.SETTINGS.shared else viewer.owner()
+    with history:
+        try:
+            operations = shared.backend().recent(Query(owner, subject=subject, limit=SHOWN))
+        except BackendError as error:
+            st.warning("The history cannot be read now.", icon=":material/cloud_off:")
+            st.text(str(error))
+            return
+        if not operations:
+            st.text("There is no operation on it yet.")
+        for operation in operations:
+            created = format_datetime(operation.created_at, st.context.timezone)
+            status = operation.status.replace("_", " ")
+            job, duration = truncate(operation.job, 200), format_duration(operation.elapsed)
+            st.button(
+                escape_markdown(f"{job}, {created}: {status}, {duration}"),
+                key=f"history-{operation.operation_id}",
+                type="tertiary",
+                icon=ICONS[operation.status],
+                on_click=commands.track,
+                args=(operation.operation_id,),
+                disabled=tracking.is_full() or tracking.find(operation.operation_id) is not None,
+            )
