@@ -139,9 +139,7 @@ class Client:
                 raise BackendUnavailable(_CLOSED)
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_run_loop, args=(self._loop,), name="progress-api", daemon=True
-                )
+                self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
                 self._thread.start()
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
             self._running.add(future)
@@ -165,6 +163,7 @@ class Client:
                 future.cancel()
             asyncio.run_coroutine_threadsafe(self._shut_down(self._loop), self._loop)
             self._thread.join()
+            self._loop.close()
 
     async def _shut_down(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -248,8 +247,9 @@ class Client:
         raise AssertionError("stamina makes at least one attempt")
 
     def on_origin(self, url: httpx2.URL) -> bool:
-        """Return whether an address is on the configured origin."""
-        return same_origin(url, self._http.base_url)
+        """Return whether an address has the scheme, host and port of the configured url."""
+        own = self._http.base_url
+        return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port)
 
     async def _follow(self, request: httpx2.Request) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
@@ -320,11 +320,6 @@ def configuration(
     return settings
 
 
-def same_origin(one: httpx2.URL, other: httpx2.URL) -> bool:
-    """Return whether both have the same scheme, host and port."""
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
-
-
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a Retry-After, given in seconds or as a date; None without a valid one.
 
@@ -386,13 +381,6 @@ def _open(settings: Mapping[str, str]) -> httpx2.AsyncClient:
         # A proxy of the environment is not for servers on this machine.
         trust_env=url.host not in ("127.0.0.1", "localhost", "::1"),
     )
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()
 
 
 async def _read_body(request: httpx2.Request, response: httpx2.Response) -> bytes:

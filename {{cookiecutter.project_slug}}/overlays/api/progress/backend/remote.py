@@ -107,14 +107,8 @@ class RemoteOperations:
             if pick(answer.body, service.fields["status"]) is not None:
                 self._keep_answer(operation_id, number, answer)
             elif record.operation is None:
-                now = answer.date or datetime.now(UTC)
-                record.operation = Operation(
-                    operation_id=operation_id,
-                    status=Status.QUEUED,
-                    read_at=now,
-                    created_at=now,
-                    **given,
-                )
+                row = given | {"operation_id": operation_id, "status": Status.QUEUED}
+                record.operation = operation_from_row(row | {"read_at": answer.date})
 
     async def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         """Return the operations that exist among these; see `Backend.read`."""
