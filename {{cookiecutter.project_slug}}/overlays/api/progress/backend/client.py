@@ -48,6 +48,7 @@ MAX_ATTEMPTS = 3
 """Attempts of a request that may be repeated."""
 MAX_RETRY_AFTER = 900.0
 """Longest Retry-After in seconds; a longer one is shortened to it."""
+THREAD_NAME = "progress-api"
 
 ENVIRONMENT = {
     "url": "PROGRESS_API_URL",
@@ -139,7 +140,9 @@ class Client:
                 raise BackendUnavailable(_CLOSED)
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name=THREAD_NAME, daemon=True
+                )
                 self._thread.start()
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
             self._running.add(future)
