@@ -263,12 +263,15 @@ def test_a_location_and_a_redirect_on_the_origin_are_followed(
         elif request.path == "/somewhere/else":
             request.answer(status=307, Location="/here")
         else:
-            request.answer(body(operation_id))
+            request.answer(body(operation_id), ETag='"one"')
 
     service.behaviour = answer
     api.start(operation_id, "j", "s", "")
     assert read(api, operation_id).current_step == 1
     assert [seen.path for seen in service.seen] == ["/operations", "/somewhere/else", "/here"]
+    read(api, operation_id)
+    assert service.seen[-1].path == "/here"
+    assert service.seen[-1].headers["If-None-Match"] == '"one"'
     assert {seen.headers["Authorization"] for seen in service.seen} == {f"Bearer {TOKEN}"}
 
 

@@ -122,7 +122,7 @@ class Client:
         self.reads = asyncio.Semaphore(MAX_READS)
         self.calls = asyncio.Semaphore(MAX_CALLS)
         self._logged: set[type[Exception]] = set()
-        self._lock = threading.Lock()  # For what follows.
+        self._lock = threading.Lock()  # For the attributes below.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._running: set[Future[Any]] = set()
@@ -266,10 +266,7 @@ class Client:
                 url = answer.url.join(location)
             except (httpx2.InvalidURL, ValueError):
                 raise Unreadable(f"{_name(request)} was redirected to an invalid URL.") from None
-            tag = request.headers.get("If-None-Match")
-            request = self._http.build_request(
-                "GET", url, headers={"If-None-Match": tag} if tag else {}
-            )
+            request = self._http.build_request("GET", url, headers=request.headers)
         raise Unreadable(f"{_name(request)} was redirected more than {MAX_REDIRECTS} times.")
 
     async def _exchange(self, request: httpx2.Request) -> Answer:
@@ -304,11 +301,7 @@ def configuration(
     Nothing is taken from below the layer that sets the url: a token there belongs to another
     service. An empty PROGRESS_API_URL sets it to nothing, and so turns off the secrets.
     """
-    environment = {
-        name: os.environ[variable]
-        for name, variable in ENVIRONMENT.items()
-        if variable in os.environ
-    }
+    environment = {name: os.environ.get(variable) for name, variable in ENVIRONMENT.items()}
     settings: dict[str, str] = {}
     for layer in (arguments or {}, environment, secrets):
         names = ENVIRONMENT.keys() - settings.keys()

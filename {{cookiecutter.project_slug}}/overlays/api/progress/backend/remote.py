@@ -1,7 +1,7 @@
-"""Operations that run in another service: requests made from the mapping, and what they answered.
+"""Operations that run in another service: requests from the mapping, and records of the answers.
 
-Everything here runs in the event loop of the client. So a record changes only where no `await` is,
-and needs no lock.
+Everything here runs in the event loop of the client. So nothing else can change a record between
+two `await`, and no lock is needed.
 """
 
 import asyncio
@@ -55,10 +55,7 @@ class Record:
     operation: Operation | None = None
     """The latest answer."""
     answered: int = 0
-    """The number of the request that `operation` answers."""
-    changed: int = 0
-    """The latest number when a start or a cancel was accepted. Answers to requests up to it may
-    not show that yet."""
+    """The number of the latest request that was answered. Answers to earlier ones are outdated."""
     etag: str | None = None
     not_before: float = _NEVER
     """When the service wants the next read, by the monotonic clock."""
@@ -99,14 +96,16 @@ class RemoteOperations:
             location, run_id = self._location(answer), _run_id(service, answer.body)
             if not location and not run_id and service.id and not service.find:
                 raise BackendRejected("The service started, but sent neither a Location nor an id.")
-            record = self._keep_start(operation_id, given)
+            self._keep_start(operation_id, given)
+            record = self._record(operation_id)
             record.location = location or record.location
             record.run_id = run_id or record.run_id
-            if record.operation is None:
-                record.not_before = time.monotonic() + (answer.retry_after or 0.0)
+            if record.operation is not None:
+                return  # It was read meanwhile.
+            record.not_before = time.monotonic() + (answer.retry_after or 0.0)
             if pick(answer.body, service.fields["status"]) is not None:
                 self._keep_answer(operation_id, number, answer)
-            elif record.operation is None:
+            else:
                 row = given | {"operation_id": operation_id, "status": Status.QUEUED}
                 record.operation = operation_from_row(row | {"read_at": answer.date})
 
@@ -142,7 +141,7 @@ class RemoteOperations:
                 return dict(Counter(found.status for found in await self._matching(query)))
             answer = await self._send(self._service.counts, _query_values(query))
             if not isinstance(answer.body, dict):
-                raise Unreadable(f"GET {answer.url.host}{answer.url.path} answered without counts.")
+                raise Unreadable(f"{answer.url.host}{answer.url.path} answered without counts.")
             return count_statuses(
                 (self._service.statuses.get(word), count)
                 for word, count in answer.body.items()
@@ -185,7 +184,7 @@ class RemoteOperations:
 
     async def _fetch(self, operation_id: str) -> Operation | None:
         service, record = self._service, self._record(operation_id)
-        found: Operation | None = None
+        found = None
         if service.id is not None and record.run_id is None and record.location is None:
             found = await self._find(operation_id, record.owner)
         else:
@@ -194,7 +193,8 @@ class RemoteOperations:
             values = self._values(operation_id)
             try:
                 answer = await self._send(service.read, values, condition, record.location)
-                found = self._keep_answer(operation_id, number, answer, _etag(answer))
+                self._keep_answer(operation_id, number, answer, _etag(answer))
+                found = self._record(operation_id).operation
             except Refused as refusal:
                 if refusal.status not in (404, 410):
                     raise
@@ -212,7 +212,8 @@ class RemoteOperations:
         answer = await self._send(self._service.find, values)
         for item in self._items(answer):
             if pick(item, self._service.fields["operation_id"]) == operation_id:
-                return self._keep_answer(operation_id, number, replace(answer, body=item))
+                self._keep_answer(operation_id, number, replace(answer, body=item))
+                return self._record(operation_id).operation
         return None
 
     async def _matching(self, query: Query) -> list[Operation]:
@@ -234,7 +235,7 @@ class RemoteOperations:
     def _items(self, answer: Answer) -> list[Any]:
         items = pick(answer.body, self._service.items)
         if not isinstance(items, list):
-            raise Unreadable(f"GET {answer.url.host}{answer.url.path} answered without a list.")
+            raise Unreadable(f"{answer.url.host}{answer.url.path} answered without a list.")
         return items
 
     async def _send(
@@ -276,32 +277,31 @@ class RemoteOperations:
         while len(self._records) > MAX_RECORDS:
             self._records.popitem(last=False)
 
-    def _keep_start(self, operation_id: str, given: dict[str, str]) -> Record:
+    def _keep_start(self, operation_id: str, given: dict[str, str]) -> None:
         record = self._record(operation_id)
         for name, value in given.items():
             setattr(record, name, value)
         record.started_at = time.monotonic()
         self._keep_change(operation_id, record)
-        return record
 
     def _keep_change(self, operation_id: str, record: Record) -> None:
-        # Answers that are known, or on their way, may not show it: the next read is a full one.
-        record.changed = next(self._numbers)
+        # Answers that are known, or on their way, may not show it: the next read needs a full one.
+        record.answered = next(self._numbers)
         record.etag = None
         record.not_before = _NEVER
         self._keep(operation_id, record)
 
     def _keep_answer(
         self, operation_id: str, number: int, answer: Answer, etag: str | None = None
-    ) -> Operation:
-        """Store what an answer says about one operation, and return the latest that is known.
+    ) -> None:
+        """Store an answer about one operation.
 
         Args:
             operation_id: The operation.
-            number: The number of the request. An older request does not replace the answer to a
-                newer one, unless only the older one says that the operation has ended.
-            answer: The answer, with the body of this operation.
-            etag: For the next read; None if the answer is not one to a read.
+            number: The number of the request. An outdated answer is ignored, unless only this one
+                says that the operation has ended.
+            answer: The answer, with the run as its body.
+            etag: For the next read; None if this is not the answer to a read.
         """
         record = self._record(operation_id)
         known = record.operation
@@ -312,22 +312,22 @@ class RemoteOperations:
         else:
             operation = self._operation(operation_id, record, answer.body, answer.date)
             record.run_id = record.run_id or _run_id(self._service, answer.body)
+        outdated = number < record.answered
         if known is not None:
             ended = known.status.is_terminal
-            if number < record.answered and (ended or not operation.status.is_terminal):
-                return known
-            if ended and operation.status is not known.status:
+            if outdated and (ended or not operation.status.is_terminal):
+                return
+            if ended and operation.status != known.status:
                 problem = f"the service said {operation.status} after {known.status}"
                 operation = replace(known, problem=problem)
         if operation.problem and (known is None or operation.problem != known.problem):
             log.warning("Operation %s has invalid values: %s", operation_id, operation.problem)
         record.operation = operation
-        record.answered = max(number, record.answered)
-        if number > record.changed:
+        if not outdated:
+            record.answered = number
             record.etag = etag
             record.not_before = time.monotonic() + (answer.retry_after or 0.0)
         self._keep(operation_id, record)
-        return operation
 
     def _operation(
         self, operation_id: str, record: Record, body: Any, date: datetime | None
@@ -352,7 +352,7 @@ class RemoteOperations:
 
     def _with_heartbeat(self, operation: Operation) -> Operation:
         # A service without heartbeats vouches for its running operations with every answer.
-        if operation.status is Status.IN_PROGRESS and "heartbeat_at" not in self._service.fields:
+        if operation.status == Status.IN_PROGRESS and "heartbeat_at" not in self._service.fields:
             return replace(operation, heartbeat_at=operation.read_at)
         return operation
 
