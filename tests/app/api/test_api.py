@@ -1025,7 +1025,7 @@ def test_no_answer_is_a_traceback_on_the_page(
 
     service.behaviour = answer
     monkeypatch.setenv("PROGRESS_API_URL", service.url)
-    page = AppTest.from_file(str(ROOT / "app_pages" / "run.py"), default_timeout=30)
+    page = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
     page.query_params["operation"] = operation_id
     try:
         for _ in range(2):
@@ -1170,7 +1170,7 @@ def test_a_mistake_in_the_mapping_is_a_line_on_the_page(monkeypatch: pytest.Monk
     changes, message = MISTAKES[0]
     monkeypatch.setattr(ProgressConnection._connect, "__defaults__", (changed(**changes),))
     st.cache_resource.clear()
-    page = AppTest.from_file(str(ROOT / "app_pages" / "run.py"), default_timeout=30)
+    page = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
     page.query_params["operation"] = new_operation_id()
     try:
         page.run()

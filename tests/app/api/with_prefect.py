@@ -1,7 +1,7 @@
 """The Prefect profile with a real Prefect server on this machine.
 
-Prefect is large, so it is not a dependency of the project, and pytest does not collect this file by
-itself. Prefect 3.8 does not start with later versions of FastAPI:
+Prefect is large, so it is not a dependency of the project: test_project.py of the template runs
+this file. Prefect 3.8 does not start with later versions of FastAPI:
 
     uv run --with "prefect>=3.4,<4" --with "fastapi<0.150" pytest tests/app/with_prefect.py
 """
@@ -161,7 +161,7 @@ def test_a_run_is_started_and_read_until_its_end(
     recent = second.recent(Query(OWNER))
     assert [run.operation_id for run in recent] == [operation_id], "it ran once"
     assert second.recent(Query("nobody@example.com")) == []
-    # The board requests this many; Prefect refuses to list more than 200.
+    # The board requests this many (MAX_MEASURED); Prefect refuses to list more than 200.
     assert len(second.recent(Query(OWNER, limit=500))) == 1
 
 

@@ -285,7 +285,7 @@ class RemoteOperations:
         self._keep_change(operation_id, record)
 
     def _keep_change(self, operation_id: str, record: Record) -> None:
-        # Answers that are known, or on their way, may not show it: the next read needs a full one.
+        # Known answers, and answers on their way, may not show it: read the operation again.
         record.answered = next(self._numbers)
         record.etag = None
         record.not_before = _NEVER
