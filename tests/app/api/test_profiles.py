@@ -316,7 +316,7 @@ def requests(fake: FaultServer) -> list[str]:
 def test_github_from_start_to_cancel(fake: FaultServer, opened: Opened) -> None:
     operation_id = new_operation_id()
     runs = "/repos/octo-org/octo-repo/actions/workflows/job.yml/runs"
-    one = "/repos/octo-org/octo-repo/actions/runs/30433642"
+    run_path = "/repos/octo-org/octo-repo/actions/runs/30433642"
     run = github_run(display_title=f"analyze: a [{operation_id} me@example.com]")
     listed: list[dict[str, Any]] = []
 
@@ -329,10 +329,10 @@ def test_github_from_start_to_cancel(fake: FaultServer, opened: Opened) -> None:
             request.answer(b"", 204)
         elif path == runs:
             request.answer({"total_count": len(listed), "workflow_runs": listed})
-        elif path == one:
+        elif path == run_path:
             request.answer(run)
         else:
-            assert path == f"{one}/cancel"
+            assert path == f"{run_path}/cancel"
             request.answer({}, 202)
 
     fake.behaviour = answer
@@ -348,11 +348,11 @@ def test_github_from_start_to_cancel(fake: FaultServer, opened: Opened) -> None:
     assert second.read([operation_id])[operation_id].owner == "me@example.com"
     requests(fake)
     second.read([operation_id])
-    assert requests(fake) == [f"GET {one}"], "found once, then read by its own id"
+    assert requests(fake) == [f"GET {run_path}"], "found once, then read by its own id"
     first.start(operation_id, "analyze", "a", "me@example.com")
     assert requests(fake) == [f"GET {runs}"], "a second start finds the first"
     second.cancel(operation_id)
-    assert requests(fake) == [f"POST {one}/cancel"]
+    assert requests(fake) == [f"POST {run_path}/cancel"]
     assert second.read([operation_id])[operation_id].is_cancelling
     assert [run.operation_id for run in second.recent(Query("me@example.com"))] == [operation_id]
     assert second.recent(Query("other@example.com")) == []

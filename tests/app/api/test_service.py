@@ -120,9 +120,9 @@ def test_lists_and_counts_are_filtered(client: TestClient) -> None:
     assert listed(client, since="2999-01-01T00:00:00Z") == []
     assert listed(client, before="2000-01-01T00:00:00Z") == []
     first, second, third = listed(client)
-    (one,) = client.get("/operations", params={"limit": 1}).json()["operations"]
-    assert one["operation_id"] == first
-    page = {"before": one["created_at"], "before_id": first}
+    (newest,) = client.get("/operations", params={"limit": 1}).json()["operations"]
+    assert newest["operation_id"] == first
+    page = {"before": newest["created_at"], "before_id": first}
     assert listed(client, **page) == [second, third]
     assert client.get("/counts", params={"job": "two"}).json() == {"queued": 2}
     assert client.get("/counts", params={"job": "two", "owner": "o"}).json() == {"queued": 1}
@@ -219,14 +219,14 @@ def test_the_service_matches_its_description(case: schemathesis.Case[Any], base_
 
 def test_an_existing_operation_is_answered_as_described(base_url: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    one = {"operation_id": EXISTING}
+    path = {"operation_id": EXISTING}
     show = schema["/operations/{operation_id}"]["GET"]
     cancel = schema["/operations/{operation_id}/cancel"]["POST"]
-    answers = [show.Case(path_parameters=one).call_and_validate(base_url, headers=headers)]
+    answers = [show.Case(path_parameters=path).call_and_validate(base_url, headers=headers)]
     (tag,) = answers[0].headers["etag"]
     for case in (
-        show.Case(path_parameters=one, headers={"If-None-Match": tag}),
-        cancel.Case(path_parameters=one),
+        show.Case(path_parameters=path, headers={"If-None-Match": tag}),
+        cancel.Case(path_parameters=path),
     ):
         answers.append(case.call_and_validate(base_url, headers=headers))
     assert [answer.status_code for answer in answers] == [200, 304, 202]

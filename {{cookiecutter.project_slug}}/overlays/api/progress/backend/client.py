@@ -317,7 +317,7 @@ def configuration(
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After, given in seconds or as a date; None without a valid one.
+    """Return the seconds of a Retry-After, which may be a date; None if it is missing or invalid.
 
     A date is compared with the service's own clock.
     """

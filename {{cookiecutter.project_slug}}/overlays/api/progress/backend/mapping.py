@@ -83,15 +83,15 @@ class Service:
     """What the service's status words mean. Other words are shown as a problem."""
     filters: bool = False
     """Whether `recent` sends all filters of a query. If not, the latest 100 runs are filtered here,
-    and no page shows older ones."""
+    and no page shows older runs."""
     counts: Call | None = None
     """Counts the runs of a query by status: an object of status words and numbers. None: the runs
     that `recent` lists are counted."""
     id: Field | None = None
     """Where the service's own id is in a body. None: the service uses the operation id."""
     find: Call | None = None
-    """Lists runs among which the one with the operation id is, by `fields["operation_id"]`. Needed
-    if the service makes its own ids: after a reload, only the operation id is known."""
+    """Lists runs, to search for an operation id by `fields["operation_id"]`. Needed if the service
+    makes its own ids: after a reload, only the operation id is known."""
     exists: int | None = None
     """The HTTP status with which the service refuses to start the same operation twice."""
     appears_within: float = 0.0

@@ -411,4 +411,4 @@ def _run_id(service: Service, body: Any) -> str | int | None:
 
 def _etag(answer: Answer) -> str | None:
     tag = answer.headers.get("ETag")
-    return tag if tag and tag.isascii() else None  # Another one cannot be sent in a header.
+    return tag if tag and tag.isascii() else None  # No other text can be sent in a header.
