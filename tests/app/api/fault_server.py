@@ -1,4 +1,4 @@
-"""A server of the tests that answers as badly as it is told, and keeps what it was asked."""
+"""A server whose answers a test decides, and which keeps the requests."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ Behaviour = Callable[["Request"], None]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was asked."""
+    """A request that arrived."""
 
     method: str
     path: str
@@ -24,13 +24,13 @@ class Seen:
 
 
 class Request(BaseHTTPRequestHandler):
-    """One request, and the ways to answer it."""
+    """One request, with ways to answer it."""
 
     protocol_version = "HTTP/1.1"
     server: "FaultServer"
 
     def handle_any(self) -> None:
-        """Keep it and answer it."""
+        """Keep the request and answer it."""
         length = int(self.headers.get("Content-Length") or 0)
         self.content = self.rfile.read(length)
         with self.server.lock:
@@ -56,7 +56,7 @@ class Request(BaseHTTPRequestHandler):
         kind: str = "application/json",
         **headers: str,
     ) -> None:
-        """Answer with JSON, or with bytes as they are."""
+        """Send JSON, or bytes as they are."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -68,25 +68,25 @@ class Request(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def reset(self) -> None:
-        """Cut the connection without an answer."""
+        """Reset the connection without an answer."""
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.connection.close()
         self.close_connection = True
 
     def finish(self) -> None:
-        """Close, however broken the connection is."""
+        """Close the connection, which may be broken."""
         try:
             super().finish()
         except (OSError, ValueError):
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Keep the output of the tests short."""
 
 
 class FaultServer(ThreadingHTTPServer):
-    """Listens on this machine; `behaviour` may be changed at any time."""
+    """Listens on this machine. `behaviour` may change at any time."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -106,12 +106,12 @@ class FaultServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of connections that were cut."""
+        """Connections that the client or the test cut are expected."""
 
 
 @contextmanager
 def fault_server(behaviour: Behaviour) -> Iterator[FaultServer]:
-    """Run a server until the end of the context."""
+    """Run a server in a thread."""
     server = FaultServer(behaviour)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""The profiles against bodies as the services document them, and against servers that play them."""
+"""The profiles with bodies from the documentation of the services, and with fake servers."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -208,7 +208,7 @@ STATUSES: list[tuple[Service, dict[str, Any], Status]] = [
 
 
 @pytest.mark.parametrize(("service", "body", "status"), STATUSES)
-def test_every_documented_status_is_known(
+def test_every_documented_status_is_mapped(
     service: Service, body: dict[str, Any], status: Status
 ) -> None:
     read = operation(service, body)
@@ -227,7 +227,7 @@ def test_every_documented_status_is_known(
     ],
     ids=["github", "airflow", "databricks", "prefect", "aip151"],
 )
-def test_a_run_gives_back_who_started_what(service: Service, body: dict[str, Any]) -> None:
+def test_a_run_returns_its_job_subject_and_owner(service: Service, body: dict[str, Any]) -> None:
     read = operation(service, body)
     assert service.row(body)["operation_id"] == ID
     assert (read.job, read.owner) == ("analyze", "me@example.com")
@@ -268,19 +268,19 @@ def test_databricks_tasks_are_steps_and_times_are_milliseconds() -> None:
     [
         (RUNNING, None),
         (WELL, None),
-        (BROKEN, "So it is."),
-        ({"life_cycle_state": "INTERNAL_ERROR"}, "So it is."),
-        ({"life_cycle_state": "SKIPPED"}, "So it is."),
+        (BROKEN, "Out of memory."),
+        ({"life_cycle_state": "INTERNAL_ERROR"}, "Out of memory."),
+        ({"life_cycle_state": "SKIPPED"}, "Out of memory."),
     ],
 )
-def test_databricks_says_why(state: dict[str, Any], error: str | None) -> None:
-    run = databricks_run(state | {"state_message": "So it is."})
+def test_databricks_gives_the_reason_of_a_failure(state: dict[str, Any], error: str | None) -> None:
+    run = databricks_run(state | {"state_message": "Out of memory."})
     assert operation(DATABRICKS, run).error == error
 
 
 @pytest.mark.parametrize("service", [GITHUB, AIRFLOW, DATABRICKS, PREFECT, AIP, AZURE])
 @pytest.mark.parametrize("body", [{}, {"status": 1, "state": 2, "tasks": 3, "metadata": []}])
-def test_no_profile_breaks_on_nonsense(service: Service, body: dict[str, Any]) -> None:
+def test_no_profile_raises_on_an_unknown_body(service: Service, body: dict[str, Any]) -> None:
     assert operation(service, body).problem or service is AIP
 
 
@@ -288,17 +288,17 @@ Opened = Callable[[Service], ProgressConnection]
 
 
 @pytest.fixture
-def player() -> Iterator[FaultServer]:
+def fake() -> Iterator[FaultServer]:
     with fault_server(lambda request: request.answer(status=404)) as server:
         yield server
 
 
 @pytest.fixture
-def opened(player: FaultServer) -> Iterator[Opened]:
+def opened(fake: FaultServer) -> Iterator[Opened]:
     connections = []
 
     def open_one(service: Service) -> ProgressConnection:
-        connections.append(ProgressConnection("progress", service=service, url=player.url))
+        connections.append(ProgressConnection("progress", service=service, url=fake.url))
         return connections[-1]
 
     yield open_one
@@ -306,20 +306,21 @@ def opened(player: FaultServer) -> Iterator[Opened]:
         connection.reset()
 
 
-def asked(player: FaultServer) -> list[str]:
-    lines = [f"{seen.method} {seen.path.partition('?')[0]}" for seen in player.seen]
-    player.seen.clear()
+def requests(fake: FaultServer) -> list[str]:
+    """Return the requests since the last call."""
+    lines = [f"{seen.method} {seen.path.partition('?')[0]}" for seen in fake.seen]
+    fake.seen.clear()
     return lines
 
 
-def test_github_from_start_to_cancel(player: FaultServer, opened: Opened) -> None:
+def test_github_from_start_to_cancel(fake: FaultServer, opened: Opened) -> None:
     operation_id = new_operation_id()
     runs = "/repos/octo-org/octo-repo/actions/workflows/job.yml/runs"
-    one = "/repos/octo-org/octo-repo/actions/runs/30433642"
+    run_path = "/repos/octo-org/octo-repo/actions/runs/30433642"
     run = github_run(display_title=f"analyze: a [{operation_id} me@example.com]")
     listed: list[dict[str, Any]] = []
 
-    def play(request: Request) -> None:
+    def answer(request: Request) -> None:
         path = request.path.partition("?")[0]
         if request.command == "POST" and path.endswith("/dispatches"):
             sent = json.loads(request.content)
@@ -328,55 +329,55 @@ def test_github_from_start_to_cancel(player: FaultServer, opened: Opened) -> Non
             request.answer(b"", 204)
         elif path == runs:
             request.answer({"total_count": len(listed), "workflow_runs": listed})
-        elif path == one:
+        elif path == run_path:
             request.answer(run)
         else:
-            assert path == f"{one}/cancel"
+            assert path == f"{run_path}/cancel"
             request.answer({}, 202)
 
-    player.behaviour = play
+    fake.behaviour = answer
     first, second = opened(GITHUB), opened(GITHUB)
     first.start(operation_id, "analyze", "a", "me@example.com")
-    asked(player)
-    # It is not in the list yet, but known to be started.
+    requests(fake)
+    # The run is not in the list yet, but this process knows that it started it.
     assert first.read([operation_id])[operation_id].status is Status.QUEUED
     assert second.read([operation_id]) == {}
     listed.append(run)
     run["status"] = "in_progress"
     assert first.read([operation_id])[operation_id].status is Status.IN_PROGRESS
     assert second.read([operation_id])[operation_id].owner == "me@example.com"
-    asked(player)
+    requests(fake)
     second.read([operation_id])
-    assert asked(player) == [f"GET {one}"], "found once, then asked for by its own id"
+    assert requests(fake) == [f"GET {run_path}"], "found once, then read by its own id"
     first.start(operation_id, "analyze", "a", "me@example.com")
-    assert asked(player) == [f"GET {runs}"], "a second start finds the first"
+    assert requests(fake) == [f"GET {runs}"], "a second start finds the first"
     second.cancel(operation_id)
-    assert asked(player) == [f"POST {one}/cancel"]
+    assert requests(fake) == [f"POST {run_path}/cancel"]
     assert second.read([operation_id])[operation_id].is_cancelling
     assert [run.operation_id for run in second.recent(Query("me@example.com"))] == [operation_id]
     assert second.recent(Query("other@example.com")) == []
 
 
-def test_airflow_takes_our_id_and_refuses_it_twice(player: FaultServer, opened: Opened) -> None:
+def test_airflow_uses_the_operation_id(fake: FaultServer, opened: Opened) -> None:
     operation_id = new_operation_id()
     run = dag_run(dag_run_id=operation_id)
     path = "/api/v2/dags/transcripts/dagRuns"
     starts = []
 
-    def play(request: Request) -> None:
+    def answer(request: Request) -> None:
         if request.command == "POST":
             starts.append(json.loads(request.content))
             if len(starts) > 1:
                 request.answer({"detail": "DAGRun already exists"}, 409)
                 return
         elif request.command == "PATCH":
-            # Airflow takes a mask as a parameter for each field, and changes what is in both.
+            # Airflow changes only the fields of the mask, if there is one.
             mask = parse_qs(urlsplit(request.path).query).get("update_mask")
             sent = json.loads(request.content)
             run.update({name: sent[name] for name in sent if mask is None or name in mask})
         request.answer(run)
 
-    player.behaviour = play
+    fake.behaviour = answer
     connection = opened(AIRFLOW)
     for _ in range(2):
         connection.start(operation_id, "analyze", "a", "me@example.com")
@@ -384,26 +385,26 @@ def test_airflow_takes_our_id_and_refuses_it_twice(player: FaultServer, opened: 
     assert starts[0]["conf"]["subject"] == "a"
     run["state"] = "running"
     assert connection.read([operation_id])[operation_id].status is Status.IN_PROGRESS
-    asked(player)
+    requests(fake)
     connection.cancel(operation_id)
-    assert asked(player) == [f"PATCH {path}/{operation_id}"]
+    assert requests(fake) == [f"PATCH {path}/{operation_id}"]
     assert connection.read([operation_id])[operation_id].status is Status.CANCELLED
 
 
-def test_databricks_sends_its_numbers_as_numbers(player: FaultServer, opened: Opened) -> None:
+def test_databricks_gets_its_numbers_as_numbers(fake: FaultServer, opened: Opened) -> None:
     operation_id = new_operation_id()
     run = databricks_run(RUNNING)
     run["job_parameters"][0]["value"] = operation_id
     sent: list[Any] = []
 
-    def play(request: Request) -> None:
+    def answer(request: Request) -> None:
         if request.command == "POST":
             sent.append(json.loads(request.content))
             request.answer({"run_id": 455644833, "number_in_job": 455644833})
         else:
             request.answer({"runs": [run]} if "/list" in request.path else run)
 
-    player.behaviour = play
+    fake.behaviour = answer
     first, second = opened(DATABRICKS), opened(DATABRICKS)
     first.start(operation_id, "analyze", "a", "me@example.com")
     assert sent[0]["job_id"] == 11223344
@@ -415,45 +416,45 @@ def test_databricks_sends_its_numbers_as_numbers(player: FaultServer, opened: Op
     assert sent[1] == {"run_id": 455644833}
 
 
-def test_aip151_is_followed_by_name(player: FaultServer, opened: Opened) -> None:
+def test_aip151_is_read_by_name(fake: FaultServer, opened: Opened) -> None:
     operation_id = new_operation_id()
     run = lro()
     run["metadata"]["requestId"] = str(UUID(operation_id))
 
-    def play(request: Request) -> None:
+    def answer(request: Request) -> None:
         if request.command == "POST" and request.path == "/v1/jobs:run":
             assert json.loads(request.content)["requestId"] == str(UUID(operation_id))
         listing = request.path.startswith("/v1/operations?")
         request.answer({"operations": [run]} if listing else run)
 
-    player.behaviour = play
+    fake.behaviour = answer
     first, second = opened(AIP), opened(AIP)
     first.start(operation_id, "analyze", "a", "me@example.com")
     assert first.read([operation_id])[operation_id].step_description == "Reading"
-    assert asked(player) == ["POST /v1/jobs:run", f"GET /v1/{run['name']}"]
+    assert requests(fake) == ["POST /v1/jobs:run", f"GET /v1/{run['name']}"]
     assert second.read([operation_id])[operation_id].owner == "me@example.com"
     second.cancel(operation_id)
-    assert asked(player) == ["GET /v1/operations", f"POST /v1/{run['name']}:cancel"]
+    assert requests(fake) == ["GET /v1/operations", f"POST /v1/{run['name']}:cancel"]
 
 
-def test_azure_is_followed_where_its_header_says(player: FaultServer, opened: Opened) -> None:
+def test_azure_is_read_at_the_location_in_its_header(fake: FaultServer, opened: Opened) -> None:
     operation_id = new_operation_id()
     place = "/subscriptions/s/operations/9a062a88-e463-4697-bef2-fe039df73a02?api-version=2019"
 
-    def play(request: Request) -> None:
+    def answer(request: Request) -> None:
         if request.command == "POST":
             assert request.headers["Operation-Id"] == operation_id
-            headers = {"Azure-AsyncOperation": player.url + place, "Location": "/other"}
+            headers = {"Azure-AsyncOperation": fake.url + place, "Location": "/other"}
             request.answer(b"", 202, **headers)
         else:
             assert request.path == place
             name = "9a062a88-e463-4697-bef2-fe039df73a02"
             request.answer({"name": name, "status": "InProgress", "percentComplete": 7.0})
 
-    player.behaviour = play
+    fake.behaviour = answer
     connection = opened(AZURE)
     connection.start(operation_id, "analyze", "a", "me@example.com")
     read = connection.read([operation_id])[operation_id]
     assert (read.current_step, read.total_steps) == (7, 100)
-    assert (read.subject, read.owner) == ("a", "me@example.com"), "known from the start"
+    assert (read.subject, read.owner) == ("a", "me@example.com"), "from the start"
     assert read.problem is None

@@ -1,4 +1,4 @@
-"""The reference service: its conventions, its description, and its data over a restart."""
+"""The reference service: its conventions, its description, and its data after a restart."""
 
 import json
 import socket
@@ -37,11 +37,11 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 
 
 def start(client: TestClient, key: str, **changes: str) -> httpx2.Response:
-    wanted = {"job": "j", "subject": "s", "owner": "o"} | changes
-    return client.post("/operations", json=wanted, headers={"Idempotency-Key": key})
+    values = {"job": "j", "subject": "s", "owner": "o"} | changes
+    return client.post("/operations", json=values, headers={"Idempotency-Key": key})
 
 
-def test_a_start_answers_where_and_when_to_look(client: TestClient) -> None:
+def test_a_start_answers_with_a_location_and_a_time_to_read_it(client: TestClient) -> None:
     key = new_operation_id()
     answer = start(client, key)
     assert answer.status_code == 202
@@ -53,12 +53,12 @@ def test_a_start_answers_where_and_when_to_look(client: TestClient) -> None:
     assert len(client.get("/operations?owner=o").json()["operations"]) == 1
 
 
-def test_an_etag_lasts_until_something_changes(client: TestClient) -> None:
+def test_an_etag_is_valid_until_the_operation_changes(client: TestClient) -> None:
     key = new_operation_id()
     tag = start(client, key).headers["ETag"]
     path = f"/operations/{key}"
-    for asked in (tag, f'"other", {tag}', f"W/{tag}"):
-        assert client.get(path, headers={"If-None-Match": asked}).status_code == 304
+    for known in (tag, f'"other", {tag}', f"W/{tag}"):
+        assert client.get(path, headers={"If-None-Match": known}).status_code == 304
     client.post(f"{path}/cancel")
     answer = client.get(path, headers={"If-None-Match": tag})
     assert answer.status_code == 200
@@ -66,7 +66,7 @@ def test_an_etag_lasts_until_something_changes(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic c2VjcmV0", "\xff"])
-def test_nothing_is_told_without_the_token(client: TestClient, authorization: str) -> None:
+def test_every_path_needs_the_token(client: TestClient, authorization: str) -> None:
     for path in ("/operations", "/openapi.json", "/operations/x", "/nowhere"):
         headers = {b"Authorization": authorization.encode("latin-1")}
         answer = client.get(path, headers=headers)
@@ -107,7 +107,7 @@ def listed(client: TestClient, **query: Any) -> list[str]:
     return [body["operation_id"] for body in answer.json()["operations"]]
 
 
-def test_lists_and_counts_are_narrowed_down(client: TestClient) -> None:
+def test_lists_and_counts_are_filtered(client: TestClient) -> None:
     start(client, "a", job="one")
     start(client, "b", job="two", retry_of="a")
     start(client, "c", job="two", owner="another")
@@ -120,9 +120,9 @@ def test_lists_and_counts_are_narrowed_down(client: TestClient) -> None:
     assert listed(client, since="2999-01-01T00:00:00Z") == []
     assert listed(client, before="2000-01-01T00:00:00Z") == []
     first, second, third = listed(client)
-    (one,) = client.get("/operations", params={"limit": 1}).json()["operations"]
-    assert one["operation_id"] == first
-    page = {"before": one["created_at"], "before_id": first}
+    (newest,) = client.get("/operations", params={"limit": 1}).json()["operations"]
+    assert newest["operation_id"] == first
+    page = {"before": newest["created_at"], "before_id": first}
     assert listed(client, **page) == [second, third]
     assert client.get("/counts", params={"job": "two"}).json() == {"queued": 2}
     assert client.get("/counts", params={"job": "two", "owner": "o"}).json() == {"queued": 1}
@@ -150,7 +150,7 @@ def test_a_malformed_query_is_a_problem(client: TestClient, query: str) -> None:
     assert answer.json()["detail"].startswith(query.partition("=")[0])
 
 
-def test_a_store_that_is_away_says_when_to_come_again(tmp_path: Path) -> None:
+def test_an_unavailable_store_is_503_with_retry_after(tmp_path: Path) -> None:
     tmp_path.joinpath("service.db").mkdir()
     app = make_app(OperationStore(tmp_path / "service.db"), TOKEN)
     with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
@@ -158,7 +158,7 @@ def test_a_store_that_is_away_says_when_to_come_again(tmp_path: Path) -> None:
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
-def test_a_job_and_its_data_outlive_a_restart_of_the_service(
+def test_a_job_and_its_data_survive_a_restart_of_the_service(
     environment: dict[str, str], data_folder: Path
 ) -> None:
     folder = data_folder / "restarted"
@@ -178,21 +178,21 @@ def test_a_job_and_its_data_outlive_a_restart_of_the_service(
     api.reset()
 
 
-THERE = "there"
-# One of the cases asks for an operation that is there.
+EXISTING = "existing"
+# So that some of the generated cases are about an operation that exists.
 for path in ("/operations/{operation_id}", "/operations/{operation_id}/cancel"):
     for call in DESCRIBED["paths"][path].values():
-        call["parameters"][0]["example"] = THERE
+        call["parameters"][0]["example"] = EXISTING
 schema = schemathesis.openapi.from_dict(DESCRIBED)
 schema.config.generation.update(max_examples=30, deterministic=True)
 
 
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service whose jobs are never started."""
+    """A service that starts no jobs."""
     store = OperationStore(tmp_path_factory.mktemp("described") / "service.db")
     app = make_app(store, TOKEN, launch=lambda path, operation_id: None)
-    assert store.insert(THERE, "j", "s", "")
+    assert store.insert(EXISTING, "j", "s", "")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
@@ -207,11 +207,9 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @schema.parametrize()
-def test_the_service_does_what_its_description_says(
-    case: schemathesis.Case[Any], base_url: str
-) -> None:
-    # The token is added here, after the case was made, and unknown parameters do no harm: what the
-    # service must refuse is tested above. All the other checks hold for malformed requests, too.
+def test_the_service_matches_its_description(case: schemathesis.Case[Any], base_url: str) -> None:
+    # negative_data_rejection does not see the token that is added here, and the service ignores
+    # unknown parameters. What the service must refuse is tested above.
     case.call_and_validate(
         base_url=base_url,
         headers={"Authorization": f"Bearer {TOKEN}"},
@@ -219,16 +217,16 @@ def test_the_service_does_what_its_description_says(
     )
 
 
-def test_what_there_is_is_answered_as_described(base_url: str) -> None:
+def test_an_existing_operation_is_answered_as_described(base_url: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    one = {"operation_id": THERE}
+    path = {"operation_id": EXISTING}
     show = schema["/operations/{operation_id}"]["GET"]
     cancel = schema["/operations/{operation_id}/cancel"]["POST"]
-    answers = [show.Case(path_parameters=one).call_and_validate(base_url, headers=headers)]
+    answers = [show.Case(path_parameters=path).call_and_validate(base_url, headers=headers)]
     (tag,) = answers[0].headers["etag"]
     for case in (
-        show.Case(path_parameters=one, headers={"If-None-Match": tag}),
-        cancel.Case(path_parameters=one),
+        show.Case(path_parameters=path, headers={"If-None-Match": tag}),
+        cancel.Case(path_parameters=path),
     ):
         answers.append(case.call_and_validate(base_url, headers=headers))
     assert [answer.status_code for answer in answers] == [200, 304, 202]

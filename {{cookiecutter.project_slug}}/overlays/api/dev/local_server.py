@@ -1,4 +1,4 @@
-"""The stand-in for the service of production: the reference service, on this machine."""
+"""The local server of `make dev` and the tests: the reference service."""
 
 import os
 import secrets
@@ -16,13 +16,14 @@ from progress.settings import ROOT
 
 @contextmanager
 def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
-    """Provide a service that keeps its data in `folder`, with a token of its own.
+    """Run a reference service with a new token, unless another service is configured.
 
-    Where a service is configured, it is used as it is, and nothing is started; but not if
-    `always`, because tests must not reach it.
+    Args:
+        folder: Where it keeps its data.
+        always: Start it even if a service is configured. Tests must not use that.
 
     Yields:
-        The environment variables that lead the app to it.
+        The environment variables with which the app uses it.
 
     Raises:
         BackendRejected: .streamlit/secrets.toml is not TOML, or the service did not start.
@@ -37,12 +38,12 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
 
 @contextmanager
 def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
-    """Run the reference service in a process of its own; yield its address."""
+    """Run the reference service in a process of its own and yield its address."""
     variables = {
         "PROGRESS_API_TOKEN": token,
         "SERVICE_PORT": str(port),
         "SERVICE_FOLDER": str(folder.resolve()),
-        # It ends even if this process is killed.
+        # So that it ends even if this process is killed.
         "SERVICE_ENDS_WITH_STDIN": "1",
     }
     with subprocess.Popen(
@@ -52,7 +53,7 @@ def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # Ctrl-C is for the parent, which ends it in order.
+        # Ctrl-C reaches only this process, which then ends the service.
         start_new_session=True,
     ) as process:
         assert process.stdin is not None
@@ -72,7 +73,7 @@ def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
 
 
 def configured() -> dict[str, str]:
-    """Return what .streamlit/secrets.toml and the environment say of the service."""
+    """Return the settings of the service in .streamlit/secrets.toml and the environment."""
     try:
         tables = tomllib.loads((ROOT / ".streamlit" / "secrets.toml").read_text("utf-8"))
     except FileNotFoundError:

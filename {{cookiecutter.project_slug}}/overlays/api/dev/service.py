@@ -1,7 +1,8 @@
-"""A job service for development and tests: the jobs of jobs.py behind HTTP, on this machine only.
+"""The reference service: the jobs of jobs.py behind HTTP, for development and tests.
 
-It shows how a service of your own could speak; openapi.json beside it describes it. Operations are
-in a SQLite file, each job in a process, so both outlive a restart of the service.
+It listens on this machine only, and shows what a service of your own could look like; openapi.json
+describes it. Operations are kept in a SQLite file and each job runs in a process of its own, so
+both survive a restart of the service.
 
     PROGRESS_API_TOKEN=secret SERVICE_PORT=8600 uv run python -m dev.service
 """
@@ -39,10 +40,9 @@ from progress.operation import Operation, Query, Status
 from progress.settings import ROOT
 
 DESCRIPTION = Path(__file__).with_name("openapi.json")
-FIRST_NEWS = 1
-"""Seconds after the start before which there is nothing new to read: the Retry-After of a start."""
 MAX_BODY = 100_000
-_LIMITS = {"job": (1, 200), "subject": (0, 2000), "owner": (0, 320), "retry_of": (0, 64)}
+_LENGTHS = {"job": (1, 200), "subject": (0, 2000), "owner": (0, 320), "retry_of": (0, 64)}
+"""The fields of a start, each with the minimum and maximum length of its text."""
 
 
 def make_app(
@@ -52,7 +52,7 @@ def make_app(
 
     Args:
         store: Where operations are kept.
-        token: What a caller must bring as `Authorization: Bearer ...`.
+        token: What a caller must send as `Authorization: Bearer ...`.
         launch: Starts the job of a new operation.
     """
 
@@ -60,45 +60,44 @@ def make_app(
         key = request.headers.get("Idempotency-Key", "")
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
             raise HTTPException(400, "Idempotency-Key must be 1 to 64 of A-Z, a-z, 0-9, _ and -.")
-        wanted = await _wanted(request)
+        values = await _start_values(request)
 
         def insert() -> Operation:
-            if store.insert(key, **wanted):
+            if store.insert(key, **values):
                 launch(store.path, key)
             return store.read([key])[key]
 
-        place = f"/operations/{key}"
-        headers = {"Location": place, "Retry-After": str(FIRST_NEWS)}
+        # There is nothing new to read in the first second.
+        headers = {"Location": f"/operations/{key}", "Retry-After": "1"}
         return _answer(await run_in_threadpool(insert), 202, headers)
 
     def show(request: Request) -> Response:
-        operation = _one(request)
+        operation = _requested(request)
         if runner.recover(store, [operation]):
-            operation = _one(request)
+            operation = _requested(request)
         tag = _tag(operation)
-        asked = request.headers.get("If-None-Match", "")
-        if tag in [part.strip().removeprefix("W/") for part in asked.split(",")]:
+        known = request.headers.get("If-None-Match", "").split(",")
+        if tag in [part.strip().removeprefix("W/") for part in known]:
             return Response(status_code=304, headers={"ETag": tag})
         return _answer(operation, 200)
 
     def cancel(request: Request) -> Response:
-        operation = _one(request)
-        store.request_cancel(operation.operation_id)
-        return _answer(_one(request), 202)
+        store.request_cancel(_requested(request).operation_id)
+        return _answer(_requested(request), 202)
 
     def recent(request: Request) -> Response:
         query = _query(request)
         operations = store.recent(query)
         if runner.recover(store, operations):
             operations = store.recent(query)
-        # Whoever wants a result, a traceback or the steps asks for the one operation.
+        # Without results, tracebacks and steps: read a single operation for these.
         return JSONResponse({"operations": [_body(operation) for operation in operations]})
 
     def counts(request: Request) -> Response:
         return JSONResponse(store.counts(_query(request)))
 
     async def operations(request: Request) -> Response:
-        # One route, so that a 405 names both methods.
+        # One route for both methods, so that a 405 names both.
         if request.method == "POST":
             return await start(request)
         return await run_in_threadpool(recent, request)
@@ -106,7 +105,7 @@ def make_app(
     def describe(request: Request) -> Response:
         return Response(DESCRIPTION.read_bytes(), media_type="application/json")
 
-    def _one(request: Request) -> Operation:
+    def _requested(request: Request) -> Operation:
         operation_id = request.path_params["operation_id"]
         operation = store.read([operation_id]).get(operation_id)
         if operation is None:
@@ -114,12 +113,12 @@ def make_app(
         return operation
 
     async def check_token(
-        request: Request, go_on: Callable[[Request], Awaitable[Response]]
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        given = request.headers.get("Authorization", "").encode()
-        if secrets.compare_digest(given, f"Bearer {token}".encode()):
-            return await go_on(request)
-        return _problem(401, "Bring the token as a bearer.", {"WWW-Authenticate": "Bearer"})
+        authorization = request.headers.get("Authorization", "").encode()
+        if secrets.compare_digest(authorization, f"Bearer {token}".encode()):
+            return await call_next(request)
+        return _problem(401, "Send Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"})
 
     return Starlette(
         routes=[
@@ -130,11 +129,11 @@ def make_app(
             Route("/openapi.json", describe, methods=["GET"]),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=check_token)],
-        exception_handlers={HTTPException: _refused, BackendUnavailable: _away},
+        exception_handlers={HTTPException: _refused, BackendUnavailable: _unavailable},
     )
 
 
-async def _wanted(request: Request) -> dict[str, str]:
+async def _start_values(request: Request) -> dict[str, str]:
     if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "Send application/json.")
     content = b""
@@ -146,37 +145,35 @@ async def _wanted(request: Request) -> dict[str, str]:
         body = json.loads(content.decode())
     except (ValueError, RecursionError):
         raise HTTPException(400, "The body is not JSON.") from None
-    if not isinstance(body, dict) or set(body) - set(_LIMITS):
-        raise HTTPException(
-            400, "Send an object with job, subject, owner and retry_of, and no more."
-        )
-    wanted = {"owner": "", "retry_of": ""} | body
-    for name, (least, most) in _LIMITS.items():
-        value = wanted.get(name)
-        if not isinstance(value, str) or not least <= len(value) <= most:
-            raise HTTPException(400, f"{name} must be text of {least} to {most} characters.")
-        if not value.isascii() and value.encode(errors="replace").decode() != value:
-            raise HTTPException(400, f"{name} holds half of a surrogate pair.")
-    return wanted
+    if not isinstance(body, dict) or set(body) - set(_LENGTHS):
+        raise HTTPException(400, "Send an object with only job, subject, owner and retry_of.")
+    values = {"owner": "", "retry_of": ""} | body
+    for name, (minimum, maximum) in _LENGTHS.items():
+        value = values.get(name)
+        if not isinstance(value, str) or not minimum <= len(value) <= maximum:
+            raise HTTPException(400, f"{name} must be text of {minimum} to {maximum} characters.")
+        if value.encode(errors="replace").decode() != value:
+            raise HTTPException(400, f"{name} has a lone surrogate.")
+    return values
 
 
 def _query(request: Request) -> Query:
-    given = request.query_params
-    limit = given.get("limit", "100")
+    parameters = request.query_params
+    limit = parameters.get("limit", "100")
     if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= 1000):
         raise HTTPException(400, "limit must be a number from 1 to 1000.")
     try:
-        statuses = frozenset(Status(word) for word in given.getlist("status"))
+        statuses = frozenset(Status(word) for word in parameters.getlist("status"))
     except ValueError:
         raise HTTPException(400, f"status must be one of {', '.join(Status)}.") from None
     before = _time(request, "before")
     return Query(
-        owner=given.get("owner"),
-        job=given.get("job"),
-        subject=given.get("subject"),
+        owner=parameters.get("owner"),
+        job=parameters.get("job"),
+        subject=parameters.get("subject"),
         statuses=statuses,
         since=_time(request, "since"),
-        before=None if before is None else (before, given.get("before_id", "")),
+        before=None if before is None else (before, parameters.get("before_id", "")),
         limit=int(limit),
     )
 
@@ -191,7 +188,7 @@ def _time(request: Request, name: str) -> datetime | None:
             return time.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise HTTPException(400, f"{name} must be a time with its zone, like 2026-01-02T03:04:05Z.")
+    raise HTTPException(400, f"{name} must be a time with a time zone, like 2026-01-02T03:04:05Z.")
 
 
 def _body(operation: Operation) -> dict[str, Any]:
@@ -223,19 +220,19 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _problem(error.status_code, error.detail, dict(error.headers or {}))
 
 
-async def _away(request: Request, error: Exception) -> Response:
+async def _unavailable(request: Request, error: Exception) -> Response:
     return _problem(503, str(error), {"Retry-After": "1"})
 
 
 def main() -> int:
-    """Serve until told to stop; say the address first. The end of standard input ends it, too."""
+    """Print the address and serve until a signal, or until the process that started it ends."""
     token = os.environ.get("PROGRESS_API_TOKEN", "")
     port = os.environ.get("SERVICE_PORT", "8600")
     if not token or not (port.isdecimal() and int(port) < 65536):
         print("Set PROGRESS_API_TOKEN, and SERVICE_PORT to a port.", file=sys.stderr)
         return 2
     folder = Path(os.environ.get("SERVICE_FOLDER") or ROOT / ".local")
-    # A socket that says TCP, or asyncio leaves out TCP_NODELAY, and each answer takes 40 ms more.
+    # asyncio sets TCP_NODELAY only if the protocol is given: without it answers take 40 ms more.
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with closing(OperationStore(folder / "service.db")) as store, tcp as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

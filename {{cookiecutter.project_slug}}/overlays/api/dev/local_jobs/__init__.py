@@ -1,1 +1,1 @@
-"""The operations of the reference service: a SQLite file, and a process for each job."""
+"""The jobs of the reference service: a SQLite file, and a process for each job."""

@@ -1,43 +1,54 @@
-"""Polite and bounded HTTP: one pooled client, few retries, one origin. No Streamlit.
+"""HTTP requests with limits: few retries, one deadline, one origin. No Streamlit.
 
-Every request goes through `send`. It asks the configured origin only, wherever a Location or a
-redirect points, so the token does not travel.
+Requests are made in one event loop, in a thread of its own. Other threads hand it coroutines with
+`Client.run` and wait for the result. A coroutine that is cancelled, by its deadline or by `close`,
+closes its connection, so a service that never ends an answer cannot hold on to anything.
+
+A request only ever goes to the configured origin, wherever a Location or a redirect points. So the
+credentials go nowhere else.
 """
 
+import asyncio
 import json
 import logging
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import stamina
 
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
 
+log = logging.getLogger(__name__)
+# httpx2 logs every request, which is too much for a poll every half second.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
+
 CONNECT_TIMEOUT = 3.0
-"""Seconds to wait for a connection, new or from the pool."""
-SILENCE_TIMEOUT = 5.0
-"""Seconds without a byte of the answer."""
+"""Seconds to wait for a new connection."""
+READ_TIMEOUT = 5.0
+"""Seconds to wait for the next bytes of a response."""
 DEADLINE = 10.0
-"""Seconds for a request and its whole answer, and for all tries of it."""
+"""Seconds for one call: waiting for its turn, all attempts, and the whole response."""
 MAX_BODY = 4_000_000
-"""Bytes of an answer. More is not read."""
+"""Bytes of a response. More are not read."""
 MAX_REDIRECTS = 3
-MAX_CONNECTIONS = 8
-"""GETs of watched operations at the same time, for each server process."""
+MAX_READS = 8
+"""Operations read at the same time by one server process."""
 MAX_CALLS = 4
-"""Starts, cancels and lists at the same time. Their connections are their own, so that no click
-waits behind reads."""
-TRIES = 3
-"""Tries of a request that may be repeated."""
+"""Starts, cancels and lists at the same time. They do not wait behind reads."""
+MAX_ATTEMPTS = 3
+"""Attempts of a request that may be repeated."""
 MAX_RETRY_AFTER = 900.0
-"""Most seconds of a Retry-After that are honoured."""
+"""Longest Retry-After in seconds; a longer one is shortened to it."""
+THREAD_NAME = "progress-api"
 
 ENVIRONMENT = {
     "url": "PROGRESS_API_URL",
@@ -46,21 +57,22 @@ ENVIRONMENT = {
     "username": "PROGRESS_API_USERNAME",
     "password": "PROGRESS_API_PASSWORD",
 }
-"""The names under [connections.progress], and the variables that stand in for them."""
+"""The settings under [connections.progress], and their environment variables."""
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
-_WAIT_HERE = 2.0  # A longer Retry-After is for the poller, not for a thread that waits.
+_MAX_WAIT = 2.0  # A longer Retry-After is left to the poller.
+_CLOSED = "The connection to the service was closed before it answered."
+_SECRETS = "under [connections.progress] in .streamlit/secrets.toml"
 
-# What the page and our own log say is enough; httpx2 writes a line for each request.
-logging.getLogger("httpx2").setLevel(logging.WARNING)
+Result = TypeVar("Result")
 
 
 class Refused(BackendRejected):
-    """The service answered with a status that asking again does not change.
+    """The service answered with an error status that a retry does not change.
 
     Args:
-        message: What was asked and what came back, in one line.
+        message: The request and the answer, in one line.
         status: The HTTP status.
     """
 
@@ -70,272 +82,344 @@ class Refused(BackendRejected):
 
 
 class Unreadable(BackendUnavailable):
-    """There was an answer, but it is not what was asked for: too large, not JSON, another thing."""
+    """The service answered, but not with what was requested: too much, not JSON, another object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a service answered."""
+    """A response with a status below 400."""
 
     status: int
     url: httpx2.URL
-    """Where it came from, after redirects: what a relative Location is relative to."""
+    """The address after redirects. A relative Location is relative to it."""
     headers: httpx2.Headers
     body: Any
-    """The JSON; None if there was none."""
+    """The parsed JSON; None for an empty body."""
 
     @property
     def retry_after(self) -> float | None:
-        """The seconds after which the service wants to be asked again, if it said so."""
+        """Seconds after which the service wants the next request, if it said so."""
         return retry_after(self.headers)
 
     @property
     def date(self) -> datetime | None:
-        """The service's clock."""
+        """The time by the service's clock."""
         return _http_date(self.headers.get("Date", ""))
 
 
-def configuration(
-    secrets: Mapping[str, Any], given: Mapping[str, Any] | None = None
-) -> dict[str, str]:
-    """Return the settings: what is given goes before the environment, and that before the secrets.
+class Client:
+    """An HTTP client with an event loop and a thread of its own.
 
-    Below the one that names the url nothing is asked: what is there, a token above all, is for
-    another service. An empty PROGRESS_API_URL names none, and so turns off the secrets.
-    """
-    variables = {
-        name: os.environ[variable]
-        for name, variable in ENVIRONMENT.items()
-        if variable in os.environ
-    }
-    found: dict[str, str] = {}
-    for layer in (given or {}, variables, secrets):
-        # Of two ways to say who asks, that of the layer below would otherwise still be sent.
-        outdone = {"username", "password"} if "token" in found else set()
-        outdone |= {"token", "header"} if "username" in found else set()
-        found |= {
-            name: str(value)
-            for name in ENVIRONMENT.keys() - found.keys() - outdone
-            if (value := layer.get(name))
-        }
-        if layer.get("url") is not None:
-            break
-    return found
-
-
-def open_client(settings: Mapping[str, str]) -> httpx2.Client:
-    """Return a client with a pool of connections; it connects when first used.
+    Args:
+        settings: From `configuration`.
 
     Raises:
-        BackendRejected: The settings cannot be used; the text says which, and never its value.
+        BackendRejected: A setting is missing or invalid. The message does not contain its value.
     """
-    where = "under [connections.progress] in .streamlit/secrets.toml"
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._http = _open(settings)
+        self.reads = asyncio.Semaphore(MAX_READS)
+        self.calls = asyncio.Semaphore(MAX_CALLS)
+        self._logged: set[type[Exception]] = set()
+        self._lock = threading.Lock()  # For the attributes below.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._running: set[Future[Any]] = set()
+        self._closed = False
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine in the event loop and wait for its result. For any other thread.
+
+        Raises:
+            BackendUnavailable: The client was closed before or meanwhile.
+        """
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise BackendUnavailable(_CLOSED)
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name=THREAD_NAME, daemon=True
+                )
+                self._thread.start()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._running.add(future)
+        try:
+            return future.result()
+        except CancelledError:
+            raise BackendUnavailable(_CLOSED) from None
+        finally:
+            with self._lock:
+                self._running.discard(future)
+
+    def close(self) -> None:
+        """Cancel all calls, close the connections and end the thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            running = list(self._running)
+        if self._loop is not None and self._thread is not None:
+            for future in running:
+                future.cancel()
+            asyncio.run_coroutine_threadsafe(self._shut_down(self._loop), self._loop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _shut_down(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            cancelled = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*cancelled, return_exceptions=True)
+            await self._http.aclose()
+        finally:
+            loop.stop()
+
+    @asynccontextmanager
+    async def limited(self, slots: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Wait for one of the slots, then keep the deadline for all requests made inside.
+
+        Args:
+            slots: `reads` or `calls`.
+
+        Raises:
+            BackendUnavailable: The deadline passed, or something unexpected went wrong.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE):
+                # No request is sent when its caller is about to give up.
+                async with asyncio.timeout(DEADLINE * 0.9):
+                    await slots.acquire()
+                try:
+                    yield
+                finally:
+                    slots.release()
+        except BackendError:
+            raise
+        except TimeoutError:
+            message = f"The service did not answer within {DEADLINE:g} s."
+            raise BackendUnavailable(message) from None
+        except Exception as error:
+            if type(error) not in self._logged:
+                self._logged.add(type(error))
+                log.exception("An answer of the service could not be processed")
+            reason = " ".join(str(error).split())[:300]
+            raise Unreadable(f"The answer: {type(error).__name__}: {reason}") from error
+
+    async def send(
+        self,
+        method: str,
+        address: str | httpx2.URL,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        repeatable: bool = False,
+    ) -> Answer:
+        """Send a request, with retries and redirects, and return the answer.
+
+        Args:
+            method: GET, POST and so on.
+            address: A path below the configured url, or a whole address on its origin.
+            query: Parameters; a list sends its parameter once for each value.
+            headers: Added to those of the client.
+            body: Sent as JSON; None for no body.
+            repeatable: Whether a repeated request has no further effect. A GET never has.
+
+        Raises:
+            BackendUnavailable: No answer, one that says "later", or one that cannot be read.
+            BackendRejected: The service refused, or redirects to another origin.
+        """
+        if isinstance(address, str):
+            # Not base_url.join, which takes "jobs:run" for an address with the scheme "jobs".
+            address = httpx2.URL(f"{self._http.base_url}{address.removeprefix('/')}")
+        request = self._http.build_request(
+            method, address, params=query or None, headers=dict(headers or {}), json=body
+        )
+        async for attempt in stamina.retry_context(
+            on=_wait_before_retry,
+            attempts=MAX_ATTEMPTS if repeatable or method == "GET" else 1,
+            timeout=None,  # `limited` has the deadline.
+            wait_initial=0.05,
+            wait_max=0.5,
+            wait_jitter=0.05,
+        ):
+            with attempt:
+                return await self._follow(request)
+        raise AssertionError("stamina makes at least one attempt")
+
+    def on_origin(self, url: httpx2.URL) -> bool:
+        """Return whether an address has the scheme, host and port of the configured url."""
+        own = self._http.base_url
+        return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port)
+
+    async def _follow(self, request: httpx2.Request) -> Answer:
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._exchange(request)
+            if answer.status not in _REDIRECTS:
+                return answer
+            location = answer.headers.get("Location", "")
+            if request.method != "GET" or not location:
+                raise Refused(f"{_name(request)} was redirected: is the url right?", answer.status)
+            try:
+                url = answer.url.join(location)
+            except (httpx2.InvalidURL, ValueError):
+                raise Unreadable(f"{_name(request)} was redirected to an invalid URL.") from None
+            request = self._http.build_request("GET", url, headers=request.headers)
+        raise Unreadable(f"{_name(request)} was redirected more than {MAX_REDIRECTS} times.")
+
+    async def _exchange(self, request: httpx2.Request) -> Answer:
+        if not self.on_origin(request.url):
+            raise BackendRejected(
+                f"The service redirects to {_origin(request.url)}, where the credentials must not"
+                f" go. Only {_origin(self._http.base_url)} is configured."
+            )
+        try:
+            response = await self._http.send(request, stream=True)
+            try:
+                content = await _read_body(request, response)
+            finally:
+                await response.aclose()
+        except httpx2.TimeoutException:
+            raise BackendUnavailable(f"{_name(request)} got no answer in time.") from None
+        except httpx2.HTTPError as error:
+            cause = " ".join(str(error).split()) or type(error).__name__
+            raise BackendUnavailable(f"{_name(request)}: {cause[:300]}") from error
+        status = response.status_code
+        if status >= 400:
+            raise _refusal(request, response, content)
+        body = None if status in _REDIRECTS or status == 304 else _parse(request, content)
+        return Answer(status, request.url, response.headers, body)
+
+
+def configuration(
+    secrets: Mapping[str, Any], arguments: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Return the settings. Arguments take precedence over the environment, that over the secrets.
+
+    Nothing is taken from below the layer that sets the url: a token there belongs to another
+    service. An empty PROGRESS_API_URL sets it to nothing, and so turns off the secrets.
+    """
+    environment = {name: os.environ.get(variable) for name, variable in ENVIRONMENT.items()}
+    settings: dict[str, str] = {}
+    for layer in (arguments or {}, environment, secrets):
+        names = ENVIRONMENT.keys() - settings.keys()
+        # A token replaces the password of a layer below, and the other way round.
+        if "token" in settings:
+            names -= {"username", "password"}
+        if "username" in settings:
+            names -= {"token", "header"}
+        settings |= {name: str(layer[name]) for name in names if layer.get(name)}
+        if layer.get("url") is not None:
+            break
+    return settings
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a Retry-After, which may be a date; None if it is missing or invalid.
+
+    A date is compared with the service's own clock.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return min(float(value), MAX_RETRY_AFTER)
+    date = _http_date(value)
+    if date is None:
+        return None
+    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
+    return min(max((date - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def error_reason(body: Any) -> str:
+    """Return the reason in an error body in one line: RFC 9457, or another common form."""
+    if not isinstance(body, Mapping):
+        return ""
+    error = body.get("error")
+    nested = error if isinstance(error, Mapping) else {}
+    values = [body.get("title"), body.get("detail")]
+    if not any(values):
+        values = [nested.get("message") or body.get("message") or error]
+    texts = [" ".join(value.split()) for value in values if isinstance(value, str)]
+    return ": ".join(text for text in texts if text)[:500]
+
+
+def _open(settings: Mapping[str, str]) -> httpx2.AsyncClient:
     if "url" not in settings:
-        raise BackendRejected(f"No service is configured. Set url {where}, or PROGRESS_API_URL.")
+        raise BackendRejected(f"No service is configured. Set url {_SECRETS}, or PROGRESS_API_URL.")
     try:
         url = httpx2.URL(settings["url"].rstrip("/") + "/")
     except (httpx2.InvalidURL, ValueError):
         url = httpx2.URL("")
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
-        raise BackendRejected(f"The url {where} is not like https://jobs.example.com/api.")
+        raise BackendRejected(f"The url {_SECRETS} must be like https://jobs.example.com/api.")
     if url.userinfo:
-        raise BackendRejected(f"The url {where} holds credentials: set username and password.")
+        raise BackendRejected(f"The url {_SECRETS} has credentials: set username and password.")
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     token = settings.get("token")
     if token is not None:
         if not re.fullmatch(r"[\x20-\x7e]+", token):
-            raise BackendRejected(f"The token {where} holds what a header cannot: copy it anew.")
+            raise BackendRejected(
+                f"The token {_SECRETS} has characters that a header cannot hold: copy it again."
+            )
         name = settings.get("header", "Authorization")
         if not re.fullmatch(r"[A-Za-z0-9-]+", name):
-            raise BackendRejected(f"The header {where} is not the name of a header like X-API-Key.")
+            raise BackendRejected(f"The header {_SECRETS} must be a header name like X-API-Key.")
         headers[name] = token if "header" in settings else f"Bearer {token}"
-    return httpx2.Client(
+    password = settings.get("password", "")
+    return httpx2.AsyncClient(
         base_url=url,
         headers=headers,
-        auth=(settings["username"], settings.get("password", ""))
-        if "username" in settings
-        else None,
-        timeout=httpx2.Timeout(SILENCE_TIMEOUT, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
-        limits=httpx2.Limits(max_connections=MAX_CONNECTIONS + MAX_CALLS),
+        auth=(settings["username"], password) if "username" in settings else None,
+        timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+        limits=httpx2.Limits(max_connections=MAX_READS + MAX_CALLS),
         follow_redirects=False,
-        # A proxy of the environment is for the world outside.
+        # A proxy of the environment is not for servers on this machine.
         trust_env=url.host not in ("127.0.0.1", "localhost", "::1"),
     )
 
 
-def send(
-    client: httpx2.Client,
-    method: str,
-    where: str | httpx2.URL,
-    *,
-    query: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-    body: Any = None,
-    repeatable: bool = False,
-) -> Answer:
-    """Ask the service and return what it answered with a status below 400.
-
-    Args:
-        client: From `open_client`.
-        method: GET, POST and so on.
-        where: A path under the configured url, or a whole address on its origin.
-        query: Parameters; one whose value is a list is sent once for each.
-        headers: Besides those of the client.
-        body: What is sent as JSON; None for nothing.
-        repeatable: Whether the service does it once however often it is asked. A GET always is.
-
-    Raises:
-        BackendUnavailable: No answer, or one that says "later" or cannot be read.
-        BackendRejected: The service refused, or leads to another origin.
-    """
-    # Not base_url.join: to that "jobs:run" is an address of its own.
-    url = (
-        where
-        if isinstance(where, httpx2.URL)
-        else httpx2.URL(f"{client.base_url}{where.removeprefix('/')}")
-    )
-    request = client.build_request(
-        method, url, params=query or None, headers=dict(headers or {}), json=body
-    )
-    until = time.monotonic() + DEADLINE
-    for attempt in stamina.retry_context(
-        on=_wait_before_retry,
-        attempts=TRIES if repeatable or method == "GET" else 1,
-        timeout=DEADLINE,
-        wait_initial=0.05,
-        wait_max=0.5,
-        wait_jitter=0.05,
-    ):
-        with attempt:
-            return _follow(client, request, until)
-    raise AssertionError("stamina tries at least once")
+async def _read_body(request: httpx2.Request, response: httpx2.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > MAX_BODY:
+            raise Unreadable(f"{_name(request)} answered with more than {MAX_BODY:,} bytes.")
+    return bytes(content)
 
 
-def same_origin(one: httpx2.URL, other: httpx2.URL) -> bool:
-    """Return whether both have the same scheme, host and port."""
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After, which says seconds or a date; None if it says neither.
-
-    A date is measured against the service's own clock.
-    """
-    value = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return min(float(value), MAX_RETRY_AFTER)
-    then = _http_date(value)
-    if then is None:
+def _parse(request: httpx2.Request, content: bytes) -> Any:
+    if not content.strip():
         return None
-    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
-    return min(max((then - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
-
-
-def reason(body: Any) -> str:
-    """Return, in one line, what an error body says: RFC 9457, or what is common besides it."""
-    if not isinstance(body, Mapping):
-        return ""
-    error = body.get("error")
-    nested = error if isinstance(error, Mapping) else {}
-    said = [body.get("title"), body.get("detail")]
-    if not any(said):
-        said = [nested.get("message") or body.get("message") or error]
-    texts = [" ".join(text.split()) for text in said if isinstance(text, str)]
-    return ": ".join(text for text in texts if text)[:500]
-
-
-def _follow(client: httpx2.Client, request: httpx2.Request, until: float) -> Answer:
-    for _ in range(MAX_REDIRECTS + 1):
-        answer = _ask(client, request, until)
-        if answer.status not in _REDIRECTS:
-            return answer
-        location = answer.headers.get("Location", "")
-        if request.method != "GET" or not location:
-            raise Refused(f"{_named(request)} was redirected: is the url right?", answer.status)
-        try:
-            url = answer.url.join(location)
-        except (httpx2.InvalidURL, ValueError):
-            raise Unreadable(f"{_named(request)} was redirected to what is no address.") from None
-        request = client.build_request("GET", url, headers=_conditions(request))
-    raise Unreadable(f"{_named(request)} was redirected more than {MAX_REDIRECTS} times.")
-
-
-def _conditions(request: httpx2.Request) -> dict[str, str]:
-    return {"If-None-Match": tag} if (tag := request.headers.get("If-None-Match")) else {}
-
-
-def _ask(client: httpx2.Client, request: httpx2.Request, until: float) -> Answer:
-    if not same_origin(request.url, client.base_url):
-        raise BackendRejected(
-            f"The service leads to {_origin(request.url)}, where the credentials must not go."
-            f" Only {_origin(client.base_url)} is configured."
-        )
-    # What is left of the time of all tries.
-    left = max(until - time.monotonic(), 0.01)
-    timeouts = {name: min(wait, left) for name, wait in client.timeout.as_dict().items() if wait}
-    request.extensions = {**request.extensions, "timeout": timeouts}
     try:
-        response = client.send(request, stream=True)
-        try:
-            text = b"".join(_bounded(response, request, until))
-        finally:
-            response.close()
-    except httpx2.TimeoutException:
-        raise BackendUnavailable(f"{_named(request)} got no answer in time.") from None
-    except httpx2.HTTPError as error:
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise BackendUnavailable(f"{_named(request)}: {what[:300]}") from error
-    status = response.status_code
-    if status in _REDIRECTS or status == 304:
-        return Answer(status, request.url, response.headers, None)
-    body, problem = _json(text, request)
-    if status >= 400:
-        raise _refusal(request, response, body)
-    if problem is not None:
-        raise problem
-    return Answer(status, request.url, response.headers, body)
-
-
-def _bounded(response: httpx2.Response, request: httpx2.Request, until: float) -> Iterator[bytes]:
-    size = 0
-    for chunk in response.iter_bytes():
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise Unreadable(f"{_named(request)} answered with more than {MAX_BODY:,} bytes.")
-        if time.monotonic() > until:
-            raise BackendUnavailable(f"{_named(request)} took more than {DEADLINE:g} s to answer.")
-        yield chunk
-
-
-def _json(text: bytes, request: httpx2.Request) -> tuple[Any, Unreadable | None]:
-    if not text.strip():
-        return None, None
-    try:
-        return _sound(json.loads(text.decode(), parse_constant=_no_constant)), None
+        return _without_surrogates(json.loads(content.decode(), parse_constant=_reject_constant))
     except (ValueError, RecursionError):
-        return None, Unreadable(f"{_named(request)} answered with what is not JSON.")
+        raise Unreadable(f"{_name(request)} answered with what is not JSON.") from None
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _sound(value: Any) -> Any:
-    """Replace halves of surrogate pairs, which JSON can say and nothing can show."""
+def _without_surrogates(value: Any) -> Any:
+    """Replace lone surrogates: valid in JSON, but no UTF-8 can hold them."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode(errors="replace").decode()
     if isinstance(value, list):
-        return [_sound(item) for item in value]
+        return [_without_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_sound(name): _sound(item) for name, item in value.items()}
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
     return value
 
 
-def _refusal(request: httpx2.Request, response: httpx2.Response, body: Any) -> BackendError:
+def _refusal(request: httpx2.Request, response: httpx2.Response, content: bytes) -> BackendError:
     status = response.status_code
-    said = reason(body)
-    message = f"{_named(request)} answered {status} {response.reason_phrase}".rstrip()
-    message += f": {said}" if said else "."
+    try:
+        reason = error_reason(_parse(request, content))
+    except Unreadable:
+        reason = ""
+    message = f"{_name(request)} answered {status} {response.reason_phrase}".rstrip()
+    message += f": {reason}" if reason else "."
     wait = retry_after(response.headers)
     if status in _TRANSIENT or wait is not None:
         return BackendUnavailable(message, wait)
@@ -349,7 +433,7 @@ def _wait_before_retry(error: Exception) -> bool | float:
         return False
     if error.retry_after is None:
         return True
-    return error.retry_after if error.retry_after <= _WAIT_HERE else False
+    return error.retry_after if error.retry_after <= _MAX_WAIT else False
 
 
 def _http_date(value: str) -> datetime | None:
@@ -364,6 +448,6 @@ def _origin(url: httpx2.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode(errors='replace')}"
 
 
-def _named(request: httpx2.Request) -> str:
-    # Without the query, which may hold what is not for a page.
+def _name(request: httpx2.Request) -> str:
+    # Without the query, which may contain what must not be shown on a page.
     return f"{request.method} {request.url.host}{request.url.path}"[:200]

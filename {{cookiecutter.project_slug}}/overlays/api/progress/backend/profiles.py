@@ -1,11 +1,12 @@
-"""How six well-known services speak. Use one in progress/backend/service.py, or copy and change it:
+"""Mappings for six well-known services. Use one in progress/backend/service.py, or copy it:
 
     from progress.backend.profiles import airflow
 
     SERVICE = airflow("my_dag")
 
-A run must carry our operation_id and the owner, or it cannot be found again after a reload, or
-belongs to nobody in an app with a login. Each function says how the service gives them back.
+A run must carry the operation id and the owner. Without the id it cannot be found after a reload;
+without the owner nobody can see it in an app with a login. Each function says how the service
+returns them.
 """
 
 import re
@@ -20,9 +21,9 @@ _INPUTS = {name: f"{{{name}}}" for name in ("operation_id", "job", "subject", "o
 def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> Service:
     """Google's long-running operations, https://google.aip.dev/151.
 
-    The metadata of an operation is each service's own. This expects the request id (AIP-155), job,
-    subject and owner in it, besides the createTime, endTime, statusDetail and requestedCancellation
-    of most Google Cloud services.
+    Each service defines the metadata of an operation. This profile expects the request id
+    (AIP-155), job, subject and owner in it, and the createTime, endTime, statusDetail and
+    requestedCancellation of most Google Cloud services.
 
     Args:
         start: The path of the method that begins an operation.
@@ -30,7 +31,7 @@ def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> S
     """
 
     def status(body: Any) -> str:
-        if not body["done"] if "done" in body else True:
+        if not body.get("done"):
             return "running"
         if body.get("error") is None:
             return "done"
@@ -82,14 +83,14 @@ def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> S
 def azure(start: str, operations: str = "/operations", api_version: str = "2024-01-01") -> Service:
     """Azure asynchronous operations, whose body has status, percentComplete, startTime and error.
 
-    They do not give back our id, the subject or the owner. So this asks with an Operation-Id, which
-    Azure's API guidelines let the client choose, and leaves the owner to the process that started
-    it: in an app with a login, after a restart, operations read as unknown.
+    They do not return the operation id, the subject or the owner. So the id is sent as the
+    Operation-Id, which Azure's API guidelines let the client choose. The owner is known only to the
+    process that started the operation: in an app with a login, it is unknown after a restart.
 
     Args:
         start: The path of the action.
         operations: The path of its status monitors.
-        api_version: Goes into every query.
+        api_version: Sent with every request.
     """
     version = {"api-version": api_version}
     return Service(
@@ -105,8 +106,8 @@ def azure(start: str, operations: str = "/operations", api_version: str = "2024-
         cancel=Call(method="POST", path=operations + "/{operation_id}:cancel", query=version),
         recent=Call(method="GET", path=operations, query=version | {"top": "{limit}"}),
         items="value",
-        # Any other word is the provider's own and means that it runs, but is shown as a problem:
-        # add the words of yours.
+        # Providers have more words, which all mean that it runs: add those of yours, or they are
+        # shown as a problem.
         statuses={
             "NotStarted": Status.QUEUED,
             "Accepted": Status.QUEUED,
@@ -132,7 +133,7 @@ def azure(start: str, operations: str = "/operations", api_version: str = "2024-
 def github_actions(repository: str, workflow: str, ref: str = "main") -> Service:
     """Runs of a GitHub Actions workflow; the url is https://api.github.com.
 
-    A run gives nothing back but its title, so the workflow must put it together:
+    A run returns none of its inputs, so the workflow must put them into its title:
 
         run-name: >-
           ${{inputs.job}}: ${{inputs.subject}} [${{inputs.operation_id}} ${{inputs.owner}}]
@@ -144,8 +145,8 @@ def github_actions(repository: str, workflow: str, ref: str = "main") -> Service
               subject: ...
               owner: ...
 
-    A dispatch has no key: a lost answer is not tried again, and a second start looks for the run of
-    the first.
+    A dispatch has no idempotency key: it is not repeated when its answer is lost, and a second
+    start first searches for the run of the first.
 
     Args:
         repository: Like "octo-org/octo-repo".
@@ -226,11 +227,11 @@ def github_actions(repository: str, workflow: str, ref: str = "main") -> Service
 
 
 def airflow(dag_id: str) -> Service:
-    """Runs of one DAG of Apache Airflow 3, whose conf gives back what it was started with.
+    """Runs of one DAG of Apache Airflow 3, whose conf returns what it was started with.
 
-    A run takes our id for its dag_run_id. Airflow knows no cancelled runs: cancelling marks the run
-    as failed, with a note by which it is told apart. Not for
-    Airflow 2, which refuses to change the note that way.
+    The operation id is the dag_run_id. Airflow has no status for cancelled runs: cancelling marks
+    the run as failed, with a note that tells it from other failures. Airflow 2 does not accept
+    the note in this request.
 
     Args:
         dag_id: The DAG.
@@ -283,7 +284,7 @@ def airflow(dag_id: str) -> Service:
 
 
 def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
-    """Runs of one Databricks job, whose job parameters give back what it was started with.
+    """Runs of one Databricks job, whose job parameters return what it was started with.
 
     Define operation_id, job, subject and owner as parameters of the job. Tasks count as steps.
 
@@ -303,9 +304,9 @@ def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
         state = body["state"]
         return state.get("result_state") or state["life_cycle_state"]
 
-    def trouble(body: Any) -> str | None:
+    def problem(body: Any) -> str | None:
         state = body["state"]
-        # These two have no result_state, or have one a moment later.
+        # These two have no result_state, or get it a moment later.
         over = "result_state" in state or state["life_cycle_state"] in ("INTERNAL_ERROR", "SKIPPED")
         return state["state_message"] if over and status(body) != "SUCCESS" else None
 
@@ -349,7 +350,7 @@ def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
             "WAITING_FOR_RETRY": Status.QUEUED,
             "RUNNING": Status.IN_PROGRESS,
             "TERMINATING": Status.IN_PROGRESS,
-            "TERMINATED": Status.IN_PROGRESS,  # Its result comes in a moment.
+            "TERMINATED": Status.IN_PROGRESS,  # Its result_state follows.
             "SUCCESS": Status.COMPLETED,
             "SUCCESS_WITH_FAILURES": Status.PARTIAL,
             "FAILED": Status.FAILED,
@@ -377,7 +378,7 @@ def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
             "started_at": milliseconds("start_time"),
             "finished_at": milliseconds("end_time"),
             "cancel_requested": lambda body: body["state"]["life_cycle_state"] == "TERMINATING",
-            "error": trouble,
+            "error": problem,
             "attempt": lambda body: body["attempt_number"] + 1,
         },
     )
@@ -386,8 +387,8 @@ def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
 def prefect(deployment_id: str) -> Service:
     """Flow runs of one Prefect 3 deployment; the url ends in /api.
 
-    The flow takes the parameters operation_id, job, subject and owner, and gives them back. Prefect
-    counts no steps: the page shows a bar without an end, and the message of the state.
+    The flow has the parameters operation_id, job, subject and owner. Prefect does not count steps:
+    the page shows a bar with an unknown total, and the message of the state.
 
     Args:
         deployment_id: The id of the deployment, a UUID.
@@ -400,7 +401,7 @@ def prefect(deployment_id: str) -> Service:
         return find
 
     def runs(**filters: Any) -> Call:
-        # A filter is sent by POST, and changes nothing.
+        # A filter is sent as a POST that changes nothing.
         deployment = {"deployment_id": {"any_": [deployment_id]}}
         return Call(
             method="POST",

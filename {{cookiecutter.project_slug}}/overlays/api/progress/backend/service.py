@@ -1,7 +1,7 @@
-"""YOUR service: how it speaks. This is the file to edit; profiles.py beside it has six to copy.
+"""YOUR service: its requests and its answers. Edit this file; profiles.py has six examples to copy.
 
-As it stands it fits the reference service of `make dev` (dev/service.py), which shows how a service
-of your own could speak: dev/openapi.json describes it.
+As it is, it fits the reference service that `make dev` starts: dev/service.py, described in
+dev/openapi.json. mapping.py documents every field.
 """
 
 from progress.backend.mapping import Call, Service
@@ -50,7 +50,7 @@ SERVICE = Service(
         "failed": Status.FAILED,
         "cancelled": Status.CANCELLED,
     },
-    # On the left our names, on the right where they stand in a body: here they are the same.
+    # Left: our names. Right: where the value is in the service's body, here under the same name.
     fields={
         "operation_id": "operation_id",
         "job": "job",
