@@ -10,8 +10,13 @@ import sys
 from pathlib import Path
 
 DEEP_TESTS = Path(__file__).parent / "app"
-# What is the same with every backend is tested with one.
-GROUPS = {"sqlite": ("common", "live_feed", "sqlite")}
+# `every_backend` runs with each of them. What is the same with every backend is tested with one.
+GROUPS = {
+    "sqlite": ("common", "session", "live_feed", "sqlite"),
+    # Not with Snowflake: its local server translates every statement, which takes minutes.
+    "postgres": ("session", "postgres"),
+    "api": ("session", "api"),
+}
 
 
 def add_deep_tests(project: Path, backend: str) -> None:
@@ -21,7 +26,7 @@ def add_deep_tests(project: Path, backend: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "__init__.py").touch()
-    for group in GROUPS.get(backend, (backend,)):
+    for group in ("every_backend", *GROUPS.get(backend, (backend,))):
         for path in (DEEP_TESTS / group).rglob("*.py"):
             # Browser tests get the fixtures of tests/browser/conftest.py.
             shutil.copy2(path, folders[path.parent.name == "browser"])

@@ -118,4 +118,5 @@ def test_a_long_loop_ends_early_when_cancelled(
     monkeypatch.setattr(transcript, "long_words", long_words)
     with pytest.raises(OperationCancelled):
         analyze("call.txt", recorder)
+    assert recorder.steps[9] == "Comparing with the other transcripts"
     assert len(compared) == 1

@@ -370,8 +370,11 @@ def test_an_answer_without_end_ends_every_call_in_time(
     errors = in_parallel(*all_calls(api))
     assert time.monotonic() - started < 2
     assert {type(error) for error in errors} == {BackendUnavailable}
-    if behaviour is not stay_silent:
-        assert {str(error) for error in errors} == {"The service did not answer within 1 s."}
+    late = "The service did not answer within 1 s."
+    if behaviour is stay_silent:  # the timeout of one request may pass before that of all attempts
+        assert all(str(error) == late or "no answer in time" in str(error) for error in errors)
+    else:
+        assert {str(error) for error in errors} == {late}
         wait_until_idle(service)
 
 

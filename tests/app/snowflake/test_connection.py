@@ -4,7 +4,7 @@ import pytest
 
 from dev.local_server import FakeSnowflake
 from progress.backend import runner, store
-from progress.backend.account import Account
+from progress.backend.account import Account, QueryState
 from progress.backend.connection import ProgressConnection
 from progress.operation import Progress, Query, Status
 from tests.app.conftest import Statements, claimed, query_ids, queued, start, wait_for_step
@@ -24,8 +24,9 @@ def test_an_operation_that_is_called_several_times_runs_once(
     operations: ProgressConnection, database: Account
 ) -> None:
     operation_id = queued(database, subject="steady")
-    for _ in range(3):
-        database.execute_async(runner.CALL, (operation_id, "succeed", "steady"))
+    calls = [
+        database.execute_async(runner.CALL, (operation_id, "succeed", "steady")) for _ in range(3)
+    ]
     assert wait_for_end(operations, operation_id).status is Status.COMPLETED
     (row,) = database.execute(
         "SELECT COUNT(*) AS EVENTS FROM OPERATION_EVENTS"
@@ -33,6 +34,8 @@ def test_an_operation_that_is_called_several_times_runs_once(
         (operation_id,),
     )
     assert row == {"events": 2}, "the step, and the end"
+    for query_id in calls:
+        assert database.query_state(query_id)[0] is not QueryState.UNKNOWN
 
 
 def test_a_refused_call_fails_the_operation_with_the_reason(
@@ -72,6 +75,18 @@ def test_recent_and_counts_are_one_statement_each(
     assert [row.operation_id for row in operations.recent(Query(OWNER))] == [operation_id]
     assert operations.counts(Query(OWNER)) == {Status.COMPLETED: 1}
     assert statements.executed == [store._RECENT, store._COUNTS]
+
+
+def test_the_next_read_shows_a_cancel_and_every_session_the_state_of_the_query(
+    operations: ProgressConnection, database: Account
+) -> None:
+    operation_id = start(operations, "endless")
+    wait_for_step(operations, operation_id, 1)
+    operations.cancel(operation_id)
+    operation = operations.read([operation_id])[operation_id]
+    assert (operation.status, operation.error) == (Status.CANCELLED, None)
+    (query_id,) = query_ids(database, operation_id)
+    assert database.query_state(query_id) == (QueryState.FAILED, "SQL execution canceled")
 
 
 def test_cancel_without_the_privilege_to_cancel_the_query_waits_for_the_job(

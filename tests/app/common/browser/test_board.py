@@ -5,7 +5,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from progress.backend.connection import ProgressConnection
-from tests.browser.conftest import Server, Viewer, operation_in, start_and_wait
+from tests.browser.conftest import Server, Viewer, start_and_wait
 from tests.conftest import wait_for_end
 
 Visit = Callable[..., Viewer]
@@ -25,25 +25,6 @@ def test_a_board_without_interaction_pauses_and_resumes(
     board.expect_polling()
     connection.cancel(operation_id)
     wait_for_end(connection, operation_id)
-
-
-def test_the_board_opens_an_operation_that_runs(visit: Visit) -> None:
-    viewer = visit()
-    viewer.start("endless", "slow")
-    viewer.see("steps so far")
-    operation_id = operation_in(viewer)
-    board = visit("/board")
-    board.see("Select a row to follow the operation")
-    board.frames_in(2)  # long enough for the figures of the table to be other ones
-    board.page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
-    table = board.page.get_by_test_id("stDataFrame").bounding_box()
-    assert table is not None
-    board.page.mouse.click(table["x"] + 15, table["y"] + 52)
-    board.see("steps so far")
-    assert operation_in(board) == operation_id
-    board.page.click(".st-key-cancel button")
-    board.see("Cancelled after")
-    viewer.see("Cancelled after")
 
 
 def tab_to(viewer: Viewer, selector: str) -> None:

@@ -98,10 +98,10 @@ def test_a_toast_is_shown_despite_a_click(visit: Visit) -> None:
     expect(viewer.page.get_by_role("heading", name="Live feed")).to_be_visible()
     viewer.wait_for(lambda: bool(toast))
     viewer.page.click(".st-key-live label")
-    expect(viewer.page.get_by_label("Live", exact=True)).not_to_be_checked()
     viewer.frames_in(1)
     toast[0].continue_()
     expect(viewer.page.get_by_test_id("stToast")).to_contain_text("succeed: slow: completed")
+    expect(viewer.page.get_by_label("Live", exact=True)).not_to_be_checked()
     viewer.expect_no_polling()  # nothing polls on this page now
 
 

@@ -60,6 +60,7 @@ def test_everything_that_the_app_imports_is_deployed() -> None:
     ]
     for module in modules:
         assert imported(module) <= deployed, f"{module.relative_to(ROOT)} imports more"
+    assert "progress" in set().union(*map(imported, modules)), "the imports were found"
 
 
 @pytest.mark.parametrize("with_folder", [False, True])

@@ -103,10 +103,13 @@ def test_a_page_asks_for_a_full_rerun_when_the_load_has_fallen(
     monkeypatch.setattr(
         "progress.adaptive_interval.may_shorten", lambda current, wanted: current > wanted
     )
+    reruns: list[None] = []
+    monkeypatch.setattr("progress.adaptive_interval.note_rerun", lambda: reruns.append(None))
     assert not page.run().exception
     usual = shared.SETTINGS.poll_interval
     assert intervals[0] == 10 * usual
     assert intervals[-1] == usual
+    assert len(reruns) == 1, "the other pages wait"
     assert is_polling(page, {"run": "progress"}.get(name, name))
     end_all(first)
 
