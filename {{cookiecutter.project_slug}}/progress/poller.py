@@ -35,15 +35,10 @@ class Snapshot(Generic[Value]):
 
 
 @dataclass(slots=True)
-class _Entry(Generic[Value]):
+class _Cached(Generic[Value]):
     requested_at: float
     snapshot: Snapshot[Value]
     is_final: bool = False
-
-
-def never(value: object) -> bool:
-    """Return False: no value is final."""
-    return False
 
 
 class Poller(Generic[Value]):
@@ -64,7 +59,7 @@ class Poller(Generic[Value]):
         self,
         read: Callable[[Sequence[str]], Mapping[str, Value]],
         interval: float,
-        is_final: Callable[[Value], bool] = never,
+        is_final: Callable[[Value], bool] = lambda value: False,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         forget_after: float = FORGET_AFTER,
@@ -76,7 +71,7 @@ class Poller(Generic[Value]):
         self._clock = clock
         self._jitter = jitter
         self._lock = threading.Lock()
-        self._entries: dict[str, _Entry[Value]] = {}
+        self._cache: dict[str, _Cached[Value]] = {}
         self._due = -float("inf")
         self._failures = 0
         self._reading_since: float | None = None
@@ -89,21 +84,21 @@ class Poller(Generic[Value]):
         """
         now = self._clock()
         with self._lock:
-            entry = self._request(key, now)
-            if self._reading_since is not None and not entry.is_final:
-                return _while_reading(entry.snapshot, now - self._reading_since)
-            if entry.is_final or not self._is_due(now):
-                return entry.snapshot
+            cached = self._request(key, now)
+            if self._reading_since is not None and not cached.is_final:
+                return _while_reading(cached.snapshot, now - self._reading_since)
+            if cached.is_final or not self._is_due(now):
+                return cached.snapshot
             self._reading_since = now
             self._forget_unrequested(now)
-            keys = [key for key, entry in self._entries.items() if not entry.is_final]
+            keys = [key for key, cached in self._cache.items() if not cached.is_final]
         try:
             self._refresh(keys)
         finally:
             with self._lock:
                 self._reading_since = None
         with self._lock:
-            return entry.snapshot
+            return cached.snapshot
 
     def read_all(self, keys: Iterable[str]) -> dict[str, Snapshot[Value]]:
         """Return what is known of several ids; new ids all go into the same read."""
@@ -114,10 +109,10 @@ class Poller(Generic[Value]):
                 self._request(key, now)
         return {key: self.read(key) for key in requested}
 
-    def _request(self, key: str, now: float) -> _Entry[Value]:
-        entry = self._entries.setdefault(key, _Entry(now, Snapshot()))
-        entry.requested_at = now
-        return entry
+    def _request(self, key: str, now: float) -> _Cached[Value]:
+        cached = self._cache.setdefault(key, _Cached(now, Snapshot()))
+        cached.requested_at = now
+        return cached
 
     def _is_due(self, now: float) -> bool:
         # A browser's ticks come a little early or late. Without the slack, a tick that is 5 ms
@@ -127,9 +122,9 @@ class Poller(Generic[Value]):
         return now >= self._due - slack
 
     def _forget_unrequested(self, now: float) -> None:
-        for key, entry in list(self._entries.items()):
-            if now - entry.requested_at > self._forget_after:
-                del self._entries[key]
+        for key, cached in list(self._cache.items()):
+            if now - cached.requested_at > self._forget_after:
+                del self._cache[key]
 
     def _refresh(self, keys: list[str]) -> None:
         error: BackendError | None = None
@@ -152,13 +147,13 @@ class Poller(Generic[Value]):
         now = self._clock()
         with self._lock:
             for key in keys:
-                entry = self._entries[key]
+                cached = self._cache[key]
                 if key in failed:
-                    entry.snapshot = replace(entry.snapshot, error=failed[key])
+                    cached.snapshot = replace(cached.snapshot, error=failed[key])
                 else:
                     value = found.get(key)
-                    entry.snapshot = Snapshot(value, known=True)
-                    entry.is_final = value is not None and self._is_final(value)
+                    cached.snapshot = Snapshot(value, known=True)
+                    cached.is_final = value is not None and self._is_final(value)
             self._failures = 0 if error is None else self._failures + 1
             self._due = now + self._back_off(error) if error else self._next_on_grid(now)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from progress.backend import runner
-from progress.backend.store import OperationStore
+from progress.backend.store import OperationStore, OperationWriter
 from progress.contract import OperationLost
 from progress.operation import Progress, Query, Status, Step
 from tests.conftest import pages
@@ -41,7 +41,7 @@ def test_the_lock_file_is_removed(store: OperationStore) -> None:
 def test_a_terminal_status_is_never_overwritten(store: OperationStore) -> None:
     operation_id = insert(store)
     assert store.begin(operation_id) == ("endless", "slow")
-    writer = store.writer(operation_id)
+    writer = OperationWriter(store, operation_id)
     writer.finish(Status.CANCELLED, Progress(1), None, None)
     writer.finish(Status.COMPLETED, Progress(2), None, "{}")
     assert not store.declare_failed(operation_id, "late")
@@ -95,7 +95,7 @@ def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
     store = stores[0]
     assert store.begin("old")
     step = Step(1, "one", 0.5, failed=False)
-    store.writer("old").progress(Progress(1, last_steps=(step,)))
+    OperationWriter(store, "old").progress(Progress(1, last_steps=(step,)))
     assert read(store, "old").last_steps == (step,)
     for opened in stores:
         opened.close()

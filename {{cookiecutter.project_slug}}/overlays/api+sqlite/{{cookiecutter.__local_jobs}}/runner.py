@@ -20,7 +20,7 @@ from progress.operation import Operation, Status
 from progress.reporter import run_job
 from progress.settings import ROOT
 
-from .store import OperationStore
+from .store import OperationStore, OperationWriter
 
 HEARTBEAT_TIMEOUT = 3.0
 """Seconds without a heartbeat after which the lock of the process is checked."""
@@ -106,7 +106,7 @@ def _run(database: Path, operation_id: str) -> None:
     begun = store.begin(operation_id)
     if begun is not None:
         job, subject = begun
-        run_job(job, subject, store.writer(operation_id))
+        run_job(job, subject, OperationWriter(store, operation_id))
     # The status is terminal: nobody checks the lock any more.
     Path(lock.lock_file).unlink(missing_ok=True)
 

@@ -174,10 +174,6 @@ class OperationStore:
         )
         return bool(rows)
 
-    def writer(self, operation_id: str) -> "OperationWriter":
-        """Return the writer for the job of one operation."""
-        return OperationWriter(self, operation_id)
-
     def close(self) -> None:
         """Close the file. The next statement opens it again."""
         with self._lock:
