@@ -27,11 +27,11 @@ try:
         st.Page(f"app_pages/{page.name}.py", title=page.title, icon=f":material/{page.icon}:")
         for page in settings.pages
     ]
-except StreamlitAPIException as error:  # a file is missing, or an icon does not exist
+    page = st.navigation(pages, position="top")
+except StreamlitAPIException as error:  # no such file or icon, or two files with one address
     st.error("A page in settings.toml cannot be shown:", icon=":material/settings_alert:")
     st.text(str(error))
     st.stop()
-page = st.navigation(pages, position="top")
 name = page.url_path or settings.pages[0].name
 polling.open_page(name)
 
@@ -51,7 +51,7 @@ if name != "run":
     for ended in tracking.unannounced():
         outcome.toast(ended)
         tracking.mark_announced(ended, tracking.TOAST_SECONDS)
-    if tracking.running() and not polling.is_paused():
+    if tracking.needs_polling() and not polling.is_paused():
         polling.begin("notices")
         live_notices()
 page.run()

@@ -105,14 +105,14 @@ if len(tracking.running()) > 1:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.text(entry.name, width="stretch")
             draw_controls(entry, f"-{entry.operation_id}")
-if problem := commands.problem():
+for problem in commands.problems():
     st.error(problem.message, icon=":material/error:")
     st.text(problem.details)
-    commands.clear_problem()
+commands.problems().clear()
 
-if tracking.running() and polling.is_paused():
+if tracking.needs_polling() and polling.is_paused():
     running.draw_paused("The operations go on without it.")
-elif tracking.running():
+elif tracking.needs_polling():
     polling.begin("progress")
     live_progress()
 for entry in tracking.outcomes():

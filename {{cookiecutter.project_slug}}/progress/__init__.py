@@ -1,1 +1,1 @@
-"""Start operations elsewhere, follow them live, and stop asking when they end."""
+"""Start operations elsewhere, follow them live, and stop polling when they end."""

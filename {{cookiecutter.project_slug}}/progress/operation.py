@@ -167,7 +167,7 @@ class Operation:
     def remaining(self) -> float | None:
         """Estimated seconds until the end, at the rate so far; None before two steps have ended."""
         if (
-            self.status is not Status.IN_PROGRESS
+            self.status != Status.IN_PROGRESS
             or self.total_steps is None
             or self.current_step < 2
             or self.started_at is None
@@ -189,7 +189,7 @@ class Operation:
     @property
     def heartbeat_age(self) -> float:
         """Seconds since the latest heartbeat of the worker; 0 unless the job runs."""
-        if self.status is not Status.IN_PROGRESS:
+        if self.status != Status.IN_PROGRESS:
             return 0.0
         times = [time for time in (self.heartbeat_at, self.last_updated) if time is not None]
         return _seconds(max(times, default=self.created_at), self.read_at)

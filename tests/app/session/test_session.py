@@ -14,7 +14,7 @@ from progress.backend.connection import ProgressConnection
 from progress.contract import BackendUnavailable
 from progress.operation import Operation, Query, new_operation_id
 from progress.poller import Poller, Snapshot
-from progress.session import commands, shared, tracking
+from progress.session import commands, polling, shared, tracking
 from progress.session.tracking import Entry
 from progress.settings import Page
 from tests.conftest import wait_for_end, wait_until
@@ -228,6 +228,17 @@ def test_who_presses_a_button_of_a_paused_page_sees_what_comes_of_it(
     end_all(page)
 
 
+def test_a_click_that_interrupts_a_pausing_tick_is_an_interaction() -> None:
+    page = start(open_page(), "endless", "slow")
+    page.selectbox(key="job").set_value("succeed").run()
+    page.session_state[polling._INTERACTED_AT] = -float("inf")
+    page.session_state[polling._PAUSED] = True
+    page.session_state[polling._FULL_RERUN] = True
+    page.button(key="start").click().run()
+    assert not paused(page)
+    end_all(page)
+
+
 def test_a_start_whose_answer_was_lost_is_not_in_the_way_of_the_next_one(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +268,29 @@ def click_on() -> None:
     assert context is not None
     assert context.script_requests is not None
     context.script_requests.request_rerun(RerunData(page_script_hash=context.page_script_hash))
+
+
+def test_a_page_drawn_during_a_start_polls_until_it_has_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = open_page()
+    pending: list[list[str]] = []
+    real = ProgressConnection.start
+
+    def note(self: ProgressConnection, operation_id: str, *others: str) -> None:
+        pending.append([*tracking.starting()])
+        real(self, operation_id, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressConnection, "start", note)
+        start(page, "succeed")
+    assert pending == [[one.operation_id for one in entries(page)]]
+    run_until(page, lambda page: bool(page.success))
+    assert not is_polling(page, "progress")
+    page.session_state[tracking._STARTING] = ["a" * 32]
+    page.run()
+    assert is_polling(page, "progress")
+    assert is_polling(switch_page(page, "board"), "notices")
 
 
 @pytest.mark.parametrize("old_job", ["", "fail"])

@@ -15,7 +15,7 @@ from progress.reporter import jobs_module
 from progress.session import polling, shared, tracking, viewer
 from progress.session.tracking import Entry
 
-_PROBLEM = "problem"  # key of the session state
+_PROBLEMS = "progress_problems"  # key of the session state
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def start(job: str, subject: str) -> None:
     """Start an operation and track it.
 
     The second half of a double click runs after this and finds what it did, or at the same time in
-    another thread, and then starts the same operation, which is one.
+    another thread, and then sends the same id, which starts nothing twice.
     """
     if not tracking.was_just_started(job, subject):
         _start(job, subject)
@@ -59,7 +59,7 @@ def cancel(operation_id: str) -> None:
     entry = tracking.find(operation_id)
     if entry is None:
         return
-    backend, owner = shared.backend(), viewer.owner()
+    backend, owner, noted = shared.backend(), viewer.owner(), problems()
     try:
         # The id may be from the URL: only the owner may cancel.
         found = backend.read([operation_id]).get(operation_id)
@@ -67,7 +67,7 @@ def cancel(operation_id: str) -> None:
             backend.cancel(operation_id)
             entry.cancel_requested = True
     except BackendError as error:
-        _report("The cancel request did not arrive. Try again.", str(error))
+        noted.append(Problem("The cancel request did not arrive. Try again.", str(error)))
 
 
 def track(operation_id: str) -> None:
@@ -93,19 +93,15 @@ def track_url() -> None:
         tracking.track(operation_id)
     if left_out := new[room:]:
         message = f"This page tracks at most {tracking.MAX_TRACKED} operations. Left out:"
-        _report(message, "\n".join(operation_id[:200] for operation_id in left_out))
+        details = "\n".join(operation_id[:200] for operation_id in left_out)
+        problems().append(Problem(message, details))
     tracking.write_url()
 
 
-def problem() -> Problem | None:
-    """Return what went wrong in the last callback."""
-    found: Problem | None = st.session_state.get(_PROBLEM)
+def problems() -> list[Problem]:
+    """Return what went wrong in callbacks and is not drawn yet. A page empties the list."""
+    found: list[Problem] = st.session_state.setdefault(_PROBLEMS, [])
     return found
-
-
-def clear_problem() -> None:
-    """Forget it once it is drawn."""
-    st.session_state.pop(_PROBLEM, None)
 
 
 def _start(job: str, subject: str, retry_of: str = "") -> None:
@@ -114,14 +110,13 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
         return
     backend, owner, tracked = shared.backend(), viewer.owner(), tracking.entries()
     operation_id = tracking.idempotency_key(job, subject, retry_of)
+    starting, noted = tracking.starting(), problems()
+    starting.append(operation_id)
     try:
         backend.start(operation_id, job, subject, owner, retry_of)
+        # Tracked only now: what makes room for it is not lost if the start fails.
+        tracking.add(tracked, Entry(operation_id, job, subject, time.monotonic()), retry_of)
     except BackendError as error:
-        _report("The operation could not be started. Try again.", str(error))
-        return
-    # Tracked only now: what makes room for it is not lost if the start fails.
-    tracking.add(tracked, Entry(operation_id, job, subject, time.monotonic()), retry_of)
-
-
-def _report(message: str, details: str) -> None:
-    st.session_state[_PROBLEM] = Problem(message, details)
+        noted.append(Problem("The operation could not be started. Try again.", str(error)))
+    finally:
+        starting.remove(operation_id)

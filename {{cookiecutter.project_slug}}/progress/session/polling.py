@@ -13,12 +13,12 @@ from progress import adaptive_interval
 from progress.session import shared, tracking, viewer
 
 # Keys of the session state.
-_PAGE = "page"
+_PAGE = "progress_page"
 _INTERACTED_AT = "interacted_at"
-_INTERVAL = "interval"
-_PAUSED = "paused"
+_INTERVAL = "progress_interval"
+_PAUSED = "progress_paused"
 _ACTIVE = "active_fragments"
-_RUNNING = "running_at_full_rerun"
+_TRACKED = "tracked_at_full_rerun"
 _FULL_RERUN = "full_rerun_requested"
 
 
@@ -29,7 +29,7 @@ def open_page(page: str) -> None:
         state[_PAGE] = page
         resume()
         tracking.trust_url()
-    if not state.get(_FULL_RERUN):  # one that a fragment asked for is no interaction
+    if not state.get(_FULL_RERUN):  # a rerun that a fragment requested is no interaction
         state[_INTERACTED_AT] = time.monotonic()
     state[_INTERVAL] = adaptive_interval.interval(shared.SETTINGS.poll_interval)
     state[_ACTIVE] = set()
@@ -45,7 +45,7 @@ def interval() -> float:
 def begin(fragment: str) -> None:
     """Let a fragment poll. Call it in the full rerun, immediately before the fragment."""
     st.session_state[_ACTIVE].add(fragment)
-    st.session_state[_RUNNING] = _running_ids()
+    st.session_state[_TRACKED] = _tracked_ids()
 
 
 def is_active(fragment: str) -> bool:
@@ -86,12 +86,12 @@ def request_full_rerun() -> None:
 
 
 def needs_full_rerun() -> bool:
-    """Return whether an operation ended, the page paused, or its interval changes.
+    """Return whether an operation ended or was started, the page paused, or its interval changes.
 
-    An operation has ended if it was running when the full rerun called the fragment.
+    Ended: it ran when the full rerun called the fragment, and does not run now.
     """
     state = st.session_state
-    return bool(state[_FULL_RERUN]) or _running_ids() != state[_RUNNING]
+    return bool(state[_FULL_RERUN]) or _tracked_ids() != state[_TRACKED]
 
 
 def is_toggled_on() -> bool:
@@ -105,9 +105,10 @@ def is_paused() -> bool:
 
 
 def resume() -> None:
-    """Poll again. For the callback of a button."""
+    """Poll again: the viewer interacts. For the callback of a button."""
     st.session_state.pop(_PAUSED, None)
+    st.session_state[_INTERACTED_AT] = time.monotonic()
 
 
-def _running_ids() -> list[str]:
-    return [entry.operation_id for entry in tracking.running()]
+def _tracked_ids() -> tuple[list[str], list[str]]:
+    return [entry.operation_id for entry in tracking.running()], [*tracking.starting()]

@@ -26,6 +26,7 @@ if the next full rerun lacks it. One that is already shown is not shown twice.""
 
 # Keys of the session state.
 _ENTRIES = "tracked_operations"
+_STARTING = "starting_operations"
 _UNTRACKED = "untracked_operations"
 _KEYS = "idempotency_keys"
 
@@ -76,6 +77,20 @@ def running() -> list[Entry]:
 def outcomes() -> list[Entry]:
     """Return the entries that this session tracked to their end, and did not dismiss."""
     return [entry for entry in entries() if entry.ended]
+
+
+def starting() -> list[str]:
+    """Return the ids whose start the backend has not answered yet.
+
+    A click during a start draws the page before the operation is tracked: this keeps it polling.
+    """
+    ids: list[str] = st.session_state.setdefault(_STARTING, [])
+    return ids
+
+
+def needs_polling() -> bool:
+    """Return whether an operation runs, or is about to be tracked."""
+    return bool(running() or starting())
 
 
 def is_full() -> bool:

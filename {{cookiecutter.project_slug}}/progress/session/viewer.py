@@ -5,7 +5,8 @@ import streamlit as st
 from progress.operation import Operation
 from progress.session import shared
 
-_OWNER = "owner"  # key of the session state
+# Key of the session state. A widget with this key would let viewers choose who they are.
+_OWNER = "progress_owner"
 
 
 def owner() -> str:

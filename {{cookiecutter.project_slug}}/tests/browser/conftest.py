@@ -10,7 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ class Server:
     environment: dict[str, str]
     port: int
     folder: Path = ROOT
-    process: "subprocess.Popen[bytes] | None" = field(default=None)
+    process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def url(self) -> str:

@@ -22,7 +22,7 @@ ENDS: dict[str, str | re.Pattern[str]] = {
     "succeed": f"Completed: {STEPS} of {STEPS} steps in",
     "partial": f"Partly completed: 2 of {STEPS} steps failed",
     "fail": f"Failed after 2 of {STEPS} steps",
-    # What the process did last, it may not have come to say.
+    # The process may die before it has stored its last step.
     "die": re.compile("Failed after [01] "),
     "endless": "Cancelled after",
     "unknown": "There is no operation with this id, or it is not yours",

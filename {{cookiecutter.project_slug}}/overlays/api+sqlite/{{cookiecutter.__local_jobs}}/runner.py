@@ -60,7 +60,7 @@ def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
     """
     changed = False
     for operation in operations:
-        if operation.status is Status.QUEUED:
+        if operation.status == Status.QUEUED:
             waited = (operation.read_at - operation.created_at).total_seconds()
             if waited > START_TIMEOUT and store.claim_start(operation.operation_id, START_TIMEOUT):
                 launch(store.path, operation.operation_id)

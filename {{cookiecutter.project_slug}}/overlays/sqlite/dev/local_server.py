@@ -7,9 +7,9 @@ from pathlib import Path
 
 @contextmanager
 def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
-    """Keep the operations in `folder`. `always` is for backends that may be configured elsewhere.
+    """Leave the file to the configuration, or with `always` keep it in `folder`: tests do.
 
     Yields:
         The environment variables by which the app and its jobs find the file.
     """
-    yield {"PROGRESS_DATABASE": str(folder.resolve() / "progress.db")}
+    yield {"PROGRESS_DATABASE": str(folder.resolve() / "progress.db")} if always else {}

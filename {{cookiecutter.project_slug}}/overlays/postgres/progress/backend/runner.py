@@ -78,7 +78,7 @@ def run_operation(context: JobContext, operation_id: str) -> None:
     if status is None and stopping.is_set():
         writer.requeue()
         raise Requeue
-    if status is Status.CANCELLED:
+    if status == Status.CANCELLED:
         raise JobAborted
 
 
