@@ -18,9 +18,17 @@ GROUPS = {
     "api": ("session", "api"),
 }
 
+# What the deep tests need, and the tests of a project do not.
+PACKAGES = ("hypothesis>=6.100,<7", "schemathesis>=4,<5")
+
 
 def add_deep_tests(project: Path, backend: str) -> None:
     """Copy the tests for a backend to tests/app/ and tests/browser/app/ of the project."""
+    pyproject = project / "pyproject.toml"
+    lines = "".join(f'    "{package}",\n' for package in PACKAGES)
+    text = pyproject.read_text("utf-8")
+    if lines not in text:
+        pyproject.write_text(text.replace("dev = [\n", f"dev = [\n{lines}", 1), "utf-8")
     folders = project / "tests" / "app", project / "tests" / "browser" / "app"
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,13 +8,13 @@ from progress.settings import SettingsError
 from progress.ui.formats import escape_markdown
 
 try:
-    from progress.session import polling, shared, tracking  # they read settings.toml
+    from progress.session import polling, resources, tracking  # they read settings.toml
     from progress.ui import outcome
 except SettingsError as error:
     st.error(escape_markdown(str(error)), icon=":material/settings_alert:")
     st.stop()
 
-settings = shared.SETTINGS
+settings = resources.SETTINGS
 st.set_page_config(page_title=settings.title, page_icon=":material/progress_activity:")
 if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth] section
     st.title(escape_markdown(settings.title))
@@ -39,7 +39,7 @@ polling.open_page(name)
 @st.fragment(run_every=polling.interval())
 def live_notices() -> None:
     """Notice the ends of tracked operations on pages that do not draw them. It draws nothing."""
-    if not polling.is_active("notices"):
+    if not polling.is_called("notices"):
         st.stop()  # a tick that was under way when a full rerun ended the polling
     polling.tick()
     polling.poll()

@@ -7,7 +7,7 @@ import streamlit as st
 from progress.operation import Operation, Status
 from progress.overview import SAMPLES, Overview, Sample
 from progress.poller import Snapshot
-from progress.session import history, polling, shared, viewer
+from progress.session import history, polling, resources, viewer
 from progress.text import truncate
 from progress.ui import history_table, running
 from progress.ui.charts import Point, over_time
@@ -23,7 +23,7 @@ def live_board() -> None:
 
     Display only, and without arguments: they would freeze until the next full rerun.
     """
-    if not polling.is_active("board"):
+    if not polling.is_called("board"):
         st.stop()  # a tick that was under way when a full rerun ended the polling
     polling.tick()
     snapshot = read_overview()
@@ -36,7 +36,7 @@ def live_board() -> None:
 
 def read_overview() -> Snapshot[Overview]:
     """Return the overview of the operations that the viewer may see."""
-    return shared.overviews().read("" if shared.SETTINGS.shared else viewer.owner())
+    return resources.overviews().read("" if resources.SETTINGS.shared else viewer.owner())
 
 
 def is_live(snapshot: Snapshot[Overview]) -> bool:
@@ -85,14 +85,14 @@ def describe(operation: Operation) -> str:
         parts.append(f"about {format_duration(operation.remaining)} left")
     if operation.is_cancelling:
         parts.append("cancelling")
-    if operation.heartbeat_age > shared.SETTINGS.stale_after:
+    if operation.heartbeat_age > resources.SETTINGS.stale_after:
         parts.append(f"no heartbeat for {format_duration(operation.heartbeat_age)}")
     return " · ".join(parts)
 
 
 def draw_throughput(samples: tuple[Sample, ...]) -> None:
     """Draw the steps per second of all active operations over the latest reads."""
-    window = timedelta(seconds=SAMPLES * shared.SETTINGS.poll_interval)
+    window = timedelta(seconds=SAMPLES * resources.SETTINGS.poll_interval)
     end = samples[-1].at if samples else datetime.now(UTC)
     # The axis begins where the first sample will leave the window.
     points: list[Point] = [(end - window, None), (end, None)]
@@ -105,7 +105,9 @@ if selected := history.selected():
     st.switch_page("app_pages/run.py", query_params={"operation": selected})
 
 st.set_page_config(
-    page_title=f"Board · {shared.SETTINGS.title}", page_icon=":material/view_list:", layout="wide"
+    page_title=f"Board · {resources.SETTINGS.title}",
+    page_icon=":material/view_list:",
+    layout="wide",
 )
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Board", width="stretch")

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import streamlit as st
 
 from progress.reporter import jobs_module
-from progress.session import commands, polling, shared, tracking, viewer
+from progress.session import commands, polling, resources, tracking, viewer
 from progress.session.tracking import Entry
 from progress.ui import outcome, running, subject_history
 from progress.ui.formats import escape_markdown
@@ -18,7 +18,7 @@ def live_progress() -> None:
     Display only, and without arguments: they would freeze until the next full rerun. One fragment
     for all operations: one timer, and one full rerun for all that ended since the last tick.
     """
-    if not polling.is_active("progress"):
+    if not polling.is_called("progress"):
         st.stop()  # a tick that was under way when a full rerun ended the polling
     polling.tick()
     polling.poll()
@@ -49,7 +49,7 @@ def draw_start(job: str, subject: str | None) -> None:
         reason = f"This page tracks {tracking.MAX_TRACKED} operations, which is its limit."
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            escape_markdown(shared.SETTINGS.operation),
+            escape_markdown(resources.SETTINGS.operation),
             key="start",
             type="primary",
             icon=":material/play_arrow:",
@@ -92,8 +92,8 @@ commands.track_url()
 if not all(entry.job for entry in tracking.running()):
     polling.poll()  # the buttons above the fragment need to know what an id in the URL stands for
 
-st.title(escape_markdown(shared.SETTINGS.title))
-st.caption(escape_markdown(shared.SETTINGS.description))
+st.title(escape_markdown(resources.SETTINGS.title))
+st.caption(escape_markdown(resources.SETTINGS.description))
 jobs = jobs_module()
 job = next(iter(jobs.JOBS))
 if len(jobs.JOBS) > 1:

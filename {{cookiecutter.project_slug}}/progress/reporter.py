@@ -248,6 +248,7 @@ class Reporter:
         """Whether the job must stop: for long loops inside a step. Up to 1 s old.
 
         A job that returns after this was True has not completed, whatever it returns.
+        Without a heartbeat thread this also writes what has changed.
         """
         self._writer.check()
         self._told_to_stop = self._writer.stop_signal is not None

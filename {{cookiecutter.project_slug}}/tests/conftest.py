@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
 from dev.local_server import local_server
 from progress.backend.connection import ProgressConnection
@@ -56,6 +57,14 @@ def started(connection: ProgressConnection) -> Callable[[str, str], str]:
         return operation_id
 
     return start
+
+
+@pytest.fixture
+def fresh_app(environment: dict[str, str]) -> Iterator[None]:
+    """The app with pollers and a connection for this test only."""
+    yield
+    st.connection("progress", type=ProgressConnection).reset()
+    st.cache_resource.clear()
 
 
 def pages(recent: Callable[[Query], list[Operation]], query: Query) -> list[list[Operation]]:

@@ -4,11 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from progress.backend.connection import ProgressConnection
-from progress.session import shared, tracking
+from progress.session import resources, tracking
 from progress.session.tracking import Entry
 from progress.settings import ROOT
 
@@ -24,12 +22,6 @@ def open_page(name: str = "run", **query: str | list[str]) -> AppTest:
     page.run()
     assert not page.exception
     return page if name == "run" else switch_page(page, name)
-
-
-def close_app() -> None:
-    """Close the connection and drop the pollers, which otherwise outlive the test."""
-    st.connection("progress", type=ProgressConnection).reset()
-    st.cache_resource.clear()
 
 
 def switch_page(page: AppTest, name: str) -> AppTest:
@@ -67,7 +59,7 @@ def run_until(page: AppTest, condition: Callable[[AppTest], bool]) -> AppTest:
 def end_all(page: AppTest) -> None:
     """Cancel what runs, so that no job is left behind."""
     for operation_id in running(page):
-        shared.backend().cancel(operation_id)
+        resources.backend().cancel(operation_id)
     run_until(page, lambda page: not running(page))
 
 
@@ -110,7 +102,7 @@ def figures(page: AppTest) -> dict[str, str]:
 
 def is_polling(page: AppTest, fragment: str) -> bool:
     """Return whether the last full rerun called a timed fragment."""
-    return fragment in page.session_state["active_fragments"]
+    return fragment in page.session_state["called_fragments"]
 
 
 def is_cancelled(page: AppTest) -> bool:

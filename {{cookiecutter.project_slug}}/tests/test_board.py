@@ -1,7 +1,5 @@
 """The wiring of the board: what it lists, and what ends its polling."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from progress.backend.connection import ProgressConnection
@@ -9,14 +7,9 @@ from progress.contract import BackendUnavailable
 from progress.operation import Query, new_operation_id
 from progress.settings import load_settings
 from tests.conftest import wait_for_end, wait_until
-from tests.pages import TESTER, close_app, figures, is_polling, open_page, run_until, switch_page
+from tests.pages import TESTER, figures, is_polling, open_page, run_until, switch_page
 
-
-@pytest.fixture(autouse=True)
-def fresh_app(environment: dict[str, str]) -> Iterator[None]:
-    """Every test has pollers and a connection of its own."""
-    yield
-    close_app()
+pytestmark = pytest.mark.usefixtures("fresh_app")
 
 
 @pytest.mark.parametrize("name", [page.name for page in load_settings().pages])

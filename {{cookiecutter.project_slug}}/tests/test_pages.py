@@ -1,6 +1,5 @@
 """The wiring of the run page: start, follow, end, cancel, retry, pause."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +8,11 @@ import pytest
 from progress.backend.connection import ProgressConnection
 from progress.contract import BackendUnavailable
 from progress.operation import new_operation_id
-from progress.session import shared
+from progress.session import resources
 from progress.text import truncate
 from tests.conftest import wait_for_end, wait_until
 from tests.pages import (
     TESTER,
-    close_app,
     end_all,
     entries,
     ids_in_url,
@@ -29,12 +27,7 @@ from tests.pages import (
     texts,
 )
 
-
-@pytest.fixture(autouse=True)
-def fresh_app(environment: dict[str, str]) -> Iterator[None]:
-    """Every test has pollers and a connection of its own."""
-    yield
-    close_app()
+pytestmark = pytest.mark.usefixtures("fresh_app")
 
 
 def test_start_follow_and_end() -> None:
@@ -88,7 +81,7 @@ def test_an_operation_of_another_owner_reads_as_unknown(connection: ProgressConn
 def test_a_page_without_interaction_pauses_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = start(open_page(), "endless", "slow")
     with monkeypatch.context() as patch:
-        patch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, idle_budget=0.0))
+        patch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, idle_budget=0.0))
         page.run()
         assert page.info[0].value.startswith("Paused after")
         assert "Resume" in labels(page)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Behaviour = Callable[["Request"], None]
+Behavior = Callable[["Request"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Request(BaseHTTPRequestHandler):
             self.server.active += 1
             self.server.most_active = max(self.server.most_active, self.server.active)
         try:
-            self.server.behaviour(self)
+            self.server.behavior(self)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         finally:
@@ -86,14 +86,14 @@ class Request(BaseHTTPRequestHandler):
 
 
 class FaultServer(ThreadingHTTPServer):
-    """Listens on this machine. `behaviour` may change at any time."""
+    """Listens on this machine. `behavior` may change at any time."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behavior: Behavior) -> None:
         super().__init__(("127.0.0.1", 0), Request)
-        self.behaviour = behaviour
+        self.behavior = behavior
         self.lock = threading.Lock()
         self.seen: list[Seen] = []
         self.active = 0
@@ -110,9 +110,9 @@ class FaultServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def fault_server(behaviour: Behaviour) -> Iterator[FaultServer]:
+def fault_server(behavior: Behavior) -> Iterator[FaultServer]:
     """Run a server in a thread."""
-    server = FaultServer(behaviour)
+    server = FaultServer(behavior)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

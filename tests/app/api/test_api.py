@@ -28,7 +28,7 @@ from progress.contract import BackendError, BackendRejected, BackendUnavailable,
 from progress.operation import Operation, Query, Status, new_operation_id
 from progress.poller import Poller
 from progress.settings import ROOT
-from tests.app.fault_server import Behaviour, FaultServer, Request, fault_server
+from tests.app.fault_server import Behavior, FaultServer, Request, fault_server
 from tests.conftest import pages
 
 TOKEN = "the-secret-token"
@@ -77,14 +77,14 @@ def no_sockets_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Behaviour], FaultServer]]:
-    """A function that starts a server with a behaviour."""
+def serve() -> Iterator[Callable[[Behavior], FaultServer]]:
+    """A function that starts a server with a behavior."""
     with ExitStack() as stack:
-        yield lambda behaviour: stack.enter_context(fault_server(behaviour))
+        yield lambda behavior: stack.enter_context(fault_server(behavior))
 
 
 @pytest.fixture
-def service(serve: Callable[[Behaviour], FaultServer]) -> FaultServer:
+def service(serve: Callable[[Behavior], FaultServer]) -> FaultServer:
     """The service that the connection is configured for."""
     return serve(answer_well)
 
@@ -219,14 +219,14 @@ def test_precedence_of_settings(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_another_origin_is_not_followed(
-    serve: Callable[[Behaviour], FaultServer],
+    serve: Callable[[Behavior], FaultServer],
     service: FaultServer,
     api: ProgressConnection,
     status: int,
 ) -> None:
     other = serve(answer_well)
     location = f"{other.url}/operations/a"
-    service.behaviour = lambda request: request.answer(status=status, Location=location)
+    service.behavior = lambda request: request.answer(status=status, Location=location)
     error = failure(api, "a")
     assert isinstance(error, BackendRejected)
     assert "credentials must not go" in str(error)
@@ -237,7 +237,7 @@ def test_a_redirect_to_another_origin_is_not_followed(
 
 @pytest.mark.parametrize("header", ["Location", "Operation-Location", "Azure-AsyncOperation"])
 def test_a_location_on_another_origin_is_not_followed(
-    serve: Callable[[Behaviour], FaultServer],
+    serve: Callable[[Behavior], FaultServer],
     service: FaultServer,
     api: ProgressConnection,
     header: str,
@@ -245,7 +245,7 @@ def test_a_location_on_another_origin_is_not_followed(
     other = serve(answer_well)
     operation_id = new_operation_id()
     headers = {header: f"{other.url}/operations/{operation_id}"}
-    service.behaviour = lambda request: request.answer(body(operation_id), 202, **headers)
+    service.behavior = lambda request: request.answer(body(operation_id), 202, **headers)
     api.start(operation_id, "j", "s", "")
     read(api, operation_id)
     assert other.seen == []
@@ -265,7 +265,7 @@ def test_a_location_and_a_redirect_on_the_origin_are_followed(
         else:
             request.answer(body(operation_id), ETag='"one"')
 
-    service.behaviour = answer
+    service.behavior = answer
     api.start(operation_id, "j", "s", "")
     assert read(api, operation_id).current_step == 1
     assert [seen.path for seen in service.seen] == ["/operations", "/somewhere/else", "/here"]
@@ -276,7 +276,7 @@ def test_a_location_and_a_redirect_on_the_origin_are_followed(
 
 
 def test_a_redirect_loop_ends(service: FaultServer, api: ProgressConnection) -> None:
-    service.behaviour = lambda request: request.answer(status=302, Location=request.path)
+    service.behavior = lambda request: request.answer(status=302, Location=request.path)
     assert "redirected more than 3 times" in str(failure(api, "a"))
 
 
@@ -301,7 +301,7 @@ def test_another_origin(other: str) -> None:
 def test_an_id_cannot_change_the_path(
     service: FaultServer, api: ProgressConnection, name: str
 ) -> None:
-    service.behaviour = lambda request: request.answer({"title": "No"}, 404)
+    service.behavior = lambda request: request.answer({"title": "No"}, 404)
     assert api.read([name]) == {}
     for seen in service.seen:
         assert seen.path.startswith("/operations/")
@@ -361,17 +361,17 @@ def wait_until_idle(service: FaultServer) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("behaviour", [trickle_headers, trickle_body, stay_silent])
+@pytest.mark.parametrize("behavior", [trickle_headers, trickle_body, stay_silent])
 def test_an_answer_without_end_ends_every_call_in_time(
-    service: FaultServer, api: ProgressConnection, behaviour: Behaviour
+    service: FaultServer, api: ProgressConnection, behavior: Behavior
 ) -> None:
-    service.behaviour = behaviour
+    service.behavior = behavior
     started = time.monotonic()
     errors = in_parallel(*all_calls(api))
     assert time.monotonic() - started < 2
     assert {type(error) for error in errors} == {BackendUnavailable}
     late = "The service did not answer within 1 s."
-    if behaviour is stay_silent:  # the timeout of one request may pass before that of all attempts
+    if behavior is stay_silent:  # the timeout of one request may pass before that of all attempts
         assert all(str(error) == late or "no answer in time" in str(error) for error in errors)
     else:
         assert {str(error) for error in errors} == {late}
@@ -382,15 +382,15 @@ def test_answers_without_end_keep_no_connection_and_no_slot(
     service: FaultServer, api: ProgressConnection
 ) -> None:
     operation_id = new_operation_id()
-    service.behaviour = lambda request: request.answer(status=202, Location="/place")
+    service.behavior = lambda request: request.answer(status=202, Location="/place")
     api.start(operation_id, "j", "s", "me")
-    service.behaviour = trickle_headers
+    service.behavior = trickle_headers
     # More than there are connections in the pool.
     for _ in range(2):
         with pytest.raises(BackendUnavailable):
             api.read([new_operation_id() for _ in range(http.MAX_READS)])
     wait_until_idle(service)
-    service.behaviour = lambda request: request.answer(body(operation_id, owner=None))
+    service.behavior = lambda request: request.answer(body(operation_id, owner=None))
     assert read(api, operation_id).owner == "me", "what is known of an operation is kept"
     assert service.seen[-1].path == "/place"
 
@@ -404,13 +404,13 @@ def test_an_unreachable_service_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("fault", [Request.reset, lambda request: request.answer(status=500)])
-def test_a_get_is_retried(service: FaultServer, api: ProgressConnection, fault: Behaviour) -> None:
-    service.behaviour = lambda request: (
+def test_a_get_is_retried(service: FaultServer, api: ProgressConnection, fault: Behavior) -> None:
+    service.behavior = lambda request: (
         fault(request) if len(service.seen) < http.MAX_ATTEMPTS else answer_well(request)
     )
     assert read(api, "a").current_step == 1
     assert len(service.seen) == http.MAX_ATTEMPTS
-    service.behaviour = fault
+    service.behavior = fault
     service.seen.clear()
     assert isinstance(failure(api, "a"), BackendUnavailable)
     assert len(service.seen) == http.MAX_ATTEMPTS
@@ -420,7 +420,7 @@ def test_a_post_with_a_key_is_retried_with_the_same_key(
     service: FaultServer, api: ProgressConnection
 ) -> None:
     operation_id = new_operation_id()
-    service.behaviour = lambda request: (
+    service.behavior = lambda request: (
         request.reset() if len(service.seen) < 2 else request.answer(body(operation_id), 202)
     )
     api.start(operation_id, "j", "s", "")
@@ -428,7 +428,7 @@ def test_a_post_with_a_key_is_retried_with_the_same_key(
 
 
 def test_a_post_without_a_key_is_not_retried(service: FaultServer, connect: Connect) -> None:
-    service.behaviour = lambda request: request.answer(status=503)
+    service.behavior = lambda request: request.answer(status=503)
     api = connect(service=changed(cancel=mapping.Call(method="POST", path="/cancel")))
     with pytest.raises(BackendUnavailable):
         api.cancel("a")
@@ -449,14 +449,14 @@ def test_retry_after_delays_the_next_read(
         )
         request.answer({"title": "Busy"}, status, "application/problem+json", Retry_After=wait)
 
-    service.behaviour = busy
+    service.behavior = busy
     now = [0.0]
     poller = Poller(api.read, 0.5, clock=lambda: now[0])
     snapshot = poller.read("a")
     assert isinstance(snapshot.error, BackendUnavailable)
     assert snapshot.error.retry_after == pytest.approx(7, abs=1)
     assert len(service.seen) == 1, "no call waits that long"
-    service.behaviour = answer_well
+    service.behavior = answer_well
     now[0] = 5.9
     assert poller.read("a").error is not None
     assert len(service.seen) == 1
@@ -482,12 +482,10 @@ def test_values_of_retry_after(value: str, seconds: float | None) -> None:
     assert http.retry_after({"Retry-After": value}) == seconds
 
 
-def test_retry_after_of_a_good_answer_is_honoured_until_a_cancel(
+def test_retry_after_of_a_good_answer_is_honored_until_a_cancel(
     service: FaultServer, api: ProgressConnection
 ) -> None:
-    service.behaviour = lambda request: request.answer(
-        body(requested_id(request)), Retry_After="60"
-    )
+    service.behavior = lambda request: request.answer(body(requested_id(request)), Retry_After="60")
     for _ in range(3):
         assert read(api, "a").current_step == 1
     assert len(service.seen) == 1
@@ -497,7 +495,7 @@ def test_retry_after_of_a_good_answer_is_honoured_until_a_cancel(
 
 
 def test_a_short_retry_after_is_waited_for(service: FaultServer, api: ProgressConnection) -> None:
-    service.behaviour = lambda request: (
+    service.behavior = lambda request: (
         request.answer(status=429, Retry_After="0")
         if len(service.seen) == 1
         else answer_well(request)
@@ -512,7 +510,7 @@ def test_many_reads_run_at_the_same_time_up_to_a_limit(
         time.sleep(0.1)
         answer_well(request)
 
-    service.behaviour = slow
+    service.behavior = slow
     ids = [new_operation_id() for _ in range(24)]
     assert set(api.read(ids)) == set(ids)
     assert 1 < service.most_active <= http.MAX_READS
@@ -526,14 +524,14 @@ def test_all_attempts_have_one_deadline(service: FaultServer, api: ProgressConne
         else:
             trickle_body(request)
 
-    service.behaviour = fail_slowly
+    service.behavior = fail_slowly
     started = time.monotonic()
     assert isinstance(failure(api, "a"), BackendUnavailable)
     assert time.monotonic() - started < 1.4
 
 
 def test_a_click_does_not_wait_behind_reads(service: FaultServer, api: ProgressConnection) -> None:
-    service.behaviour = lambda request: (
+    service.behavior = lambda request: (
         trickle_headers(request) if request.command == "GET" else request.answer(body("a"), 202)
     )
     ids = ["a", *(new_operation_id() for _ in range(http.MAX_READS))]
@@ -553,11 +551,11 @@ def test_a_click_does_not_wait_behind_reads(service: FaultServer, api: ProgressC
 def test_a_call_that_got_no_slot_in_time_is_never_sent(
     service: FaultServer, api: ProgressConnection
 ) -> None:
-    service.behaviour = trickle_headers
+    service.behavior = trickle_headers
     start = lambda: api.start(new_operation_id(), "j", "s", "")  # noqa: E731
     errors = in_parallel(*[start] * (http.MAX_CALLS + 2))
     assert all(isinstance(error, BackendUnavailable) for error in errors)
-    service.behaviour = answer_well
+    service.behavior = answer_well
     time.sleep(0.5)
     assert len(service.seen) == http.MAX_CALLS
 
@@ -585,7 +583,7 @@ def test_the_first_of_many_calls_starts_one_thread_and_reset_ends_it(
 
 
 def test_a_reset_ends_the_calls_under_way(service: FaultServer, api: ProgressConnection) -> None:
-    service.behaviour = trickle_headers
+    service.behavior = trickle_headers
 
     def reset() -> None:
         while service.active < 5:
@@ -597,7 +595,7 @@ def test_a_reset_ends_the_calls_under_way(service: FaultServer, api: ProgressCon
     assert {type(error) for error in errors} == {BackendUnavailable}
     assert all("was closed before it answered" in str(error) for error in errors)
     wait_until_idle(service)
-    service.behaviour = answer_well
+    service.behavior = answer_well
     assert read(api, "a").current_step == 1, "the next use opens a new client"
 
 
@@ -608,7 +606,7 @@ def test_resets_at_any_moment_are_no_tracebacks(
         time.sleep(0.02)
         answer_well(request)
 
-    service.behaviour = slow
+    service.behavior = slow
     ends = time.monotonic() + 1.0
 
     def call() -> list[Exception]:
@@ -649,7 +647,7 @@ class Overtaken:
                 self._released.wait(0.4)
             answer(request, number)
 
-        service.behaviour = behave
+        service.behavior = behave
 
     def then(self, call: Callable[[], Any]) -> Callable[[], Any]:
         """Return a call that is made, and answered, while the first request waits."""
@@ -741,7 +739,7 @@ def test_the_oldest_records_are_forgotten(
         else:
             request.answer(body(requested_id(request)), ETag='"one"')
 
-    service.behaviour = answer
+    service.behavior = answer
     for name in ("a", "b", "unknown", "a", "b", "c", "a"):
         api.read([name])
     tags = [
@@ -767,7 +765,7 @@ def test_a_refused_cancel_is_reported_unless_the_operation_has_ended(
         else:
             request.answer(found, Retry_After="60")
 
-    service.behaviour = answer
+    service.behavior = answer
     read(api, "a")
     with pytest.raises(BackendRejected, match="Not this one"):
         api.cancel("a")
@@ -791,7 +789,7 @@ def test_an_operation_that_cannot_be_read_does_not_affect_others(
         else:
             answer_well(request)
 
-    service.behaviour = answer
+    service.behavior = answer
     with pytest.raises(PartlyUnavailable) as caught:
         api.read(["good", "bad", "none"])
     assert set(caught.value.found) == {"good"}
@@ -827,7 +825,7 @@ def test_a_huge_body_is_not_read_to_its_end(service: FaultServer, api: ProgressC
         finally:
             done.set()
 
-    service.behaviour = flood
+    service.behavior = flood
     assert "more than 4,000,000 bytes" in str(failure(api, "a"))
     assert done.wait(5)
     assert sent[0] < 50_000_000
@@ -836,7 +834,7 @@ def test_a_huge_body_is_not_read_to_its_end(service: FaultServer, api: ProgressC
 
 def test_problem_details_are_shown(service: FaultServer, api: ProgressConnection) -> None:
     problem = {"type": "about:blank", "title": "No credit", "detail": "Your balance\nis 30."}
-    service.behaviour = lambda request: request.answer(problem, 403, "application/problem+json")
+    service.behavior = lambda request: request.answer(problem, 403, "application/problem+json")
     with pytest.raises(
         BackendRejected, match="403 Forbidden: No credit: Your balance is 30"
     ) as refused:
@@ -906,7 +904,7 @@ ODD_VALUES = [
 def test_an_answer_that_is_no_operation_is_an_error(
     service: FaultServer, api: ProgressConnection, content: bytes
 ) -> None:
-    service.behaviour = lambda request: request.answer(content)
+    service.behavior = lambda request: request.answer(content)
     assert isinstance(failure(api, "a"), BackendUnavailable)
     assert len(service.seen) == 1, "it is not retried"
 
@@ -918,7 +916,7 @@ def test_invalid_values_are_a_problem_and_logged_once(
     caplog: pytest.LogCaptureFixture,
     changes: dict[str, Any],
 ) -> None:
-    service.behaviour = lambda request: request.answer(body("a", **changes))
+    service.behavior = lambda request: request.answer(body("a", **changes))
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             assert read(api, "a").problem
@@ -929,7 +927,7 @@ def test_invalid_values_are_a_problem_and_logged_once(
 def test_an_answer_without_any_field_is_shown(
     service: FaultServer, api: ProgressConnection
 ) -> None:
-    service.behaviour = lambda request: request.answer({})
+    service.behavior = lambda request: request.answer({})
     operation = read(api, "a")
     assert operation.status is Status.IN_PROGRESS
     assert operation.problem is not None
@@ -940,9 +938,9 @@ def test_an_answer_without_any_field_is_shown(
 def test_a_terminal_status_is_kept(
     service: FaultServer, api: ProgressConnection, caplog: pytest.LogCaptureFixture, later: str
 ) -> None:
-    service.behaviour = lambda request: request.answer(body("a", status="completed"))
+    service.behavior = lambda request: request.answer(body("a", status="completed"))
     assert read(api, "a").problem is None
-    service.behaviour = lambda request: request.answer(body("a", status=later))
+    service.behavior = lambda request: request.answer(body("a", status=later))
     operation = read(api, "a")
     assert operation.status is Status.COMPLETED
     assert operation.problem is not None
@@ -959,7 +957,7 @@ def test_304_keeps_the_value_and_moves_the_clock(
         else:
             request.answer(body("a"), ETag='"one"')
 
-    service.behaviour = answer
+    service.behavior = answer
     before, after, again = read(api, "a"), read(api, "a"), read(api, "a")
     assert [seen.headers.get("If-None-Match") for seen in service.seen] == [None, '"one"', '"one"']
     assert (again.current_step, again.created_at) == (before.current_step, before.created_at)
@@ -970,13 +968,13 @@ def test_304_keeps_the_value_and_moves_the_clock(
 def test_304_to_an_unconditional_request_is_an_error(
     service: FaultServer, api: ProgressConnection
 ) -> None:
-    service.behaviour = lambda request: request.answer(status=304)
+    service.behavior = lambda request: request.answer(status=304)
     assert isinstance(failure(api, "a"), BackendUnavailable)
 
 
 def test_only_the_etag_of_a_read_is_used(service: FaultServer, api: ProgressConnection) -> None:
     tag = '"a"'
-    service.behaviour = lambda request: request.answer(body("a"), ETag=tag)
+    service.behavior = lambda request: request.answer(body("a"), ETag=tag)
     api.start("a", "j", "s", "")
     for sent in (None, tag):
         read(api, "a")
@@ -1026,7 +1024,7 @@ def test_no_answer_is_a_traceback_on_the_page(
         else:
             request.answer(body(operation_id, owner=VIEWER, **content))
 
-    service.behaviour = answer
+    service.behavior = answer
     monkeypatch.setenv("PROGRESS_API_URL", service.url)
     page = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
     page.query_params["operation"] = operation_id
@@ -1046,10 +1044,10 @@ def test_no_answer_is_a_traceback_on_the_page(
 
 
 def test_a_list_that_is_no_list_is_an_error(service: FaultServer, api: ProgressConnection) -> None:
-    service.behaviour = lambda request: request.answer({"operations": "many"})
+    service.behavior = lambda request: request.answer({"operations": "many"})
     with pytest.raises(BackendUnavailable, match="without a list"):
         api.recent(Query(""))
-    service.behaviour = lambda request: request.answer({"operations": [None, 3, {}, body("a")]})
+    service.behavior = lambda request: request.answer({"operations": [None, 3, {}, body("a")]})
     assert [operation.operation_id for operation in api.recent(Query(""))] == ["a"]
 
 
@@ -1063,7 +1061,7 @@ def test_the_list_of_a_service_without_filters_is_filtered_here(
     ]
     runs += [body("foreign", owner="another", created_at=NOW)]
     runs[3]["status"] = "failed"
-    service.behaviour = lambda request: request.answer({"operations": runs})
+    service.behavior = lambda request: request.answer({"operations": runs})
     api = connect(service=changed(filters=False, counts=None))
     seen = [row for page in pages(api.recent, Query("", limit=10)) for row in page]
     assert [row.operation_id for row in seen] == [f"run{n:02}" for n in reversed(range(25))]
@@ -1083,7 +1081,7 @@ def test_the_list_of_a_service_without_filters_is_filtered_here(
 def test_operations_of_another_owner_are_left_out_even_if_the_service_lists_them(
     service: FaultServer, api: ProgressConnection
 ) -> None:
-    service.behaviour = lambda request: request.answer(
+    service.behavior = lambda request: request.answer(
         {"operations": [body("mine", owner="me"), body("foreign", owner="another")]}
     )
     assert [row.operation_id for row in api.recent(Query("me"))] == ["mine"]
@@ -1093,10 +1091,10 @@ def test_operations_of_another_owner_are_left_out_even_if_the_service_lists_them
 def test_counts_that_are_no_object_are_an_error(
     service: FaultServer, api: ProgressConnection
 ) -> None:
-    service.behaviour = lambda request: request.answer([1])
+    service.behavior = lambda request: request.answer([1])
     with pytest.raises(BackendUnavailable, match="without counts"):
         api.counts(Query(""))
-    service.behaviour = lambda request: request.answer({"failed": 2, "queued": "x", "odd": 1})
+    service.behavior = lambda request: request.answer({"failed": 2, "queued": "x", "odd": 1})
     assert api.counts(Query("")) == {Status.FAILED: 2, Status.IN_PROGRESS: 1}
 
 
@@ -1109,7 +1107,7 @@ def test_a_service_without_heartbeats_is_never_stale(
     fields = {name: where for name, where in SERVICE.fields.items() if name != "heartbeat_at"}
     api = connect(service=changed(fields=fields))
     stale = body("a", read_at="2026-01-01T01:00:00+00:00", last_updated=NOW)
-    service.behaviour = lambda request: request.answer(
+    service.behavior = lambda request: request.answer(
         stale, 304 if request.headers["If-None-Match"] else 200, ETag='"one"'
     )
     for _ in range(2):
@@ -1121,7 +1119,7 @@ def test_a_service_without_heartbeats_is_never_stale(
 def test_a_status_word_of_ours_that_is_not_in_the_mapping_is_a_problem(
     service: FaultServer, connect: Connect
 ) -> None:
-    service.behaviour = lambda request: request.answer(body("a", status="failed"))
+    service.behavior = lambda request: request.answer(body("a", status="failed"))
     operation = read(connect(service=changed(statuses={"FAILED": Status.FAILED})), "a")
     assert operation.status is Status.IN_PROGRESS
     assert operation.problem is not None
@@ -1136,7 +1134,7 @@ def test_a_function_of_the_mapping_may_raise() -> None:
 
 
 def test_a_path_may_have_a_colon(service: FaultServer, connect: Connect) -> None:
-    service.behaviour = lambda request: request.answer(body("a"))
+    service.behavior = lambda request: request.answer(body("a"))
     api = connect(service=changed(read=mapping.Call(method="GET", path="/jobs:read")))
     read(api, "a")
     assert service.seen[-1].path == "/jobs:read"

@@ -335,7 +335,7 @@ def test_github_from_start_to_cancel(fake: FaultServer, opened: Opened) -> None:
             assert path == f"{run_path}/cancel"
             request.answer({}, 202)
 
-    fake.behaviour = answer
+    fake.behavior = answer
     first, second = opened(GITHUB), opened(GITHUB)
     first.start(operation_id, "analyze", "a", "me@example.com")
     requests(fake)
@@ -377,7 +377,7 @@ def test_airflow_uses_the_operation_id(fake: FaultServer, opened: Opened) -> Non
             run.update({name: sent[name] for name in sent if mask is None or name in mask})
         request.answer(run)
 
-    fake.behaviour = answer
+    fake.behavior = answer
     connection = opened(AIRFLOW)
     for _ in range(2):
         connection.start(operation_id, "analyze", "a", "me@example.com")
@@ -404,7 +404,7 @@ def test_databricks_gets_its_numbers_as_numbers(fake: FaultServer, opened: Opene
         else:
             request.answer({"runs": [run]} if "/list" in request.path else run)
 
-    fake.behaviour = answer
+    fake.behavior = answer
     first, second = opened(DATABRICKS), opened(DATABRICKS)
     first.start(operation_id, "analyze", "a", "me@example.com")
     assert sent[0]["job_id"] == 11223344
@@ -427,7 +427,7 @@ def test_aip151_is_read_by_name(fake: FaultServer, opened: Opened) -> None:
         listing = request.path.startswith("/v1/operations?")
         request.answer({"operations": [run]} if listing else run)
 
-    fake.behaviour = answer
+    fake.behavior = answer
     first, second = opened(AIP), opened(AIP)
     first.start(operation_id, "analyze", "a", "me@example.com")
     assert first.read([operation_id])[operation_id].step_description == "Reading"
@@ -451,7 +451,7 @@ def test_azure_is_read_at_the_location_in_its_header(fake: FaultServer, opened: 
             name = "9a062a88-e463-4697-bef2-fe039df73a02"
             request.answer({"name": name, "status": "InProgress", "percentComplete": 7.0})
 
-    fake.behaviour = answer
+    fake.behavior = answer
     connection = opened(AZURE)
     connection.start(operation_id, "analyze", "a", "me@example.com")
     read = connection.read([operation_id])[operation_id]

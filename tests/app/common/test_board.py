@@ -1,6 +1,6 @@
 """The board and the live feed, without a browser: filters, pages, empty states, what ends them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,19 +12,15 @@ from streamlit.testing.v1 import AppTest
 from progress.backend.connection import ProgressConnection
 from progress.operation import Operation, Query, Status
 from progress.rows import count_statuses
-from progress.session import shared
+from progress.session import resources
 from progress.ui.formats import escape_markdown, format_duration
-from tests.pages import TESTER, click, close_app, figures, is_polling, open_page, switch_page
+from tests.pages import TESTER, click, figures, is_polling, open_page, switch_page
 
 NOW = datetime.now(UTC)
 PAGE = 50
 
 
-@pytest.fixture(autouse=True)
-def fresh_app(environment: dict[str, str]) -> Iterator[None]:
-    """Every test has pollers and a connection of its own."""
-    yield
-    close_app()
+pytestmark = pytest.mark.usefixtures("fresh_app")
 
 
 class Store:
@@ -129,7 +125,7 @@ def test_only_a_shared_app_offers_the_owners(store: Store, monkeypatch: pytest.M
     assert [box.key for box in page.selectbox] == ["filter_job", "filter_since"]
     assert figures(page)["Completed"] == "1"
     st.cache_resource.clear()
-    monkeypatch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, shared=True))
+    monkeypatch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, shared=True))
     page = open_page("board")
     assert subjects(page) == ["0001", "0002"]
     assert list(page.dataframe[0].value["Owner"]) == [TESTER, "other@example.com"]
@@ -204,7 +200,7 @@ def test_a_bar_says_how_fast_it_goes_and_how_long_it_takes(store: Store) -> None
 
 
 def test_a_bar_says_that_it_is_cancelling_and_that_the_heartbeat_is_stale(store: Store) -> None:
-    stale = shared.SETTINGS.stale_after + 5
+    stale = resources.SETTINGS.stale_after + 5
     others = {"cancel_requested": True, "heartbeat_at": NOW - timedelta(seconds=stale)}
     store.put(0, Status.IN_PROGRESS, **others)
     page = open_page("board")
@@ -263,7 +259,7 @@ def test_a_board_without_interaction_pauses_and_resumes(
 ) -> None:
     store.put(1, Status.IN_PROGRESS)
     with monkeypatch.context() as patch:
-        patch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, idle_budget=0.0))
+        patch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, idle_budget=0.0))
         page = open_page("board")
         assert page.info[0].value.startswith("Paused after")
         assert not is_polling(page, "board")
@@ -277,9 +273,9 @@ def test_coming_back_from_another_page_resumes(
 ) -> None:
     store.put(1, Status.IN_PROGRESS)
     with monkeypatch.context() as patch:
-        patch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, idle_budget=0.0))
+        patch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, idle_budget=0.0))
         page = open_page("board")
     page.run()
-    assert not is_polling(page, "board"), "a full run is not yet somebody who comes back"
+    assert not is_polling(page, "board"), "a rerun of its own does not resume it"
     switch_page(switch_page(page, "run"), "board")
     assert is_polling(page, "board")

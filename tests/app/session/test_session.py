@@ -1,6 +1,6 @@
 """The session: what is tracked, the URL, double clicks, interrupted callbacks, pauses, toasts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,12 @@ from progress.backend.connection import ProgressConnection
 from progress.contract import BackendUnavailable
 from progress.operation import Operation, Query, new_operation_id
 from progress.poller import Poller, Snapshot
-from progress.session import commands, polling, shared, tracking
+from progress.session import commands, polling, resources, tracking
 from progress.session.tracking import Entry
 from progress.settings import Page
 from tests.conftest import wait_for_end, wait_until
 from tests.pages import (
     TESTER,
-    close_app,
     end_all,
     entries,
     ids_in_url,
@@ -36,15 +35,10 @@ from tests.pages import (
     texts,
 )
 
-
-@pytest.fixture(autouse=True)
-def fresh_app(environment: dict[str, str]) -> Iterator[None]:
-    """Every test has pollers and a connection of its own."""
-    yield
-    close_app()
+pytestmark = pytest.mark.usefixtures("fresh_app")
 
 
-def test_two_starts_side_by_side_are_one(
+def test_overlapping_starts_are_one_operation(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = open_page()
@@ -86,7 +80,7 @@ def test_a_page_that_opens_under_load_polls_less_often(
     intervals.clear()
     monkeypatch.setattr("progress.adaptive_interval.interval", lambda wanted: 10 * wanted)
     assert not page.run().exception
-    assert intervals == [10 * shared.SETTINGS.poll_interval] * 2, "the notices and the page"
+    assert intervals == [10 * resources.SETTINGS.poll_interval] * 2, "the notices and the page"
 
 
 @pytest.mark.parametrize("name", ["run", "board", "feed"])
@@ -106,7 +100,7 @@ def test_a_page_asks_for_a_full_rerun_when_the_load_has_fallen(
     reruns: list[None] = []
     monkeypatch.setattr("progress.adaptive_interval.note_rerun", lambda: reruns.append(None))
     assert not page.run().exception
-    usual = shared.SETTINGS.poll_interval
+    usual = resources.SETTINGS.poll_interval
     assert intervals[0] == 10 * usual
     assert intervals[-1] == usual
     assert len(reruns) == 1, "the other pages wait"
@@ -126,12 +120,12 @@ def test_every_tick_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     end_all(page)
 
 
-def test_a_cancel_that_somebody_asked_for_elsewhere_is_shown_on_the_button(
+def test_a_cancel_of_another_tab_is_shown_on_the_button(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = new_operation_id()
     connection.start(operation_id, "succeed", "slow", TESTER)
-    found = wait_until(connection, operation_id, lambda one: one.current_step > 0)
+    found = wait_until(connection, operation_id, lambda found: found.current_step > 0)
     asked = {operation_id: replace(found, cancel_requested=True)}
     with monkeypatch.context() as patch:
         patch.setattr(ProgressConnection, "read", lambda self, ids: asked)
@@ -141,7 +135,7 @@ def test_a_cancel_that_somebody_asked_for_elsewhere_is_shown_on_the_button(
     end_all(page)
 
 
-def test_what_vanishes_while_it_runs_is_unknown_and_not_failed(
+def test_an_operation_that_disappears_is_unknown_and_not_failed(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = start(open_page(), "endless", "slow")
@@ -158,13 +152,13 @@ def test_what_vanishes_while_it_runs_is_unknown_and_not_failed(
     wait_for_end(connection, operation_id)
 
 
-def test_in_a_shared_app_everybody_sees_all_operations(
+def test_a_shared_app_shows_the_operations_of_all_owners(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = new_operation_id()
     connection.start(operation_id, "succeed", "fast", "other@example.com")
     wait_for_end(connection, operation_id)
-    monkeypatch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, shared=True))
+    monkeypatch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, shared=True))
     page = open_page(operation=operation_id)
     assert page.success[0].value.startswith("Completed")
     assert "other@example.com" in {row.owner for row in connection.recent(Query(None))}
@@ -177,12 +171,12 @@ def test_an_operation_of_another_owner_cannot_be_cancelled(
     operation_id = new_operation_id()
     connection.start(operation_id, "succeed", "slow", "other@example.com")
     with monkeypatch.context() as patch:
-        # Before the first news the page cannot know whose it is.
+        # Before the first update the page cannot know whose it is.
         patch.setattr(Poller, "read_all", lambda self, keys: {key: Snapshot() for key in keys})
         page = open_page(operation=operation_id)
         page.button(key="cancel").click().run()
         assert not entries(page)[0].cancel_requested
-    monkeypatch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, shared=True))
+    monkeypatch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, shared=True))
     page = open_page(operation=operation_id)
     run_until(page, lambda page: "Step number" in steps(page))
     assert "Cancel" not in labels(page)
@@ -194,7 +188,7 @@ def paused(page: AppTest) -> bool:
 
 
 @pytest.mark.parametrize("what", ["start", "retry", "history", "cancel"])
-def test_who_presses_a_button_of_a_paused_page_sees_what_comes_of_it(
+def test_a_button_of_a_paused_page_resumes_it(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     operation_id = new_operation_id()
@@ -205,12 +199,12 @@ def test_who_presses_a_button_of_a_paused_page_sees_what_comes_of_it(
     page.session_state["history"] = True
     start(page, "endless")
     with monkeypatch.context() as patch:
-        patch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, idle_budget=0.0))
+        patch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, idle_budget=0.0))
         page.session_state["history"] = True
         page.run()
     page.session_state["history"] = True
     page.run()
-    assert paused(page), "a full run is not yet somebody who comes back"
+    assert paused(page), "a rerun of its own does not resume it"
     if what == "start":
         page.session_state["history"] = True
         page.selectbox(key="job").set_value("succeed").run()
@@ -239,7 +233,7 @@ def test_a_click_that_interrupts_a_pausing_tick_is_an_interaction() -> None:
     end_all(page)
 
 
-def test_a_start_whose_answer_was_lost_is_not_in_the_way_of_the_next_one(
+def test_a_start_whose_answer_was_lost_does_not_block_the_next_one(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = ProgressConnection.start
@@ -335,7 +329,7 @@ def test_a_click_during_a_cancel_loses_nothing(monkeypatch: pytest.MonkeyPatch) 
     run_until(page, is_cancelled)
 
 
-def test_ids_in_the_url_are_followed_in_their_order(connection: ProgressConnection) -> None:
+def test_ids_in_the_url_are_tracked_in_their_order(connection: ProgressConnection) -> None:
     ids = [new_operation_id() for _ in range(3)]
     for operation_id, job in zip(ids, ("succeed", "endless", "fail"), strict=True):
         connection.start(operation_id, job, "slow" if job == "endless" else "fast", TESTER)
@@ -347,7 +341,7 @@ def test_ids_in_the_url_are_followed_in_their_order(connection: ProgressConnecti
     assert ids_in_url(page) == ids
     page.selectbox(key="job").set_value("endless")
     page.selectbox(key="subject").set_value("slow").run()
-    assert page.button(key="start").disabled, "what the URL brought is known to be at work"
+    assert page.button(key="start").disabled, "an operation from the URL counts as running"
     # A link to another one, as the board gives it, is followed besides the rest.
     page.query_params["operation"] = [other := new_operation_id()]
     page.run()
@@ -355,7 +349,7 @@ def test_ids_in_the_url_are_followed_in_their_order(connection: ProgressConnecti
     end_all(page)
 
 
-def test_a_session_follows_so_many_and_no_more(
+def test_a_session_tracks_at_most_max_tracked(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracking, "MAX_TRACKED", 2)
@@ -389,7 +383,7 @@ def test_the_oldest_outcome_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids_in_url(page) == [one.operation_id for one in entries(page)]
 
 
-def test_what_was_dismissed_does_not_come_back_from_a_url_of_before(
+def test_an_outdated_url_does_not_restore_a_dismissed_outcome(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [new_operation_id() for _ in range(3)]
@@ -415,7 +409,7 @@ def test_what_was_dismissed_does_not_come_back_from_a_url_of_before(
     assert ids_in_url(page) == [ids[0], ids[2]], "and so is one that comes later"
 
 
-def test_what_made_room_does_not_come_back_from_a_url_of_before(
+def test_an_outdated_url_does_not_restore_an_outcome_that_made_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tracking, "MAX_TRACKED", 2)
@@ -430,7 +424,7 @@ def test_what_made_room_does_not_come_back_from_a_url_of_before(
     assert ids_in_url(page) == after
 
 
-def test_the_second_half_of_a_double_click_may_come_after_the_end(
+def test_the_second_half_of_a_double_click_after_the_end_starts_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     page = run_until(start(open_page(), "succeed"), lambda page: bool(page.success))
@@ -466,7 +460,7 @@ def test_a_retry_that_fails_keeps_the_outcome(
     assert not page.button(key=f"retry-{old.operation_id}").disabled
 
 
-def test_a_retry_takes_no_place_but_that_of_what_it_repeats(
+def test_a_retry_takes_only_the_place_of_what_it_repeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tracking, "MAX_TRACKED", 2)
@@ -502,13 +496,13 @@ def test_a_retry_is_of_the_whole_subject_however_long(connection: ProgressConnec
     assert len(connection.recent(Query(TESTER, subject=subject))) == 2
 
 
-def test_in_a_shared_app_a_retry_is_the_operation_of_who_asked_for_it(
+def test_in_a_shared_app_a_retry_belongs_to_the_viewer(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = new_operation_id()
     connection.start(operation_id, "fail", "fast", "other@example.com")
     before = wait_for_end(connection, operation_id)
-    monkeypatch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, shared=True))
+    monkeypatch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, shared=True))
     page = open_page(operation=operation_id)
     page.button(key=f"retry-{operation_id}").click().run()
     (new,) = entries(page)
@@ -565,7 +559,7 @@ def toasts(page: AppTest) -> list[str]:
     return [toast.value for toast in page.toast]
 
 
-def test_the_toast_of_an_operation_that_vanished_says_unknown(
+def test_the_toast_of_an_operation_that_disappeared_says_unknown(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = new_operation_id()
@@ -611,8 +605,8 @@ def test_a_toast_that_a_click_interrupts_is_shown_by_the_next_run(
 def test_a_page_that_cannot_be_shown_is_named(
     monkeypatch: pytest.MonkeyPatch, entry: Page, said: str
 ) -> None:
-    pages = (*shared.SETTINGS.pages[:1], entry)
-    monkeypatch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, pages=pages))
+    pages = (*resources.SETTINGS.pages[:1], entry)
+    monkeypatch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, pages=pages))
     page = open_page()
     assert page.error[0].value == "A page in settings.toml cannot be shown:"
     assert said in texts(page)[0]

@@ -12,7 +12,7 @@ import streamlit as st
 
 from progress.contract import BackendError
 from progress.reporter import jobs_module
-from progress.session import polling, shared, tracking, viewer
+from progress.session import polling, resources, tracking, viewer
 from progress.session.tracking import Entry
 
 _PROBLEMS = "progress_problems"  # key of the session state
@@ -59,7 +59,7 @@ def cancel(operation_id: str) -> None:
     entry = tracking.find(operation_id)
     if entry is None:
         return
-    backend, owner, noted = shared.backend(), viewer.owner(), problems()
+    backend, owner, noted = resources.backend(), viewer.owner(), problems()
     try:
         # The id may be from the URL: only the owner may cancel.
         found = backend.read([operation_id]).get(operation_id)
@@ -108,7 +108,7 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
     polling.resume()
     if tracking.is_full() or tracking.is_running(job, subject):
         return
-    backend, owner, tracked = shared.backend(), viewer.owner(), tracking.entries()
+    backend, owner, tracked = resources.backend(), viewer.owner(), tracking.entries()
     operation_id = tracking.idempotency_key(job, subject, retry_of)
     starting, noted = tracking.starting(), problems()
     starting.append(operation_id)

@@ -1,11 +1,11 @@
-"""The history on the board: its filters, its pages, and the row that the viewer selected."""
+"""The history: what the board filters, turns to and selects, and the latest on a subject."""
 
 from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
-from progress.operation import Query
-from progress.session import shared, viewer
+from progress.operation import Operation, Query
+from progress.session import resources, viewer
 
 PAGE_SIZE = 50
 SINCE = {
@@ -46,13 +46,29 @@ def clear_filters() -> None:
         st.session_state.pop(key, None)
 
 
+def read(query: Query) -> list[Operation]:
+    """Return a page of operations, newest first.
+
+    Raises:
+        BackendError: The backend cannot be read, or refused.
+    """
+    return resources.backend().recent(query)
+
+
+def of_subject(subject: str, limit: int) -> Query:
+    """Return the query for the latest operations on a subject that the viewer may see."""
+    return Query(
+        None if resources.SETTINGS.shared else viewer.owner(), subject=subject, limit=limit
+    )
+
+
 def query() -> Query:
-    """Return what the filters ask for, with one row more than a page has: is there another page?"""
+    """Return the query of the filters, with one row more than a page has: is there another page?"""
     state = st.session_state
     since = SINCE.get(state.get("filter_since") or "")
     pages = page_starts()
     return Query(
-        owner=state.get("filter_owner") if shared.SETTINGS.shared else viewer.owner(),
+        owner=state.get("filter_owner") if resources.SETTINGS.shared else viewer.owner(),
         job=state.get("filter_job"),
         statuses=frozenset(state.get("filter_status") or ()),
         since=datetime.now(UTC) - since if since else None,

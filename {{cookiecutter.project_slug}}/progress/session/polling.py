@@ -10,14 +10,14 @@ import time
 import streamlit as st
 
 from progress import adaptive_interval
-from progress.session import shared, tracking, viewer
+from progress.session import resources, tracking, viewer
 
 # Keys of the session state.
 _PAGE = "progress_page"
 _INTERACTED_AT = "interacted_at"
 _INTERVAL = "progress_interval"
 _PAUSED = "progress_paused"
-_ACTIVE = "active_fragments"
+_CALLED = "called_fragments"
 _TRACKED = "tracked_at_full_rerun"
 _FULL_RERUN = "full_rerun_requested"
 
@@ -31,8 +31,8 @@ def open_page(page: str) -> None:
         tracking.trust_url()
     if not state.get(_FULL_RERUN):  # a rerun that a fragment requested is no interaction
         state[_INTERACTED_AT] = time.monotonic()
-    state[_INTERVAL] = adaptive_interval.interval(shared.SETTINGS.poll_interval)
-    state[_ACTIVE] = set()
+    state[_INTERVAL] = adaptive_interval.interval(resources.SETTINGS.poll_interval)
+    state[_CALLED] = set()
     state[_FULL_RERUN] = False
 
 
@@ -44,13 +44,13 @@ def interval() -> float:
 
 def begin(fragment: str) -> None:
     """Let a fragment poll. Call it in the full rerun, immediately before the fragment."""
-    st.session_state[_ACTIVE].add(fragment)
+    st.session_state[_CALLED].add(fragment)
     st.session_state[_TRACKED] = _tracked_ids()
 
 
-def is_active(fragment: str) -> bool:
+def is_called(fragment: str) -> bool:
     """Return whether the last full rerun called the fragment. One tick may arrive after that."""
-    return fragment in st.session_state[_ACTIVE]
+    return fragment in st.session_state[_CALLED]
 
 
 def tick() -> None:
@@ -60,10 +60,10 @@ def tick() -> None:
     shorter interval, as the load of the server has fallen.
     """
     adaptive_interval.count_tick()
-    if time.monotonic() - st.session_state[_INTERACTED_AT] > shared.SETTINGS.idle_budget:
+    if time.monotonic() - st.session_state[_INTERACTED_AT] > resources.SETTINGS.idle_budget:
         st.session_state[_PAUSED] = True
         request_full_rerun()
-    elif adaptive_interval.may_shorten(interval(), shared.SETTINGS.poll_interval):
+    elif adaptive_interval.may_shorten(interval(), resources.SETTINGS.poll_interval):
         adaptive_interval.note_rerun()
         request_full_rerun()
 
@@ -71,7 +71,7 @@ def tick() -> None:
 def poll() -> None:
     """Update the tracked operations from the read that all sessions share."""
     running = tracking.running()
-    snapshots = shared.operations().read_all(entry.operation_id for entry in running)
+    snapshots = resources.operations().read_all(entry.operation_id for entry in running)
     for entry in running:
         snapshot = snapshots[entry.operation_id]
         operation = snapshot.value

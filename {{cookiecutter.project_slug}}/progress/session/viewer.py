@@ -3,7 +3,7 @@
 import streamlit as st
 
 from progress.operation import Operation
-from progress.session import shared
+from progress.session import resources
 
 # Key of the session state. A widget with this key would let viewers choose who they are.
 _OWNER = "progress_owner"
@@ -25,4 +25,4 @@ def may_see(operation: Operation) -> bool:
 
     What the viewer may not see reads as unknown: an id in a URL is no permission.
     """
-    return shared.SETTINGS.shared or operation.owner == owner()
+    return resources.SETTINGS.shared or operation.owner == owner()

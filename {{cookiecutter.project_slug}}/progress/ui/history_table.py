@@ -7,7 +7,7 @@ import streamlit as st
 from progress.contract import BackendError
 from progress.operation import Operation, Query, Status
 from progress.reporter import jobs_module
-from progress.session import history, shared, viewer
+from progress.session import history, resources, viewer
 from progress.text import truncate
 from progress.ui.formats import format_duration, format_status, format_time
 
@@ -27,7 +27,7 @@ def draw() -> None:
     draw_filters()
     query, pages = history.query(), history.page_starts()
     try:
-        operations = shared.backend().recent(query)
+        operations = history.read(query)
     except BackendError as error:
         st.error("The history cannot be read now.", icon=":material/cloud_off:")
         st.text(str(error))
@@ -62,7 +62,7 @@ def draw_filters() -> None:
             on_change=history.keep_filters,
             width=160,
         )
-        if shared.SETTINGS.shared:
+        if resources.SETTINGS.shared:
             st.selectbox(
                 "Owner",
                 [viewer.owner()] if viewer.owner() else [],
@@ -117,7 +117,7 @@ def row(operation: Operation) -> dict[str, object]:
         "Created": operation.created_at,
         "Duration": format_duration(operation.elapsed),
     }
-    if shared.SETTINGS.shared:
+    if resources.SETTINGS.shared:
         cells["Owner"] = truncate(operation.owner)
     return cells
 
@@ -158,7 +158,7 @@ def draw_empty(query: Query, pages: history.PageStarts) -> None:
     if pages:
         st.info("There are no older operations.", icon=":material/inbox:")
         draw_newer(pages)
-    elif query.job or query.statuses or query.since or (shared.SETTINGS.shared and query.owner):
+    elif query.job or query.statuses or query.since or (resources.SETTINGS.shared and query.owner):
         st.info("No operation matches these filters.", icon=":material/filter_alt_off:")
         st.button("Clear the filters", key="clear", on_click=history.clear_filters)
     else:

@@ -5,7 +5,7 @@ import html
 import streamlit as st
 
 from progress.operation import Operation, Status
-from progress.session import polling, shared
+from progress.session import polling, resources
 from progress.session.tracking import Entry
 from progress.ui.formats import escape_markdown, format_duration, format_rate, format_steps
 from progress.ui.timeline import accent_color, timeline
@@ -77,7 +77,7 @@ def draw_warnings(operation: Operation) -> None:
     """Draw what a viewer who waits for the operation should know."""
     if operation.is_cancelling:
         st.info("Cancelling: waiting for the job to stop.", icon=":material/hourglass_top:")
-    if operation.heartbeat_age > shared.SETTINGS.stale_after:
+    if operation.heartbeat_age > resources.SETTINGS.stale_after:
         st.warning(
             f"No heartbeat for {format_duration(operation.heartbeat_age)}."
             " The worker may be busy or gone; this page keeps polling.",
@@ -90,7 +90,7 @@ def draw_warnings(operation: Operation) -> None:
 
 def draw_paused(meanwhile: str) -> None:
     """Draw why the page stopped polling, and a button to resume; `meanwhile` is what goes on."""
-    budget = format_duration(shared.SETTINGS.idle_budget)
+    budget = format_duration(resources.SETTINGS.idle_budget)
     st.info(
         f"Paused after {budget} without interaction. {meanwhile}", icon=":material/pause_circle:"
     )

@@ -3,8 +3,7 @@
 import streamlit as st
 
 from progress.contract import BackendError
-from progress.operation import Query
-from progress.session import commands, shared, tracking, viewer
+from progress.session import commands, history, tracking
 from progress.text import truncate
 from progress.ui.formats import escape_markdown, format_datetime, format_duration
 from progress.ui.outcome import ICONS
@@ -15,15 +14,14 @@ SHOWN = 5
 
 def draw(subject: str) -> None:
     """Draw the latest operations on a subject, once the viewer opens the list."""
-    history = st.expander(
+    expander = st.expander(
         "History of this subject", key="history", icon=":material/history:", on_change="rerun"
     )
-    if not history.open:
+    if not expander.open:
         return
-    owner = None if shared.SETTINGS.shared else viewer.owner()
-    with history:
+    with expander:
         try:
-            operations = shared.backend().recent(Query(owner, subject=subject, limit=SHOWN))
+            operations = history.read(history.of_subject(subject, SHOWN))
         except BackendError as error:
             st.warning("The history cannot be read now.", icon=":material/cloud_off:")
             st.text(str(error))

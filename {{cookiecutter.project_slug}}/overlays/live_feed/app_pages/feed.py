@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from progress.feed import Feed, Row, users_rows
+from progress.feed import Feed, Row, read_feeds
 from progress.poller import Poller, Snapshot
-from progress.session import polling, shared
+from progress.session import polling, resources
 from progress.ui import running
 from progress.ui.charts import over_time
 from progress.ui.formats import escape_markdown, format_time
@@ -16,16 +16,16 @@ KEY = "feed"  # what this page's poller reads, for all viewers
 @st.cache_resource(show_spinner=False)
 def feed() -> Poller[tuple[Row, ...]]:
     """Return the poller of feeds.py that all sessions share."""
-    return Poller(Feed(users_rows).read, shared.SETTINGS.poll_interval)
+    return Poller(Feed(read_feeds).read, resources.SETTINGS.poll_interval)
 
 
 @st.fragment(run_every=polling.interval())
 def live_feed() -> None:
-    """Draw the feed at every tick, until the viewer turns it off or leaves the page.
+    """Draw the feed at every tick, until it is turned off, the page pauses, or the viewer leaves.
 
     Display only, and without arguments: they would freeze until the next full rerun.
     """
-    if not polling.is_active("feed"):
+    if not polling.is_called("feed"):
         st.stop()  # a tick that was under way when a full rerun ended the polling
     polling.tick()
     if polling.needs_full_rerun():
@@ -69,7 +69,7 @@ def draw_figure(name: str, rows: tuple[Row, ...]) -> None:
 
 
 st.set_page_config(
-    page_title=f"Live feed · {shared.SETTINGS.title}",
+    page_title=f"Live feed · {resources.SETTINGS.title}",
     page_icon=":material/monitoring:",
     layout="wide",
 )

@@ -74,7 +74,7 @@ class Feed:
         return dict.fromkeys(keys, tuple(self._rows))
 
 
-def users_rows(cursor: datetime | None) -> Iterable[Mapping[str, Any]]:
+def read_feeds(cursor: datetime | None) -> Iterable[Mapping[str, Any]]:
     """Return the rows of feeds.py. It is imported here, so that its errors are the feed's."""
     import feeds
 

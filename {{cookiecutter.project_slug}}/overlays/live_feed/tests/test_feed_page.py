@@ -1,7 +1,6 @@
 """The page of live figures: what it draws, and what ends its polling."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,17 +8,13 @@ import pytest
 
 import feeds
 from progress.contract import BackendUnavailable
-from progress.session import shared
-from tests.pages import click, close_app, figures, is_polling, open_page
+from progress.session import resources
+from tests.pages import click, figures, is_polling, open_page
 
 NOW = datetime.now(UTC)
 
 
-@pytest.fixture(autouse=True)
-def fresh_app(environment: dict[str, str]) -> Iterator[None]:
-    """Every test has pollers and a connection of its own."""
-    yield
-    close_app()
+pytestmark = pytest.mark.usefixtures("fresh_app")
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +61,7 @@ def test_what_is_known_of_a_feed_stays_above_its_error(monkeypatch: pytest.Monke
         raise BackendUnavailable("no route")
 
     monkeypatch.setattr(feeds, "rows_since", fail)
-    time.sleep(1.5 * shared.SETTINGS.poll_interval)
+    time.sleep(1.5 * resources.SETTINGS.poll_interval)
     page.run()
     now = [element.type for element in page.main]
     assert page.warning[0].value == "The feed cannot be read now."
@@ -87,7 +82,7 @@ def test_a_feed_stops_by_the_toggle_and_without_interaction(
     assert not is_polling(page, "feed")
     assert page.metric, "what was known stays"
     with monkeypatch.context() as patch:
-        patch.setattr(shared, "SETTINGS", replace(shared.SETTINGS, idle_budget=0.0))
+        patch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, idle_budget=0.0))
         page.toggle(key="live").set_value(True).run()
         assert page.info[0].value.startswith("Paused after")
         assert not is_polling(page, "feed")
