@@ -32,6 +32,16 @@ def test_an_operation_whose_process_never_started_is_launched_again(
     wait_for_step(store, operation_id, 6)
 
 
+def test_a_queued_operation_that_is_cancelled_never_begins(store: OperationStore) -> None:
+    operation_id = insert(store)
+    store.request_cancel(operation_id)
+    operation = read(store, operation_id)
+    assert (operation.status, operation.cancel_requested) == (Status.CANCELLED, True)
+    assert operation.finished_at is not None
+    assert start_process(store, operation_id).wait(20) == 0
+    assert read(store, operation_id).attempt == 0
+
+
 def test_the_lock_file_is_removed(store: OperationStore) -> None:
     operation_id = insert(store, "succeed", "fast")
     assert start_process(store, operation_id).wait(20) == 0

@@ -130,11 +130,15 @@ class OperationStore:
         return count_statuses((row[0], row[1]) for row in rows)
 
     def request_cancel(self, operation_id: str) -> None:
-        """Ask the job to stop; an operation that has ended is ignored."""
+        """Ask the job to stop; an operation that is queued ends immediately."""
         self.execute(
             " ".join(
                 (
-                    "UPDATE operations SET cancel_requested = 1 WHERE operation_id = ? AND",
+                    "UPDATE operations SET cancel_requested = 1,"
+                    " status = iif(status = 'queued', 'cancelled', status),"
+                    " last_updated = iif(status = 'queued', utc_now(), last_updated),"
+                    " finished_at = iif(status = 'queued', utc_now(), finished_at)"
+                    " WHERE operation_id = ? AND",
                     sql.ACTIVE,
                 )
             ),
