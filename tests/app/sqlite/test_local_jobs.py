@@ -14,7 +14,7 @@ import pytest
 
 from progress.backend import runner
 from progress.backend.store import OperationStore, OperationWriter
-from progress.contract import OperationLost
+from progress.contract import BackendRejected, BackendUnavailable, OperationLost
 from progress.operation import Progress, Query, Status, Step
 from tests.conftest import pages
 from tests.test_sqlite import insert, read, start_process, wait_for_step
@@ -167,3 +167,67 @@ def test_one_read_is_one_statement(store: OperationStore) -> None:
     store._connection.set_trace_callback(statements.append)
     assert len(store.read(ids)) == 5
     assert len(statements) == 1
+
+
+def remove(store: OperationStore) -> None:
+    for path in store.path.parent.glob(store.path.name + "*"):
+        path.unlink()
+
+
+def test_a_removed_file_is_created_again(store: OperationStore) -> None:
+    old = insert(store)
+    remove(store)
+    assert store.read([old]) == {}
+    new = insert(store, "succeed", "fast")
+    runner.launch(store.path, new)
+    wait_for_step(store, new, 6)
+
+
+def test_a_file_that_replaces_another_is_read(store: OperationStore, tmp_path: Path) -> None:
+    old = insert(store)
+    with closing(OperationStore(tmp_path / "backup.db")) as backup:
+        restored = insert(backup)
+    remove(store)
+    (tmp_path / "backup.db").rename(store.path)
+    with closing(OperationStore(store.path)) as other:
+        written = insert(other)  # not in the main file yet: the old connection must not remove it
+        assert set(store.read([old, restored, written])) == {restored, written}
+        assert set(other.read([old, restored, written])) == {restored, written}
+
+
+def test_the_job_of_a_removed_file_stops(store: OperationStore) -> None:
+    operation_id = insert(store)
+    process = start_process(store, operation_id)
+    try:
+        wait_for_step(store, operation_id, 1)
+        remove(store)
+        time.sleep(1.5)
+        assert not store.path.exists(), "the job creates no file"
+        insert(store)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+
+
+def test_values_that_sqlite_cannot_hold_are_rejected(store: OperationStore) -> None:
+    operation_id = insert(store)
+    assert store.begin(operation_id)
+    writer = OperationWriter(store, operation_id)
+    assert store._connection is not None
+    with pytest.raises(BackendRejected, match=r"progress\.db: .*too large"):
+        writer.progress(Progress(1, 10**30))
+    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)  # usually 1 GB
+    with pytest.raises(BackendRejected, match=r"progress\.db: string or blob too big"):
+        writer.finish(Status.COMPLETED, Progress(), None, "x" * 100_001)
+    assert read(store, operation_id).status is Status.IN_PROGRESS
+
+
+def test_a_full_disk_is_unavailable_and_named(store: OperationStore) -> None:
+    operation_id = insert(store)
+    assert store.begin(operation_id)
+    assert store._connection is not None
+    store._connection.execute("PRAGMA max_page_count = 1")  # SQLite takes the present size
+    with pytest.raises(BackendUnavailable, match=r"progress\.db: database or disk is full"):
+        OperationWriter(store, operation_id).finish(
+            Status.COMPLETED, Progress(), None, "x" * 1_000_000
+        )

@@ -1,6 +1,7 @@
 """The operations in a SQLite file: all SQL statements are here."""
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -12,12 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from progress import sql
-from progress.contract import BackendUnavailable, OperationLost
+from progress.contract import BackendRejected, BackendUnavailable, OperationLost
 from progress.operation import Operation, Progress, Query, Status
 from progress.rows import count_statuses, operation_from_row
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a statement waits while another process writes."""
+# Raised because of the values of a statement: too large, or of a type that SQLite does not have.
+_VALUE_ERRORS = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    ValueError,
+)
 
 # Times are ISO 8601 text in UTC. _open defines utc_now().
 _SCHEMA = """
@@ -80,13 +90,19 @@ class OperationStore:
     """The operations in one SQLite file. Safe to share between threads.
 
     The file is opened, and the table made, by the first statement; every method raises
-    BackendUnavailable when the file cannot be used.
+    BackendUnavailable when the file cannot be used. A file that replaces it is noticed.
+
+    Args:
+        path: The file.
+        create: Whether to create it where it is missing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, create: bool = True) -> None:
         self.path = path
+        self._create = create
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None  # the device and inode of the opened file
 
     def insert(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
@@ -181,9 +197,7 @@ class OperationStore:
     def close(self) -> None:
         """Close the file. The next statement opens it again."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._close()
 
     def execute(
         self, statement: str, parameters: tuple[Any, ...] | dict[str, Any]
@@ -191,25 +205,47 @@ class OperationStore:
         """Run one statement as a transaction of its own and return its rows.
 
         Raises:
-            BackendUnavailable: The file is missing, damaged, locked for too long, or not writable.
+            BackendUnavailable: The file is missing, damaged, full, locked for too long, or not
+                writable.
+            BackendRejected: These values cannot be stored.
         """
         with self._lock:
             try:
+                if self._connection is not None and self._opened != self._file_on_disk():
+                    # SQLite goes on with a file that was removed: nobody else would see it.
+                    self._close()
                 if self._connection is None:
                     self._connection = self._open()
+                    self._opened = self._file_on_disk()
                 return self._connection.execute(statement, parameters).fetchall()
+            except _VALUE_ERRORS as error:
+                raise BackendRejected(f"{self.path.name}: {error}") from error
             except (sqlite3.Error, OSError) as error:
-                if self._connection is not None:
-                    # The next call opens the file again: it may have been replaced.
-                    with suppress(sqlite3.Error):
-                        self._connection.close()
-                    self._connection = None
+                self._close()
                 raise BackendUnavailable(f"{self.path.name}: {error}") from error
 
+    def _close(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _file_on_disk(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._create:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+            f"{self.path.absolute().as_uri()}?mode={'rwc' if self._create else 'rw'}",
+            uri=True,
+            timeout=BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             connection.row_factory = sqlite3.Row
