@@ -3,30 +3,52 @@
 While it runs, the process holds a lock on a file of its own. The operating system releases the lock
 when the process ends, in whatever way. So "in progress, but the lock is free" proves that the
 process died. A stale heartbeat would only be a hint: a process may be slow, or suspended.
+
+The process prints to a log of its own, next to the lock. A log is removed when the job has ended
+and printed nothing, or after a week.
 """
 
 import hashlib
 import logging
+import os
+import signal
 import subprocess
 import sys
+import textwrap
 import threading
+import time
 from collections.abc import Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from progress.contract import BackendUnavailable
+from progress.contract import BackendError, BackendUnavailable
 from progress.operation import Operation, Status
 from progress.reporter import run_job
 from progress.settings import ROOT
+from progress.text import sanitize
 
 from .store import OperationStore, OperationWriter
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT_TIMEOUT = 3.0
 """Seconds without a heartbeat after which the lock of the process is checked."""
 START_TIMEOUT = 10.0
 """Seconds after which an operation that is still queued gets another process."""
-PROCESS_DIED = "The worker ended unexpectedly."
+LOG_AGE = 7 * 24 * 3600.0
+"""Seconds after which a log is removed."""
+LOG_TAIL = 4000
+"""Bytes at the end of a log that the reason of a death contains."""
+
+_ENVIRONMENT = {
+    # A print never fails, whatever the locale, and is in the log even if the process is killed.
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONIOENCODING": "utf-8:backslashreplace",
+    # A crash in native code prints where it happened.
+    "PYTHONFAULTHANDLER": "1",
+}
 
 
 def launch(database: Path, operation_id: str) -> None:
@@ -35,21 +57,26 @@ def launch(database: Path, operation_id: str) -> None:
     Raises:
         BackendUnavailable: The process could not be started, or its log could not be opened.
     """
+    path = _file(database, operation_id, ".log")
     try:
-        with (_folder(database) / "jobs.log").open("ab") as log:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(database), operation_id],
                 cwd=ROOT,
+                env=os.environ | _ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 # Ctrl-C in the terminal of the server must not reach the jobs.
                 start_new_session=True,
             )
     except OSError as error:
         raise BackendUnavailable(f"No process could be started: {error}") from error
-    # A child that nobody waits for stays in the process table as a zombie.
-    threading.Thread(target=process.wait, name=f"job-{operation_id}", daemon=True).start()
+    arguments = (process, database, operation_id)
+    threading.Thread(
+        target=_wait_for_end, args=arguments, name=f"job-{operation_id}", daemon=True
+    ).start()
 
 
 def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
@@ -68,20 +95,57 @@ def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
         elif operation.heartbeat_age > HEARTBEAT_TIMEOUT and not _is_alive(
             store.path, operation.operation_id
         ):
-            changed |= store.declare_failed(operation.operation_id, PROCESS_DIED)
+            reason = _reason(store.path, operation.operation_id, "ended unexpectedly")
+            changed |= store.declare_failed(operation.operation_id, reason)
     return changed
 
 
-def _folder(database: Path) -> Path:
-    folder = database.with_suffix(".jobs")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _wait_for_end(process: "subprocess.Popen[bytes]", database: Path, operation_id: str) -> None:
+    """Declare the operation failed if the process ends without an outcome, and say how it ended."""
+    code = process.wait()
+    if code == 0 and not _file(database, operation_id, ".lock").exists():
+        return  # The process has stored the outcome.
+    try:
+        if not _is_alive(database, operation_id):  # else this was a second process for it
+            with closing(OperationStore(database, create=False)) as store:
+                store.declare_failed(operation_id, _reason(database, operation_id, _ending(code)))
+    except BackendError as error:
+        log.warning("The end of a job could not be stored, %s: %s", _ending(code), error)
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _reason(database: Path, operation_id: str, ending: str) -> str:
+    path = _file(database, operation_id, ".log")
+    tail = ""
+    with suppress(FileNotFoundError), path.open("rb") as output:
+        output.seek(max(path.stat().st_size - LOG_TAIL, 0))
+        tail = output.read().decode(errors="replace").strip()
+    text = f"The process of the job {ending}."
+    if tail:
+        # Indented, so that the last line is the `reason` of the operation, whatever the job prints.
+        indented = textwrap.indent(tail, "    ")
+        text = f"The last lines of {path.parent.name}/{path.name}:\n\n{indented}\n\n{text}"
+    return sanitize(text)
+
+
+def _file(database: Path, operation_id: str, suffix: str) -> Path:
+    # A hash, because an id that another program stored may be any text.
+    name = hashlib.sha256(operation_id.encode()).hexdigest()[:32]
+    return database.with_suffix(".jobs") / f"{name}{suffix}"
 
 
 def _lock(database: Path, operation_id: str) -> FileLock:
-    # A hash, because an id that another program stored may be any text.
-    name = hashlib.sha256(operation_id.encode()).hexdigest()[:32]
-    return FileLock(_folder(database) / f"{name}.lock")
+    path = _file(database, operation_id, ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)
 
 
 def _is_alive(database: Path, operation_id: str) -> bool:
@@ -102,13 +166,27 @@ def _run(database: Path, operation_id: str) -> None:
         lock.acquire(blocking=False)
     except Timeout:
         return
-    store = OperationStore(database)
+    store = OperationStore(database, create=False)
     begun = store.begin(operation_id)
     if begun is not None:
         job, subject = begun
-        run_job(job, subject, OperationWriter(store, operation_id))
+        try:
+            run_job(job, subject, OperationWriter(store, operation_id))
+        except BackendError as error:
+            # The disk may have room for this line, although it has none for a result.
+            store.declare_failed(operation_id, f"The outcome could not be stored: {error}")
     # The status is terminal: nobody checks the lock any more.
     Path(lock.lock_file).unlink(missing_ok=True)
+    _remove_logs(_file(database, operation_id, ".log"))
+
+
+def _remove_logs(own: Path) -> None:
+    for path in own.parent.glob("*.log"):
+        with suppress(FileNotFoundError):  # Another process removed it.
+            found = path.stat()
+            is_empty = path == own and found.st_size == 0
+            if is_empty or time.time() - found.st_mtime > LOG_AGE:
+                path.unlink()
 
 
 if __name__ == "__main__":

@@ -189,7 +189,8 @@ class OperationStore:
         """Store `failed` for an operation whose process has died; return False if it has ended."""
         rows = self.execute(
             "UPDATE operations SET status = 'failed', error = ?, finished_at = utc_now()"
-            " WHERE operation_id = ? AND status = 'in_progress' RETURNING operation_id",
+            " WHERE operation_id = ? AND status IN ('queued', 'in_progress')"
+            " RETURNING operation_id",
             (error, operation_id),
         )
         return bool(rows)

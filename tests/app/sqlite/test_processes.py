@@ -1,0 +1,184 @@
+"""How the process of a job ends: the reason that is stored, and its output."""
+
+import ctypes
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from progress import reporter
+from progress.backend import runner
+from progress.backend.store import OperationStore
+from progress.operation import Operation, Status
+from progress.reporter import Job, Reporter
+from progress.settings import ROOT
+from tests.test_sqlite import insert, read
+
+
+def end_by_signal(report: Reporter, subject: str) -> None:
+    print("half done")
+    os.kill(os.getpid(), int(subject))
+
+
+def end_by_exit(report: Reporter, subject: str) -> None:
+    print("half done")
+    os._exit(int(subject))
+
+
+def crash(report: Reporter, subject: str) -> None:
+    print("half done")
+    ctypes.string_at(0)
+
+
+def print_any_text(report: Reporter, subject: str) -> None:
+    print("→ ✅ \udce9")
+
+
+def print_nothing(report: Reporter, subject: str) -> None:
+    pass
+
+
+def fill_the_disk(report: Reporter, subject: str) -> dict[str, Any]:
+    reporter.FINISH_DELAYS = (0.1, 0.1, 0.1, 0.1, 0.1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    return {"notes": ["x" * 1_000_000]}
+
+
+JOBS: dict[str, Job] = {
+    "end_by_signal": end_by_signal,
+    "end_by_exit": end_by_exit,
+    "crash": crash,
+    "print_any_text": print_any_text,
+    "print_nothing": print_nothing,
+    "fill_the_disk": fill_the_disk,
+}
+
+Run = Callable[..., Operation]
+
+
+@pytest.fixture
+def run(store: OperationStore, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A function that runs a job of this file in a process and returns how it ended."""
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+
+    def launch_and_wait(job: str, subject: str = "") -> Operation:
+        operation_id = insert(store, job, subject)
+        runner.launch(store.path, operation_id)
+        return wait_for_end(store, operation_id)
+
+    return launch_and_wait
+
+
+def wait_for_end(store: OperationStore, operation_id: str) -> Operation:
+    deadline = time.monotonic() + 20
+    while not (operation := read(store, operation_id)).status.is_terminal:
+        assert time.monotonic() < deadline, f"still {operation}"
+        time.sleep(0.05)
+    return operation
+
+
+def logs(store: OperationStore, count: int) -> list[Path]:
+    """Return the logs, when there are so many, or after 5 s."""
+    deadline = time.monotonic() + 5
+    while True:
+        found = sorted(store.path.with_suffix(".jobs").glob("*.log"))
+        if len(found) == count or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("job", "subject", "ending"),
+    [
+        ("end_by_signal", "9", "was killed by SIGKILL"),
+        ("end_by_signal", "15", "was killed by SIGTERM"),
+        ("end_by_signal", "6", "was killed by SIGABRT"),
+        ("end_by_signal", "40", "was killed by signal 40"),
+        ("end_by_exit", "3", "ended with exit code 3"),
+        ("end_by_exit", "0", "ended with exit code 0"),
+        ("crash", "", "was killed by SIGSEGV"),
+    ],
+)
+def test_the_reason_is_how_the_process_ended_with_its_last_output(
+    run: Run, job: str, subject: str, ending: str
+) -> None:
+    operation = run(job, subject)
+    assert operation.status is Status.FAILED
+    assert operation.reason == f"The process of the job {ending}."
+    assert operation.error is not None
+    assert "\n    half done\n" in operation.error
+    if job == "crash":
+        assert "in string_at" in operation.error, "the traceback of faulthandler"
+
+
+def test_after_a_restart_of_the_server_the_last_output_is_still_known(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "HEARTBEAT_TIMEOUT", 0.2)
+    operation_id = insert(store, "end_by_exit", "3")
+    server = (
+        "import sys, os; from pathlib import Path; from progress.backend import runner;"
+        "runner.launch(Path(sys.argv[1]), sys.argv[2]); os._exit(0)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JOBS_MODULE": __name__}
+    command = [sys.executable, "-c", server, str(store.path), operation_id]
+    subprocess.run(command, cwd=ROOT, check=True, env=environment)
+    deadline = time.monotonic() + 20
+    while not runner.recover(store, [read(store, operation_id)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    operation = read(store, operation_id)
+    assert operation.reason == "The process of the job ended unexpectedly."
+    assert operation.error is not None
+    assert "\n    half done\n" in operation.error
+
+
+def test_a_process_that_fails_before_the_job_begins_fails_the_operation(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(runner, "ROOT", tmp_path)  # has no `progress`
+    operation = run("print_nothing")
+    assert operation.reason == "The process of the job ended with exit code 1."
+    assert operation.error is not None
+    assert "No module named" in operation.error
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
+    ],
+)
+def test_a_job_may_print_any_text_whatever_the_locale(
+    store: OperationStore, run: Run, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    operation = run("print_any_text")
+    assert (operation.status, operation.error) == (Status.COMPLETED, None)
+    (log,) = logs(store, 1)
+    assert log.read_text("utf-8") == "→ ✅ \\udce9\n"
+
+
+def test_logs_are_removed_if_they_are_empty_or_old(store: OperationStore, run: Run) -> None:
+    run("print_any_text")
+    (kept,) = logs(store, 1)
+    run("print_nothing")
+    assert logs(store, 1) == [kept]
+    os.utime(kept, (time.time() - runner.LOG_AGE - 60,) * 2)
+    run("print_nothing")
+    assert logs(store, 0) == []
+
+
+def test_an_outcome_that_a_full_disk_cannot_hold_is_a_failure_with_the_reason(run: Run) -> None:
+    operation = run("fill_the_disk")
+    assert operation.status is Status.FAILED
+    assert operation.reason is not None
+    assert operation.reason.startswith("The outcome could not be stored: progress.db: ")
