@@ -241,12 +241,10 @@ class OperationStore:
     def _open(self) -> sqlite3.Connection:
         if self._create:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+        elif not self.path.exists():
+            raise FileNotFoundError("The file was removed.")
         connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={'rwc' if self._create else 'rw'}",
-            uri=True,
-            timeout=BUSY_TIMEOUT,
-            isolation_level=None,
-            check_same_thread=False,
+            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
             connection.row_factory = sqlite3.Row
