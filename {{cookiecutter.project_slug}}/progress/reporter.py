@@ -234,6 +234,7 @@ class Reporter:
         self._log.start_step(sanitize(str(description)))
         self._writer.write_change()
         if self._writer.stop_signal is not None:
+            self._told_to_stop = True
             raise self._writer.stop_signal
 
     def step_failed(self, reason: BaseException | str) -> None:
@@ -247,7 +248,7 @@ class Reporter:
     def cancelled(self) -> bool:
         """Whether the job must stop: for long loops inside a step. Up to 1 s old.
 
-        A job that returns after this was True has not completed, whatever it returns.
+        A job for which this was True ends as cancelled, whatever it returns or raises.
         Without a heartbeat thread this also writes what has changed.
         """
         self._writer.check()
@@ -255,7 +256,7 @@ class Reporter:
         return self._told_to_stop
 
     def raise_if_told_to_stop(self) -> None:
-        """Raise if `cancelled` has been True: the job returned early. For `run_job`.
+        """Raise if `step` has raised, or `cancelled` was True. For `run_job`.
 
         Raises:
             OperationCancelled: Somebody asked to cancel.
@@ -305,10 +306,16 @@ def run_job(
             jobs = jobs_module().JOBS
             if name not in jobs:
                 raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
-            value = jobs[name](report, subject)
-            report.raise_if_told_to_stop()
+            try:
+                # It may have been cancelled while it was queued.
+                value = None if report.cancelled else jobs[name](report, subject)
+            finally:
+                # A job may catch what `step` raises, and then return or raise anything.
+                report.raise_if_told_to_stop()
             result = _as_json(name, value)
-    except OperationCancelled:
+    except OperationCancelled as cancelled:
+        if isinstance(cancelled.__context__, Exception):
+            log.warning("The cancelled job ended with an error.", exc_info=cancelled.__context__)
         return paced_writer.finish(Status.CANCELLED)
     except OperationLost:
         log.warning("The operation no longer belongs to this worker: the job stops.")

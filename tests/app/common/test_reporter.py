@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -337,23 +338,78 @@ def test_except_exception_does_not_catch_a_cancel() -> None:
     assert not issubclass(OperationLost, Exception)
 
 
+@pytest.mark.parametrize(("error", "status"), [(None, Status.CANCELLED), (OperationLost(), None)])
 def test_a_job_that_returns_because_it_was_told_to_stop_has_not_completed(
-    run: Run, writer: Recorder
+    run: Run,
+    writer: Recorder,
+    clock: Clock,
+    error: BaseException | None,
+    status: Status | None,
 ) -> None:
     def polite(report: Reporter, subject: str) -> dict[str, Any]:
-        return {"stopped": report.cancelled}
+        writer.cancel_requested, writer.error = True, error
+        clock.now += 1
+        report.total(5)
+        stopped = {"stopped": report.cancelled}
+        writer.error = None
+        return stopped
 
-    writer.cancel_requested = True
-    assert run(polite) is Status.CANCELLED
-    writer.error = OperationLost()
-    assert run(polite) is None
-    writer.cancel_requested, writer.error = False, None
-    assert run(polite) is Status.COMPLETED
+    assert run(polite) is status
+    assert len(writer.outcomes) == (status is not None)
+
+
+@pytest.mark.parametrize("ending", [None, ValueError("while cleaning up"), SystemExit(1)])
+def test_a_job_that_catches_the_cancel_ends_as_cancelled(
+    run: Run, writer: Recorder, clock: Clock, ending: BaseException | None
+) -> None:
+    def stubborn(report: Reporter, subject: str) -> dict[str, Any]:
+        writer.cancel_requested = True
+        for number in range(5):
+            clock.now += 1
+            with suppress(BaseException):
+                report.step(f"round {number}")
+        if ending is not None:
+            raise ending
+        return {"rounds": 5}
+
+    assert run(stubborn) is Status.CANCELLED
+    [(_, _, error, result)] = writer.outcomes
+    assert (error, result) == (None, None)
+
+
+def test_a_cancel_that_one_thread_catches_ends_the_job_as_cancelled(
+    run: Run, writer: Recorder, clock: Clock
+) -> None:
+    def job(report: Reporter, subject: str) -> dict[str, Any]:
+        def work() -> None:
+            with suppress(OperationCancelled):
+                report.step("row")
+
+        writer.cancel_requested = True
+        clock.now += 1
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return {}
+
+    assert run(job) is Status.CANCELLED
 
 
 def test_a_job_that_did_not_see_the_cancel_has_completed(run: Run, writer: Recorder) -> None:
+    def job(report: Reporter, subject: str) -> dict[str, Any]:
+        writer.cancel_requested = True
+        return {}
+
+    assert run(job) is Status.COMPLETED
+
+
+def test_a_job_that_was_cancelled_while_it_was_queued_does_not_begin(
+    run: Run, writer: Recorder
+) -> None:
+    begun: list[str] = []
     writer.cancel_requested = True
-    assert run(lambda report, subject: {}) is Status.COMPLETED
+    assert run(lambda report, subject: begun.append(subject)) is Status.CANCELLED
+    assert begun == []
 
 
 def test_a_lost_operation_stops_the_job_and_writes_no_outcome(run: Run, writer: Recorder) -> None:
