@@ -8,6 +8,7 @@ thread at a step, and in a thread of its own between the steps.
 import importlib
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -25,10 +26,12 @@ from progress.contract import (
     ProgressWriter,
 )
 from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Progress, Status, Step
-from progress.text import sanitize
+from progress.text import safe_repr, sanitize
 
 log = logging.getLogger(__name__)
 
+MAX_STEPS = 10**15
+"""The highest total: every backend can store it, and a float holds it exactly."""
 # A job of 30,000 quick steps must not become 30,000 writes.
 WRITE_INTERVAL = 0.2
 """Shortest time in seconds between two writes of progress."""
@@ -48,8 +51,9 @@ class ProgressLog:
         self._lock = threading.Lock()
 
     def set_total(self, steps: int) -> None:
-        """Set the number of steps."""
+        """Set the number of steps, or that of the ended steps if these are more."""
         with self._lock:
+            steps = max(steps, self.progress.current_step)
             self.progress = replace(self.progress, total_steps=steps)
 
     def start_step(self, description: str) -> None:
@@ -217,11 +221,18 @@ class Reporter:
         """Set the number of steps. Call it again when the number changes.
 
         Raises:
-            ValueError: `steps` is below 1.
+            ValueError: `steps` is not a number from 0 to MAX_STEPS.
         """
-        if steps < 1:
-            raise ValueError(f"total({steps!r}): a job has at least 1 step.")
-        self._log.set_total(int(steps))
+        try:
+            number = math.floor(steps)
+        except (TypeError, ValueError, OverflowError):  # text, NaN, infinity
+            number = -1
+        if not 0 <= number <= MAX_STEPS:
+            raise ValueError(
+                f"total({safe_repr(steps, 80)}): the number of steps is a whole number"
+                f" from 0 to {MAX_STEPS:,}."
+            )
+        self._log.set_total(number)
         self._writer.write_change()
 
     def step(self, description: str) -> None:

@@ -6,6 +6,14 @@ def truncate(text: str, length: int = 500) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def safe_repr(value: object, length: int = 200) -> str:
+    """Return at most `length` characters of the repr of any value, even if its repr raises."""
+    try:
+        return truncate(repr(value), length)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
 def sanitize(text: str) -> str:
     """Return `text` with replacements for characters that some databases refuse.
 

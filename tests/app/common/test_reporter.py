@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -166,10 +167,57 @@ def test_more_steps_than_announced_raise_the_total(
     assert replace(progress_log.progress, last_steps=()) == Progress(3, 3, 0, "three")
 
 
-@pytest.mark.parametrize("steps", [0, -1])
-def test_a_total_below_one_is_refused(report: Reporter, steps: int) -> None:
-    with pytest.raises(ValueError, match="at least 1 step"):
+@pytest.mark.parametrize("steps", [0, -0.0, 3, 3.7, True, Decimal(3), 10**15])
+def test_a_total_is_a_number_of_steps(
+    report: Reporter, progress_log: ProgressLog, steps: Any
+) -> None:
+    report.total(steps)
+    assert progress_log.progress.total_steps == int(steps)
+    assert type(progress_log.progress.total_steps) is int
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"),
+    [
+        (-1, "-1"),
+        ("3", "'3'"),
+        (None, "None"),
+        ([1, 2], "[1, 2]"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (10**30, "1" + "0" * 30),
+        pytest.param(10**5000, "<int>", id="5,000 digits"),
+    ],
+)
+def test_another_total_is_refused_in_one_line(report: Reporter, steps: Any, shown: str) -> None:
+    with pytest.raises(ValueError, match="total") as refused:
         report.total(steps)
+    assert str(refused.value) == (
+        f"total({shown}): the number of steps is a whole number from 0 to 1,000,000,000,000,000."
+    )
+
+
+def test_a_job_without_anything_to_do_completes(run: Run, writer: Recorder) -> None:
+    def job(report: Reporter, subject: str) -> dict[str, Any]:
+        batches: list[str] = []
+        report.total(len(batches))
+        for batch in batches:
+            report.step(batch)
+        return {"metrics": {"Batches": len(batches)}}
+
+    assert run(job) is Status.COMPLETED
+    [(_, progress, _, result)] = writer.outcomes
+    assert (progress.current_step, progress.total_steps) == (0, 0)
+    assert result == '{"metrics": {"Batches": 0}}'
+
+
+def test_a_total_below_the_ended_steps_is_raised_to_them(
+    report: Reporter, progress_log: ProgressLog
+) -> None:
+    for name in ("one", "two", "three"):
+        report.step(name)
+    report.total(0)
+    assert progress_log.progress.total_steps == 2
 
 
 def test_failed_steps_are_counted_once_and_named(run: Run, writer: Recorder) -> None:
