@@ -6,7 +6,6 @@ thread at a step, and in a thread of its own between the steps.
 """
 
 import importlib
-import json
 import logging
 import math
 import os
@@ -26,6 +25,7 @@ from progress.contract import (
     ProgressWriter,
 )
 from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Progress, Status, Step
+from progress.results import to_json
 from progress.text import safe_repr, sanitize
 
 log = logging.getLogger(__name__)
@@ -312,6 +312,8 @@ def run_job(
     progress_log = ProgressLog()
     paced_writer = PacedWriter(writer, progress_log, heartbeat)
     report = Reporter(progress_log, paced_writer)
+    result: str | None = None
+    problem: str | None = None
     try:
         with paced_writer.heartbeat():
             jobs = jobs_module().JOBS
@@ -323,7 +325,8 @@ def run_job(
             finally:
                 # A job may catch what `step` raises, and then return or raise anything.
                 report.raise_if_told_to_stop()
-            result = _as_json(name, value)
+            if value is not None:
+                result, problem = to_json(value)
     except OperationCancelled as cancelled:
         if isinstance(cancelled.__context__, Exception):
             log.warning("The cancelled job ended with an error.", exc_info=cancelled.__context__)
@@ -333,19 +336,10 @@ def run_job(
         return None
     except BaseException:
         # Also SystemExit and panics of native libraries: every operation needs an outcome.
-        return paced_writer.finish(Status.FAILED, error=sanitize(traceback.format_exc()))
+        problem = sanitize(traceback.format_exc())
+    if problem is not None:
+        return paced_writer.finish(Status.FAILED, problem, result)
     progress_log.end_step()
     if failures := progress_log.failures():
         return paced_writer.finish(Status.PARTIAL, failures, result)
     return paced_writer.finish(Status.COMPLETED, result=result)
-
-
-def _as_json(name: str, result: dict[str, Any] | None) -> str | None:
-    if result is None:
-        return None
-    if not isinstance(result, dict):
-        raise TypeError(f"The job {name!r} returned {type(result).__name__}; return a dict.")
-    try:
-        return sanitize(json.dumps(result, allow_nan=False, ensure_ascii=False))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"The job {name!r} returned what JSON cannot hold: {error}.") from None

@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from progress.operation import Operation, Status
+from progress.results import REPLACED
 from progress.session import commands, tracking
 from progress.session.tracking import Entry
 from progress.ui.formats import (
@@ -126,6 +127,7 @@ def draw_result(operation: Operation) -> None:
         "chart": draw_chart,
         "table": draw_table,
         "notes": draw_notes,
+        REPLACED: draw_replaced,
     }
     result = operation.result or {}
     if result.get("table") or result.get("chart"):
@@ -172,6 +174,12 @@ def draw_notes(notes: list[Any]) -> None:
         notes = [notes]
     for note in notes:
         st.text(str(note))
+
+
+def draw_replaced(names: list[str]) -> None:
+    """Draw which values could not be stored."""
+    st.warning("JSON cannot hold these values; their text was stored:", icon=":material/rule:")
+    st.text("\n".join(names))
 
 
 def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
