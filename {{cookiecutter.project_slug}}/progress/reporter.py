@@ -12,13 +12,13 @@ import os
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from progress.contract import (
-    BackendRejected,
     BackendUnavailable,
     OperationCancelled,
     OperationLost,
@@ -26,7 +26,7 @@ from progress.contract import (
 )
 from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Progress, Status, Step
 from progress.results import to_json
-from progress.text import safe_repr, sanitize
+from progress.text import safe_repr, sanitize, truncate, truncate_middle
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,42 @@ WRITE_INTERVAL = 0.2
 """Shortest time in seconds between two writes of progress."""
 HEARTBEAT_INTERVAL = 1.0
 """Longest time in seconds between two writes, even if nothing has changed."""
+MAX_FAILURE = 2_000
+"""Characters of a line about a failure, and of each part of a traceback."""
+MAX_FAILURES = 30_000
+"""Characters of all lines about failures."""
+MAX_TRACEBACK = 15_000
+"""Characters of a traceback."""
 FINISH_DELAYS = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Seconds between the attempts to write the outcome: it is the write that must not be lost."""
+
+
+class FailureList:
+    """Lines about failures: the first and the last of them, however many there are."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._last: deque[str] = deque()
+        self._added = self._first_size = self._last_size = 0
+
+    def add(self, line: str) -> None:
+        """Add a line. Once half of the room is taken, it replaces older lines than the first."""
+        line = truncate(line, MAX_FAILURE)
+        self._added += 1
+        if not self._last and self._first_size + len(line) <= MAX_FAILURES // 2:
+            self._first.append(line)
+            self._first_size += len(line) + 1
+            return
+        self._last.append(line)
+        self._last_size += len(line) + 1
+        while self._last_size > MAX_FAILURES // 2:
+            self._last_size -= len(self._last.popleft()) + 1
+
+    def text(self) -> str:
+        """Return the lines, and in the middle how many are missing."""
+        missing = self._added - len(self._first) - len(self._last)
+        middle = [f"… {missing:,} more failures …"] if missing else []
+        return "\n".join([*self._first, *middle, *self._last])
 
 
 class ProgressLog:
@@ -47,7 +81,8 @@ class ProgressLog:
     def __init__(self) -> None:
         self.progress = Progress()
         self._step_started: float | None = None  # None between two steps
-        self._failures: list[tuple[int, str]] = []  # the number of the step, and a line about it
+        self._failures = FailureList()
+        self._has_failed = False  # the current step
         self._lock = threading.Lock()
 
     def set_total(self, steps: int) -> None:
@@ -65,7 +100,7 @@ class ProgressLog:
                 # More steps than announced: the bar must not pass its end.
                 total = max(total, ended.current_step + 1)
             self.progress = replace(ended, total_steps=total, step_description=description)
-            self._step_started = time.monotonic()
+            self._step_started, self._has_failed = time.monotonic(), False
 
     def end_step(self) -> None:
         """End the current step."""
@@ -76,20 +111,20 @@ class ProgressLog:
     def fail_step(self, reason: str) -> None:
         """Note that the current step failed. It may fail several times, and counts once."""
         with self._lock:
-            number = self.progress.current_step + 1
-            if not self._has_failed(number):
+            if self._step_started is None:
+                self._failures.add(f"Before the first step: {reason}")
+                return
+            if not self._has_failed:
+                self._has_failed = True
                 failed_steps = self.progress.failed_steps + 1
                 self.progress = replace(self.progress, failed_steps=failed_steps)
-            line = f"Step {number}, {self.progress.step_description}: {reason}"
-            self._failures.append((number, line))
+            number, description = self.progress.current_step + 1, self.progress.step_description
+            self._failures.add(f"Step {number}, {truncate(description)}: {reason}")
 
     def failures(self) -> str:
-        """Return a line for each failure; "" if no step failed."""
+        """Return the lines about the failures, the first and the last; "" if no step failed."""
         with self._lock:
-            return "\n".join(line for _, line in self._failures)
-
-    def _has_failed(self, number: int) -> bool:
-        return bool(self._failures) and self._failures[-1][0] == number
+            return self._failures.text()
 
     def _progress_after_step(self) -> Progress:
         if self._step_started is None:
@@ -97,7 +132,7 @@ class ProgressLog:
         number = self.progress.current_step + 1
         description = self.progress.step_description[:MAX_STEP_DESCRIPTION]
         seconds = round(time.monotonic() - self._step_started, 3)
-        step = Step(number, description, seconds, self._has_failed(number))
+        step = Step(number, description, seconds, self._has_failed)
         last_steps = (*self.progress.last_steps, step)[-LAST_STEPS:]
         return replace(self.progress, current_step=number, last_steps=last_steps)
 
@@ -183,27 +218,33 @@ class PacedWriter:
             self._stored, self._written_at = stored, time.monotonic()
 
     def finish(self, status: Status, error: str | None = None, result: str | None = None) -> Status:
-        """Store the outcome and return its status: failed if the backend rejects it.
+        """Store the outcome and return its status: failed if the backend refuses it.
 
         Raises:
             BackendUnavailable: The backend was unavailable at each of several attempts.
-            BackendRejected: It rejected the failure, too.
+            Exception: The backend refused the failure, too.
         """
-        for delay in (*FINISH_DELAYS, None):
+        outcome = (status, self._log.progress, error, result)
+        delays, was_refused = iter(FINISH_DELAYS), False
+        while True:
             try:
-                self._writer.finish(status, self._log.progress, error, result)
-                break
-            except BackendRejected as problem:
-                # Better a failure with a reason than an operation that never ends.
-                status, error = Status.FAILED, f"The outcome could not be stored: {problem}"
-                self._writer.finish(status, Progress(), error, None)
-                break
+                self._writer.finish(*outcome)
+                return outcome[0]
             except BackendUnavailable as problem:
+                delay = next(delays, None)
                 if delay is None:
                     raise
                 log.warning("The outcome could not be stored, next try in %s s: %s", delay, problem)
                 time.sleep(delay)
-        return status
+            except Exception as problem:
+                # The same values would be refused again. Better a failure with a reason than an
+                # operation that never ends.
+                if was_refused:
+                    raise
+                was_refused = True
+                log.exception("The outcome was refused")
+                reason = truncate(sanitize(f"The outcome could not be stored: {problem}"))
+                outcome = (Status.FAILED, Progress(), reason, None)
 
     def _is_due(self, interval: float) -> bool:
         return time.monotonic() - self._written_at >= interval
@@ -250,10 +291,13 @@ class Reporter:
 
     def step_failed(self, reason: BaseException | str) -> None:
         """Report that the current step failed. The job goes on, and will end as partial."""
-        text = str(reason)
         if isinstance(reason, BaseException):
-            text = traceback.format_exception_only(reason)[-1].strip()
-        self._log.fail_step(sanitize(text))
+            # Not the lines before it, the code of a SyntaxError, nor the notes after it.
+            lines = traceback.format_exception_only(reason)
+            text = next(line for line in lines if not line.startswith(" ")).strip()
+        else:
+            text = str(reason)
+        self._log.fail_step(sanitize(truncate(text, MAX_FAILURE)))
 
     @property
     def cancelled(self) -> bool:
@@ -330,16 +374,25 @@ def run_job(
     except OperationCancelled as cancelled:
         if isinstance(cancelled.__context__, Exception):
             log.warning("The cancelled job ended with an error.", exc_info=cancelled.__context__)
-        return paced_writer.finish(Status.CANCELLED)
+        return paced_writer.finish(Status.CANCELLED, progress_log.failures() or None)
     except OperationLost:
         log.warning("The operation no longer belongs to this worker: the job stops.")
         return None
-    except BaseException:
+    except BaseException as error:
         # Also SystemExit and panics of native libraries: every operation needs an outcome.
-        problem = sanitize(traceback.format_exc())
+        problem = _traceback(error)
+    failures = progress_log.failures()
     if problem is not None:
-        return paced_writer.finish(Status.FAILED, problem, result)
+        return paced_writer.finish(
+            Status.FAILED, "\n".join(filter(None, (failures, problem))), result
+        )
     progress_log.end_step()
-    if failures := progress_log.failures():
+    if failures:
         return paced_writer.finish(Status.PARTIAL, failures, result)
     return paced_writer.finish(Status.COMPLETED, result=result)
+
+
+def _traceback(error: BaseException) -> str:
+    # Each part is a frame or a message. Of a long message the beginning is kept.
+    parts = (truncate(part.rstrip(), MAX_FAILURE) for part in traceback.format_exception(error))
+    return truncate_middle(sanitize("\n".join(parts)), MAX_TRACEBACK)

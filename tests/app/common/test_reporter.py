@@ -1,6 +1,7 @@
 """A job's side, with a writer that records and a clock that the test moves."""
 
 import json
+import re
 import sys
 import threading
 import time
@@ -14,8 +15,9 @@ import pytest
 
 from progress import reporter
 from progress.contract import BackendRejected, BackendUnavailable, OperationCancelled, OperationLost
-from progress.operation import Progress, Status, Step
+from progress.operation import Operation, Progress, Status, Step
 from progress.reporter import Job, PacedWriter, ProgressLog, Reporter, run_job
+from progress.rows import operation_from_row
 
 Run = Callable[[Job], Status | None]
 
@@ -99,6 +101,11 @@ def frequent_switches() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(interval)
+
+
+def read(error: str | None) -> Operation:
+    """Return a failed operation as a page reads it."""
+    return operation_from_row({"operation_id": "a1", "status": "failed", "error": error})
 
 
 # Steps
@@ -238,6 +245,139 @@ def test_failed_steps_are_counted_once_and_named(run: Run, writer: Recorder) -> 
     assert result == "{}"
 
 
+def noted() -> ValueError:
+    error = ValueError("real cause")
+    error.add_note("a note")
+    return error
+
+
+class NoText(Exception):
+    """An exception whose text cannot be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("str fails")
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        ("no such row", "no such row"),
+        (ValueError("no such row"), "ValueError: no such row"),
+        (ValueError(), "ValueError"),
+        (noted(), "ValueError: real cause"),
+        (
+            ExceptionGroup("three at once", [ValueError("a"), TypeError("b")]),
+            "ExceptionGroup: three at once (2 sub-exceptions)",
+        ),
+        (SyntaxError("bad", ("jobs.py", 3, 1, "x = (")), "SyntaxError: bad"),
+        (NoText(), f"{__name__}.NoText: <exception str() failed>"),
+        (ValueError("m" * 10_000_000), f"ValueError: {'m' * 100}"),
+    ],
+)
+def test_the_reason_of_a_failed_step_names_the_exception(
+    report: Reporter, progress_log: ProgressLog, reason: BaseException | str, line: str
+) -> None:
+    report.step("one")
+    report.step_failed(reason)
+    assert progress_log.failures().startswith(f"Step 1, one: {line}")
+    assert len(progress_log.failures()) <= max(len(f"Step 1, one: {line}"), reporter.MAX_FAILURE)
+
+
+def test_a_failure_before_the_first_step_is_no_failed_step(run: Run, writer: Recorder) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        report.step_failed("no settings, the defaults are used")
+        report.step("one")
+
+    assert run(job) is Status.PARTIAL
+    [(_, progress, error, _)] = writer.outcomes
+    assert error == "Before the first step: no settings, the defaults are used"
+    assert (progress.current_step, progress.failed_steps) == (1, 0)
+    assert [step.failed for step in progress.last_steps] == [False]
+
+
+@pytest.mark.parametrize("ending", [RuntimeError("then all broke"), OperationCancelled()])
+def test_the_reasons_of_failed_steps_are_kept_however_the_job_ends(
+    run: Run, writer: Recorder, ending: BaseException
+) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        for number in (1, 2):
+            report.step("row")
+            report.step_failed(f"row {number} is bad")
+        raise ending
+
+    assert run(job) is not Status.PARTIAL
+    [(status, _, error, _)] = writer.outcomes
+    lines = (error or "").splitlines()
+    assert lines[:2] == ["Step 1, row: row 1 is bad", "Step 2, row: row 2 is bad"]
+    if status is Status.FAILED:
+        assert lines[2] == "Traceback (most recent call last):"
+        assert read(error).reason == "RuntimeError: then all broke"
+    else:
+        assert lines[2:] == []
+
+
+def test_of_many_failures_the_first_and_the_last_are_kept_with_the_count(
+    run: Run, writer: Recorder
+) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        for number in range(1, 100_001):
+            report.step(f"row {number}")
+            report.step_failed(f"row {number}: bad amount")
+        raise RuntimeError("m" * 10_000_000)
+
+    assert run(job) is Status.FAILED
+    error = writer.outcomes[0][2] or ""
+    operation = read(error)
+    assert operation.error == error, "it is stored no longer than it is read"
+    assert (operation.reason or "").startswith("RuntimeError: mmm")
+    numbers = [int(number) for number in re.findall("row ([0-9]+): bad amount", error)]
+    [missing] = re.findall("… ([0-9,]+) more failures …", error)
+    count = len(numbers)
+    first = next(place for place, number in enumerate(numbers, 1) if number != place) - 1
+    assert first > 100
+    assert numbers == [*range(1, first + 1), *range(100_001 - (count - first), 100_001)]
+    assert count - first > 100
+    assert count + int(missing.replace(",", "")) == 100_000
+
+
+def chained() -> None:
+    try:
+        raise KeyError("k" * 10_000_000)
+    except KeyError:
+        raise NoText from None
+
+
+def deep(levels: int) -> None:
+    if levels:
+        try:
+            deep(levels - 1)
+        except ValueError as error:
+            raise ValueError(f"level {levels} " + "\nm" * 10_000) from error
+    raise ValueError("level 0")
+
+
+def several() -> None:
+    errors = [ValueError(f"{number} {'m' * 10_000}") for number in range(50)]
+    raise ExceptionGroup("three at once", errors)
+
+
+@pytest.mark.parametrize(
+    ("fail", "reason"),
+    [
+        (chained, f"{__name__}.NoText: <exception str() failed>"),
+        (lambda: deep(40), "ValueError: level 40 "),
+        (several, "ExceptionGroup: three at once (50 sub-exceptions)"),
+    ],
+)
+def test_the_reason_of_a_failed_job_names_the_exception(
+    run: Run, writer: Recorder, fail: Callable[[], None], reason: str
+) -> None:
+    assert run(lambda report, subject: fail()) is Status.FAILED
+    error = writer.outcomes[0][2] or ""
+    assert read(error).reason == reason
+    assert len(error) <= reporter.MAX_TRACEBACK
+
+
 def test_text_that_databases_refuse_is_sanitized(
     report: Reporter, progress_log: ProgressLog, writer: Recorder
 ) -> None:
@@ -252,7 +392,7 @@ def test_so_is_the_text_of_an_exception(run: Run, writer: Recorder) -> None:
         raise ValueError("a\0b \udce4")
 
     run(job)
-    assert str(writer.outcomes[0][2]).endswith("ValueError: a�b ?\n")
+    assert str(writer.outcomes[0][2]).endswith("ValueError: a�b ?")
 
 
 def test_threads_of_a_job_may_share_the_reporter(
@@ -275,7 +415,8 @@ def test_threads_of_a_job_may_share_the_reporter(
     assert progress.current_step == 4000
     assert [step.number for step in progress.last_steps] == list(range(3981, 4001))
     assert error is not None
-    assert len(error.splitlines()) == 4000
+    [missing] = re.findall("… ([0-9,]+) more failures …", error)
+    assert len(error.splitlines()) - 1 + int(missing.replace(",", "")) == 4000
 
 
 # When progress is written
@@ -546,11 +687,16 @@ def test_a_result_that_is_too_large_is_named_with_its_size_and_the_job_has_faile
     run: Run, writer: Recorder
 ) -> None:
     def job(report: Reporter, subject: str) -> dict[str, Any]:
+        report.step("one")
+        report.step_failed("no such row")
         return {"table": ["x" * 1000] * 6000, "metrics": {"Rows": 6000}, "notes": ["All well."]}
 
     assert run(job) is Status.FAILED
     [(_, _, error, result)] = writer.outcomes
-    assert error == ("The result has 6.0 MB of JSON; at most 5.0 MB are stored. Missing: table.")
+    assert error == (
+        "Step 1, one: no such row\n"
+        "The result has 6.0 MB of JSON; at most 5.0 MB are stored. Missing: table."
+    )
     assert json.loads(result or "") == {"metrics": {"Rows": 6000}, "notes": ["All well."]}
 
 
@@ -597,18 +743,50 @@ def test_after_the_last_attempt_the_error_is_raised(
         paced.finish(Status.COMPLETED)
 
 
-def test_an_outcome_that_is_rejected_becomes_a_failure_with_the_reason(
-    progress_log: ProgressLog,
+@pytest.mark.parametrize(
+    "refusal",
+    [BackendRejected("too large"), OverflowError("too large"), ValueError("too large")],
+)
+def test_an_outcome_that_is_refused_becomes_a_failure_with_the_reason_immediately(
+    progress_log: ProgressLog, monkeypatch: pytest.MonkeyPatch, refusal: Exception
 ) -> None:
     class Picky(Recorder):
         def finish(
             self, status: Status, progress: Progress, error: str | None, result: str | None
         ) -> None:
             if status is Status.COMPLETED:
-                raise BackendRejected("value out of range")
+                raise refusal
             super().finish(status, progress, error, result)
 
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
     picky = Picky()
     paced = PacedWriter(picky, progress_log)
     assert paced.finish(Status.COMPLETED, result="{}") is Status.FAILED
-    assert picky.outcomes[0][2] == "The outcome could not be stored: value out of range"
+    assert picky.outcomes[0][2] == "The outcome could not be stored: too large"
+
+
+def test_the_failure_after_a_refused_outcome_is_written_again_after_an_error(
+    progress_log: ProgressLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [BackendRejected("too large"), BackendUnavailable("no route")]
+
+    class Unlucky(Recorder):
+        def finish(
+            self, status: Status, progress: Progress, error: str | None, result: str | None
+        ) -> None:
+            if errors:
+                raise errors.pop(0)
+            super().finish(status, progress, error, result)
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    unlucky = Unlucky()
+    assert PacedWriter(unlucky, progress_log).finish(Status.COMPLETED) is Status.FAILED
+    assert unlucky.outcomes[0][2] == "The outcome could not be stored: too large"
+
+
+def test_a_backend_that_refuses_everything_ends_the_worker(
+    paced: PacedWriter, writer: Recorder
+) -> None:
+    writer.error = OverflowError("too large")
+    with pytest.raises(OverflowError):
+        paced.finish(Status.COMPLETED)
