@@ -144,7 +144,7 @@ class _Converter:
     ) -> dict[str, Any]:
         converted: dict[str, Any] = {}
         for name, item in value.items():
-            key = name if type(name) is str else self._key(name, path, parents)
+            key = sanitize(name if type(name) is str else self._key(name, path, parents))
             while key in converted:  # 1 and "1" are two keys
                 key += "'"
             converted[key] = self.convert(item, f"{path}.{key}" if path else key, parents)

@@ -68,3 +68,8 @@ def test_values_that_json_cannot_hold_are_named() -> None:
     assert page.warning[0].value.startswith("JSON cannot hold these values")
     assert page.text[0].value == "metrics.a: complex"
     assert not page.json
+
+
+def test_a_metric_without_a_value_is_a_dash() -> None:
+    page = draw(status="completed", result={"metrics": {"Mean": None, "Rows": 0}})
+    assert [metric.value for metric in page.metric] == ["—", "0"]

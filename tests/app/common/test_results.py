@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections import Counter, OrderedDict, deque, namedtuple
@@ -16,6 +17,8 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from progress.results import MAX_NOTES, REPLACED, to_json
 
@@ -132,6 +135,7 @@ def test_known_kinds_are_converted(value: object, read: Any) -> None:
 
 def test_two_keys_with_the_same_text_are_kept() -> None:
     assert stored({1: "a", "1": "b", np.int64(2): "c"}) == {"1": "a", "1'": "b", "2": "c"}
+    assert stored({os.fsdecode(b"\x80"): 1, os.fsdecode(b"\x81"): 2}) == {"?": 1, "?'": 2}
 
 
 def test_other_values_are_replaced_by_their_repr_and_named_by_their_path() -> None:
@@ -201,3 +205,29 @@ def test_the_module_imports_neither_numpy_nor_pandas() -> None:
         "sys.exit(bool({'numpy', 'pandas', 'pydantic'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+keys = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.complex_numbers(),
+    st.text(st.characters(), max_size=5),
+    st.binary(max_size=5),
+    st.datetimes(),
+    st.timedeltas(),
+    st.uuids(),
+)
+values = st.recursive(
+    keys | st.decimals() | st.builds(Broken),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(keys, values, max_size=5))
+def test_no_result_raises_and_no_key_is_lost(result: dict[Any, Any]) -> None:
+    text, problem = to_json(result)
+    assert problem is None
+    assert len({*json.loads(text)} - {REPLACED}) == len(result)

@@ -156,7 +156,9 @@ def draw_metrics(metrics: dict[str, Any]) -> None:
     """Draw named figures side by side."""
     with st.container(horizontal=True, gap="medium"):
         for name, value in metrics.items():
-            st.metric(escape_markdown(str(name)), escape_markdown(str(value)), width="content")
+            # None, a dash, is also what NaN was stored as.
+            shown = None if value is None else escape_markdown(str(value))
+            st.metric(escape_markdown(str(name)), shown, width="content")
 
 
 def draw_chart(rows: list[dict[str, Any]]) -> None:
@@ -180,8 +182,9 @@ def draw_notes(notes: list[Any]) -> None:
 
 def draw_replaced(names: list[str]) -> None:
     """Draw which values could not be stored."""
+    text = "\n".join(names)
     st.warning("JSON cannot hold these values; their text was stored:", icon=":material/rule:")
-    st.text("\n".join(names))
+    st.text(text)
 
 
 def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
