@@ -17,7 +17,8 @@ The page draws the dict that a job returns. Every key is optional:
      "table": [{"Speaker": "Agent", "Words": 310}, ...],               one dict per row
      "chart": [{"minute": 0, "Agent": 0.1, "Customer": None}, ...],    first key x, the others lines
      "notes": ["Plain text, one line each."]}
-It is stored as JSON: dicts and lists of text, numbers, booleans and None. Keep it small.
+It is stored as JSON, at most 5 MB. Dates, data frames, numpy values, dataclasses and the like are
+converted; of other values the text is stored, and the page names them.
 
 Jobs run in another process: print() writes to the log of that process, not to the page.
 """

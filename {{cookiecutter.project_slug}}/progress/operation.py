@@ -125,7 +125,7 @@ class Operation:
     finished_at: datetime | None = None
     cancel_requested: bool = False
     error: str | None = None
-    """A traceback, or one line for each failed step."""
+    """A line for each failed step, and the traceback if the job failed."""
     result: dict[str, Any] | None = None
     attempt: int = 0
     """1 for the first; 0 before a worker has started the job."""
@@ -181,7 +181,8 @@ class Operation:
     @property
     def reason(self) -> str | None:
         """The most useful line of `error`: in a traceback, the line that names the exception."""
-        lines = (self.error or "").strip().splitlines()
+        # The lines of an exception group have this margin; those of its exceptions a wider one.
+        lines = [line.removeprefix("  | ") for line in (self.error or "").strip().splitlines()]
         frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
         after_frames = lines[frames[-1] :] if frames else lines[-1:]
         return next((line for line in after_frames if not line.startswith(" ")), None)

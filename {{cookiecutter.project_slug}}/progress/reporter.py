@@ -6,36 +6,73 @@ thread at a step, and in a thread of its own between the steps.
 """
 
 import importlib
-import json
 import logging
+import math
 import os
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from progress.contract import (
-    BackendRejected,
     BackendUnavailable,
     OperationCancelled,
     OperationLost,
     ProgressWriter,
 )
 from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Progress, Status, Step
-from progress.text import sanitize
+from progress.results import to_json
+from progress.text import safe_repr, sanitize, truncate, truncate_middle
 
 log = logging.getLogger(__name__)
 
+MAX_STEPS = 10**15
+"""The highest total: every backend can store it, and a float holds it exactly."""
 # A job of 30,000 quick steps must not become 30,000 writes.
 WRITE_INTERVAL = 0.2
 """Shortest time in seconds between two writes of progress."""
 HEARTBEAT_INTERVAL = 1.0
 """Longest time in seconds between two writes, even if nothing has changed."""
+MAX_FAILURE = 2_000
+"""Characters of a line about a failure, and of each part of a traceback."""
+MAX_FAILURES = 30_000
+"""Characters of all lines about failures."""
+MAX_TRACEBACK = 15_000
+"""Characters of a traceback."""
 FINISH_DELAYS = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Seconds between the attempts to write the outcome: it is the write that must not be lost."""
+
+
+class FailureList:
+    """Lines about failures: the first and the last of them, however many there are."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._last: deque[str] = deque()
+        self._added = self._first_size = self._last_size = 0
+
+    def add(self, line: str) -> None:
+        """Add a line. Once half of the room is taken, it replaces older lines than the first."""
+        line = truncate(line, MAX_FAILURE)
+        self._added += 1
+        if not self._last and self._first_size + len(line) <= MAX_FAILURES // 2:
+            self._first.append(line)
+            self._first_size += len(line) + 1
+            return
+        self._last.append(line)
+        self._last_size += len(line) + 1
+        while self._last_size > MAX_FAILURES // 2:
+            self._last_size -= len(self._last.popleft()) + 1
+
+    def text(self) -> str:
+        """Return the lines, and in the middle how many are missing."""
+        missing = self._added - len(self._first) - len(self._last)
+        middle = [f"… {missing:,} more failures …"] if missing else []
+        return "\n".join([*self._first, *middle, *self._last])
 
 
 class ProgressLog:
@@ -44,12 +81,14 @@ class ProgressLog:
     def __init__(self) -> None:
         self.progress = Progress()
         self._step_started: float | None = None  # None between two steps
-        self._failures: list[tuple[int, str]] = []  # the number of the step, and a line about it
+        self._failures = FailureList()
+        self._has_failed = False  # the current step
         self._lock = threading.Lock()
 
     def set_total(self, steps: int) -> None:
-        """Set the number of steps."""
+        """Set the number of steps, or that of the ended steps if these are more."""
         with self._lock:
+            steps = max(steps, self.progress.current_step)
             self.progress = replace(self.progress, total_steps=steps)
 
     def start_step(self, description: str) -> None:
@@ -61,7 +100,7 @@ class ProgressLog:
                 # More steps than announced: the bar must not pass its end.
                 total = max(total, ended.current_step + 1)
             self.progress = replace(ended, total_steps=total, step_description=description)
-            self._step_started = time.monotonic()
+            self._step_started, self._has_failed = time.monotonic(), False
 
     def end_step(self) -> None:
         """End the current step."""
@@ -72,20 +111,20 @@ class ProgressLog:
     def fail_step(self, reason: str) -> None:
         """Note that the current step failed. It may fail several times, and counts once."""
         with self._lock:
-            number = self.progress.current_step + 1
-            if not self._has_failed(number):
+            if self._step_started is None:
+                self._failures.add(f"Before the first step: {reason}")
+                return
+            if not self._has_failed:
+                self._has_failed = True
                 failed_steps = self.progress.failed_steps + 1
                 self.progress = replace(self.progress, failed_steps=failed_steps)
-            line = f"Step {number}, {self.progress.step_description}: {reason}"
-            self._failures.append((number, line))
+            number, description = self.progress.current_step + 1, self.progress.step_description
+            self._failures.add(f"Step {number}, {truncate(description)}: {reason}")
 
     def failures(self) -> str:
-        """Return a line for each failure; "" if no step failed."""
+        """Return the lines about the failures, the first and the last; "" if no step failed."""
         with self._lock:
-            return "\n".join(line for _, line in self._failures)
-
-    def _has_failed(self, number: int) -> bool:
-        return bool(self._failures) and self._failures[-1][0] == number
+            return self._failures.text()
 
     def _progress_after_step(self) -> Progress:
         if self._step_started is None:
@@ -93,7 +132,7 @@ class ProgressLog:
         number = self.progress.current_step + 1
         description = self.progress.step_description[:MAX_STEP_DESCRIPTION]
         seconds = round(time.monotonic() - self._step_started, 3)
-        step = Step(number, description, seconds, self._has_failed(number))
+        step = Step(number, description, seconds, self._has_failed)
         last_steps = (*self.progress.last_steps, step)[-LAST_STEPS:]
         return replace(self.progress, current_step=number, last_steps=last_steps)
 
@@ -179,27 +218,33 @@ class PacedWriter:
             self._stored, self._written_at = stored, time.monotonic()
 
     def finish(self, status: Status, error: str | None = None, result: str | None = None) -> Status:
-        """Store the outcome and return its status: failed if the backend rejects it.
+        """Store the outcome and return its status: failed if the backend refuses it.
 
         Raises:
             BackendUnavailable: The backend was unavailable at each of several attempts.
-            BackendRejected: It rejected the failure, too.
+            Exception: The backend refused the failure, too.
         """
-        for delay in (*FINISH_DELAYS, None):
+        outcome = (status, self._log.progress, error, result)
+        delays, was_refused = iter(FINISH_DELAYS), False
+        while True:
             try:
-                self._writer.finish(status, self._log.progress, error, result)
-                break
-            except BackendRejected as problem:
-                # Better a failure with a reason than an operation that never ends.
-                status, error = Status.FAILED, f"The outcome could not be stored: {problem}"
-                self._writer.finish(status, Progress(), error, None)
-                break
+                self._writer.finish(*outcome)
+                return outcome[0]
             except BackendUnavailable as problem:
+                delay = next(delays, None)
                 if delay is None:
                     raise
                 log.warning("The outcome could not be stored, next try in %s s: %s", delay, problem)
                 time.sleep(delay)
-        return status
+            except Exception as problem:
+                # The same values would be refused again. Better a failure with a reason than an
+                # operation that never ends.
+                if was_refused:
+                    raise
+                was_refused = True
+                log.exception("The outcome was refused")
+                reason = truncate(sanitize(f"The outcome could not be stored: {problem}"))
+                outcome = (Status.FAILED, Progress(), reason, None)
 
     def _is_due(self, interval: float) -> bool:
         return time.monotonic() - self._written_at >= interval
@@ -217,11 +262,18 @@ class Reporter:
         """Set the number of steps. Call it again when the number changes.
 
         Raises:
-            ValueError: `steps` is below 1.
+            ValueError: `steps` is not a number from 0 to MAX_STEPS.
         """
-        if steps < 1:
-            raise ValueError(f"total({steps!r}): a job has at least 1 step.")
-        self._log.set_total(int(steps))
+        try:
+            number = math.floor(steps)
+        except (TypeError, ValueError, OverflowError):  # text, NaN, infinity
+            number = -1
+        if not 0 <= number <= MAX_STEPS:
+            raise ValueError(
+                f"total({safe_repr(steps, 80)}): the number of steps is a whole number"
+                f" from 0 to {MAX_STEPS:,}."
+            )
+        self._log.set_total(number)
         self._writer.write_change()
 
     def step(self, description: str) -> None:
@@ -234,20 +286,24 @@ class Reporter:
         self._log.start_step(sanitize(str(description)))
         self._writer.write_change()
         if self._writer.stop_signal is not None:
+            self._told_to_stop = True
             raise self._writer.stop_signal
 
     def step_failed(self, reason: BaseException | str) -> None:
         """Report that the current step failed. The job goes on, and will end as partial."""
-        text = str(reason)
         if isinstance(reason, BaseException):
-            text = traceback.format_exception_only(reason)[-1].strip()
-        self._log.fail_step(sanitize(text))
+            # Not the lines before it, the code of a SyntaxError, nor the notes after it.
+            lines = traceback.format_exception_only(reason)
+            text = next(line for line in lines if not line.startswith(" ")).strip()
+        else:
+            text = str(reason)
+        self._log.fail_step(sanitize(truncate(text, MAX_FAILURE)))
 
     @property
     def cancelled(self) -> bool:
         """Whether the job must stop: for long loops inside a step. Up to 1 s old.
 
-        A job that returns after this was True has not completed, whatever it returns.
+        A job for which this was True ends as cancelled, whatever it returns or raises.
         Without a heartbeat thread this also writes what has changed.
         """
         self._writer.check()
@@ -255,7 +311,7 @@ class Reporter:
         return self._told_to_stop
 
     def raise_if_told_to_stop(self) -> None:
-        """Raise if `cancelled` has been True: the job returned early. For `run_job`.
+        """Raise if `step` has raised, or `cancelled` was True. For `run_job`.
 
         Raises:
             OperationCancelled: Somebody asked to cancel.
@@ -300,34 +356,43 @@ def run_job(
     progress_log = ProgressLog()
     paced_writer = PacedWriter(writer, progress_log, heartbeat)
     report = Reporter(progress_log, paced_writer)
+    result: str | None = None
+    problem: str | None = None
     try:
         with paced_writer.heartbeat():
             jobs = jobs_module().JOBS
             if name not in jobs:
                 raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
-            value = jobs[name](report, subject)
-            report.raise_if_told_to_stop()
-            result = _as_json(name, value)
-    except OperationCancelled:
-        return paced_writer.finish(Status.CANCELLED)
+            try:
+                # It may have been cancelled while it was queued.
+                value = None if report.cancelled else jobs[name](report, subject)
+            finally:
+                # A job may catch what `step` raises, and then return or raise anything.
+                report.raise_if_told_to_stop()
+            if value is not None:
+                result, problem = to_json(value)
+    except OperationCancelled as cancelled:
+        if isinstance(cancelled.__context__, Exception):
+            log.warning("The cancelled job ended with an error.", exc_info=cancelled.__context__)
+        return paced_writer.finish(Status.CANCELLED, progress_log.failures() or None)
     except OperationLost:
         log.warning("The operation no longer belongs to this worker: the job stops.")
         return None
-    except BaseException:
+    except BaseException as error:
         # Also SystemExit and panics of native libraries: every operation needs an outcome.
-        return paced_writer.finish(Status.FAILED, error=sanitize(traceback.format_exc()))
+        problem = _traceback(error)
+    failures = progress_log.failures()
+    if problem is not None:
+        return paced_writer.finish(
+            Status.FAILED, "\n".join(filter(None, (failures, problem))), result
+        )
     progress_log.end_step()
-    if failures := progress_log.failures():
+    if failures:
         return paced_writer.finish(Status.PARTIAL, failures, result)
     return paced_writer.finish(Status.COMPLETED, result=result)
 
 
-def _as_json(name: str, result: dict[str, Any] | None) -> str | None:
-    if result is None:
-        return None
-    if not isinstance(result, dict):
-        raise TypeError(f"The job {name!r} returned {type(result).__name__}; return a dict.")
-    try:
-        return sanitize(json.dumps(result, allow_nan=False, ensure_ascii=False))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"The job {name!r} returned what JSON cannot hold: {error}.") from None
+def _traceback(error: BaseException) -> str:
+    # Each part is a frame or a message. Of a long message the beginning is kept.
+    parts = (truncate(part.rstrip(), MAX_FAILURE) for part in traceback.format_exception(error))
+    return truncate_middle(sanitize("\n".join(parts)), MAX_TRACEBACK)

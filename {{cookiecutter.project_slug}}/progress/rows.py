@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Operation, Status, Step
-from progress.text import truncate
+from progress.text import truncate, truncate_middle
 
 # Longer text is truncated when it is read.
 _MAX_DESCRIPTION = 500
@@ -49,7 +49,8 @@ def operation_from_row(row: Mapping[str, Any]) -> Operation:
         heartbeat_at=_time(row, "heartbeat_at", problems),
         finished_at=_time(row, "finished_at", problems),
         cancel_requested=bool(row.get("cancel_requested")),
-        error=_tail(row, "error", _MAX_ERROR) or None,
+        # The beginning has the first failed steps; the end of a traceback names the exception.
+        error=truncate_middle(_text(row, "error"), _MAX_ERROR) or None,
         result=_result(row, problems),
         attempt=_count(row, "attempt", problems) or 0,
         retry_of=truncate(_text(row, "retry_of"), _MAX_DESCRIPTION),
@@ -117,12 +118,6 @@ def _time(row: Mapping[str, Any], name: str, problems: list[str]) -> datetime | 
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
     return "" if value is None else str(value)
-
-
-def _tail(row: Mapping[str, Any], name: str, limit: int) -> str:
-    # The end of a traceback names the exception.
-    text = _text(row, name)
-    return text if len(text) <= limit else "…" + text[1 - limit :]
 
 
 def _result(row: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | None:

@@ -6,6 +6,22 @@ def truncate(text: str, length: int = 500) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def truncate_middle(text: str, length: int) -> str:
+    """Return at most `length` characters of `text`, from its beginning and its end."""
+    if len(text) <= length:
+        return text
+    half = (length - 3) // 2
+    return f"{text[:half]} … {text[len(text) - (length - 3 - half) :]}"
+
+
+def safe_repr(value: object, length: int = 200) -> str:
+    """Return at most `length` characters of the repr of any value, even if its repr raises."""
+    try:
+        return truncate(repr(value), length)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
 def sanitize(text: str) -> str:
     """Return `text` with replacements for characters that some databases refuse.
 

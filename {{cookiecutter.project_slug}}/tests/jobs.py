@@ -104,8 +104,8 @@ def odd_text(report: Reporter, subject: str) -> dict[str, Any]:
 
 
 def unfit(report: Reporter, subject: str) -> dict[str, Any]:
-    """Return a value that JSON cannot store."""
-    return {"value": {1, 2}}
+    """Return values that JSON cannot hold."""
+    return {"metrics": {"Rows": float("nan"), "Phase": 1j}, "notes": ["All well."]}
 
 
 JOBS: dict[str, Job] = {

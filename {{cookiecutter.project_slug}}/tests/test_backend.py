@@ -16,6 +16,7 @@ from progress.operation import (
     Status,
     new_operation_id,
 )
+from progress.results import REPLACED
 from tests.conftest import OWNER, pages, wait_for_end, wait_until
 from tests.jobs import MANY, SLOW, STEPS
 
@@ -159,13 +160,16 @@ def test_an_unknown_job_fails_and_the_error_names_it(
     assert "There is no job 'no_such_job'" in operation.error
 
 
-def test_a_result_that_json_cannot_store_fails_with_the_reason(
+def test_a_value_that_json_cannot_hold_is_named_and_the_result_kept(
     connection: ProgressConnection, started: Started
 ) -> None:
     operation = wait_for_end(connection, started("unfit"))
-    assert operation.status is Status.FAILED
-    assert operation.error is not None
-    assert "The job 'unfit' returned what JSON cannot hold" in operation.error
+    assert operation.status is Status.COMPLETED
+    assert operation.result == {
+        "metrics": {"Rows": None, "Phase": "1j"},
+        "notes": ["All well."],
+        REPLACED: ["metrics.Phase: complex"],
+    }
 
 
 def test_text_with_invalid_characters_is_sanitized(

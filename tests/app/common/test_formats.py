@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from progress.text import truncate
+from progress.text import truncate, truncate_middle
 from progress.ui.formats import (
     escape_markdown,
     format_datetime,
@@ -48,6 +48,15 @@ def test_steps(current: int, total: int | None, text: str) -> None:
 def test_long_text_is_cut() -> None:
     assert truncate("x" * 200, 200) == "x" * 200
     assert truncate("x" * 201, 200) == "x" * 199 + "…"
+
+
+def test_the_middle_of_long_text_is_cut() -> None:
+    assert truncate_middle("a" * 10, 10) == "a" * 10
+    for length in (10, 11):
+        cut = truncate_middle("a" * 100 + "b" * 100, length)
+        assert len(cut) == length
+        assert cut.startswith("aaa")
+        assert cut.endswith("… bbbb")
 
 
 def test_markdown_is_escaped() -> None:

@@ -181,12 +181,14 @@ def test_job_subject_and_owner_are_never_truncated() -> None:
 
 
 def test_very_long_text_is_truncated() -> None:
-    operation = operation_from_row(row(step_description="x" * 1_000_000, error="y" * 1_000_000))
+    error = f"Step 1, a: {'y' * 1_000_000}\nValueError: bad"
+    operation = operation_from_row(row(step_description="x" * 1_000_000, error=error))
     assert len(operation.step_description) == 500
     assert operation.step_description.endswith("…")
     assert operation.error is not None
     assert len(operation.error) == 50_000
-    assert operation.error.startswith("…y"), "the end of a traceback is kept"
+    assert operation.error.startswith("Step 1, a: y"), "the first failed step is kept"
+    assert operation.error.endswith("\nValueError: bad"), "the end of a traceback is kept"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +207,28 @@ def test_very_long_text_is_truncated() -> None:
             'Traceback (most recent call last):\n  File "b.py", line 2, in h\n    i()\n    ^^^\n'
             "TypeError: no",
             "TypeError: no",
+        ),
+        (
+            'Traceback (most recent call last):\n  File "a.py", line 1, in f\nKeyError: 1\n\n'
+            "During handling of the above exception, another exception occurred:\n\n"
+            "  + Exception Group Traceback (most recent call last):\n"
+            '  |   File "a.py", line 2, in f\n'
+            '  |     raise ExceptionGroup("two", errors)\n'
+            "  | ExceptionGroup: two (2 sub-exceptions)\n"
+            "  | a note\n"
+            "  +-+---------------- 1 ----------------\n"
+            "    | Traceback (most recent call last):\n"
+            '    |   File "a.py", line 3, in g\n'
+            "    | ValueError: bad\n"
+            "    +---------------- 2 ----------------\n"
+            "    | TypeError: no\n"
+            "    +------------------------------------",
+            "ExceptionGroup: two (2 sub-exceptions)",
+        ),
+        (
+            "Step 1, a: row 1 is bad\nTraceback (most recent call last):\n"
+            '  File "a.py", line 1, in f\n    g()\nValueError: bad\na note',
+            "ValueError: bad",
         ),
     ],
 )

@@ -12,8 +12,10 @@ from typing import Any
 import streamlit as st
 
 from progress.operation import Operation, Status
+from progress.results import REPLACED
 from progress.session import commands, tracking
 from progress.session.tracking import Entry
+from progress.text import truncate
 from progress.ui.formats import (
     escape_markdown,
     format_datetime,
@@ -80,8 +82,9 @@ def draw_status(operation: Operation) -> None:
         case Status.COMPLETED:
             st.success(f"Completed: {done} in {duration}.", icon=icon)
         case Status.PARTIAL:
-            failed = format_steps(operation.failed_steps, operation.current_step)
-            st.warning(f"Partly completed: {failed} failed, in {duration}.", icon=icon)
+            if operation.failed_steps:  # 0 if the job reported a failure before its first step
+                done = f"{format_steps(operation.failed_steps, operation.current_step)} failed"
+            st.warning(f"Partly completed: {done}, in {duration}.", icon=icon)
         case Status.CANCELLED:
             st.info(f"Cancelled after {done}, in {duration}.", icon=icon)
         case _:
@@ -103,15 +106,15 @@ def draw_figures(operation: Operation) -> None:
 
 def draw_error(operation: Operation) -> None:
     """Draw the most informative line or the first failed steps, and the whole text on demand."""
+    lines, label = (operation.error or "").splitlines()[:SHOWN_LINES], "Failed steps"
     if operation.status == Status.FAILED:
         if operation.step_description:
             st.text(f"In step {operation.current_step + 1:,}: {operation.step_description}")
-        shown, label = operation.reason, "Traceback"
-    elif operation.status == Status.PARTIAL:
-        lines = (operation.error or "").splitlines()
-        shown, label = "\n".join(lines[:SHOWN_LINES]), f"All failed steps: {len(lines):,} lines"
-    else:
+        lines = [operation.reason or ""]
+        label = "Failed steps and traceback" if operation.failed_steps else "Traceback"
+    elif operation.status != Status.PARTIAL and not operation.failed_steps:
         return
+    shown = "\n".join(truncate(line) for line in lines)
     st.code(shown or "No reason was given.", language=None, wrap_lines=True)
     if operation.error and operation.error.strip() != shown:
         # Without a key it would close whenever the page is drawn again.
@@ -126,6 +129,7 @@ def draw_result(operation: Operation) -> None:
         "chart": draw_chart,
         "table": draw_table,
         "notes": draw_notes,
+        REPLACED: draw_replaced,
     }
     result = operation.result or {}
     if result.get("table") or result.get("chart"):
@@ -152,7 +156,9 @@ def draw_metrics(metrics: dict[str, Any]) -> None:
     """Draw named figures side by side."""
     with st.container(horizontal=True, gap="medium"):
         for name, value in metrics.items():
-            st.metric(escape_markdown(str(name)), escape_markdown(str(value)), width="content")
+            # None, a dash, is also what NaN was stored as.
+            shown = None if value is None else escape_markdown(str(value))
+            st.metric(escape_markdown(str(name)), shown, width="content")
 
 
 def draw_chart(rows: list[dict[str, Any]]) -> None:
@@ -172,6 +178,13 @@ def draw_notes(notes: list[Any]) -> None:
         notes = [notes]
     for note in notes:
         st.text(str(note))
+
+
+def draw_replaced(names: list[str]) -> None:
+    """Draw which values could not be stored."""
+    text = "\n".join(names)
+    st.warning("JSON cannot hold these values; their text was stored:", icon=":material/rule:")
+    st.text(text)
 
 
 def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:

@@ -1,0 +1,233 @@
+"""What a job returns, as it is stored and read again."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, OrderedDict, deque, namedtuple
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress.results import MAX_NOTES, REPLACED, to_json
+
+pd = importlib.import_module("pandas")  # it has no types
+Point = namedtuple("Point", "x y")
+DAY = date(2026, 1, 2)
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Color(Enum):
+    RED = "red"
+    BOX = (DAY, 1)
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+@dataclass
+class Row:
+    at: date
+    values: set[int]
+
+
+class Model:
+    """Has what the models of pydantic have."""
+
+    def model_dump(self) -> dict[str, Any]:
+        return {"at": DAY, "score": np.float32(0.5)}
+
+
+class Broken:
+    """Raises whatever is done with it."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+def stored(value: object) -> Any:
+    """Return a value as it is read after it was stored in a result."""
+    text, problem = to_json({"value": value})
+    assert problem is None
+    result = json.loads(text)
+    assert set(result) == {"value"}
+    return result["value"]
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ({"a": [1, 2.5, True, None, "ü"]}, {"a": [1, 2.5, True, None, "ü"]}),
+        (float("nan"), None),
+        (float("-inf"), None),
+        (10**100, 10**100),
+        (Decimal("3"), 3),
+        (Decimal("1.10"), 1.1),
+        (Decimal("0.1234567890123456789"), "0.1234567890123456789"),
+        (Decimal("NaN"), None),
+        (MOMENT, "2026-01-02T03:04:05+00:00"),
+        (DAY, "2026-01-02"),
+        (time(3, 4), "03:04:00"),
+        (timedelta(minutes=90), "1:30:00"),
+        (Path("a/b"), "a/b"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        ("ü".encode(), "ü"),
+        (bytearray(b"\xff" * 2000), "2,000 bytes"),
+        (Color.RED, "red"),
+        (Color.BOX, ["2026-01-02", 1]),
+        (Level.LOW, 1),
+        ({3}, [3]),
+        (frozenset("a"), ["a"]),
+        ((1, (2,)), [1, [2]]),
+        (Point(1, 2), [1, 2]),
+        (deque([1]), [1]),
+        (range(2), [0, 1]),
+        ({"a": 1}.values(), [1]),
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (OrderedDict(a=1), {"a": 1}),
+        (Row(DAY, {1}), {"at": "2026-01-02", "values": [1]}),
+        (Model(), {"at": "2026-01-02", "score": 0.5}),
+        ([Model()], [{"at": "2026-01-02", "score": 0.5}]),
+        (
+            {1: "a", None: "b", (1, DAY): "c", DAY: "d"},
+            {"1": "a", "null": "b", '[1, "2026-01-02"]': "c", "2026-01-02": "d"},
+        ),
+        (np.int64(3), 3),
+        (np.float32("nan"), None),
+        (np.bool_(True), True),
+        (np.str_("a"), "a"),
+        (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        (np.array(5), 5),
+        (np.array([DAY, None]), ["2026-01-02", None]),
+        (np.datetime64("2026-01-02T03:04:05", "ns"), "2026-01-02T03:04:05"),
+        (np.array(["2026-01-02", "NaT"], "M8[ns]"), ["2026-01-02T00:00:00", None]),
+        (np.timedelta64(90, "m"), "1:30:00"),
+        (pd.Timestamp(MOMENT), "2026-01-02T03:04:05+00:00"),
+        (pd.NaT, None),
+        (pd.NA, None),
+        (pd.Series([1, None], dtype="Int64"), [1, None]),
+        (pd.Series([MOMENT, None]), ["2026-01-02T03:04:05+00:00", None]),
+        (
+            pd.DataFrame({"at": [DAY], "n": np.array([1]), "x": [float("nan")]}),
+            [{"at": "2026-01-02", "n": 1, "x": None}],
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_known_kinds_are_converted(value: object, read: Any) -> None:
+    assert stored(value) == read
+
+
+def test_two_keys_with_the_same_text_are_kept() -> None:
+    assert stored({1: "a", "1": "b", np.int64(2): "c"}) == {"1": "a", "1'": "b", "2": "c"}
+    assert stored({os.fsdecode(b"\x80"): 1, os.fsdecode(b"\x81"): 2}) == {"?": 1, "?'": 2}
+
+
+def test_other_values_are_replaced_by_their_repr_and_named_by_their_path() -> None:
+    text, problem = to_json(
+        {
+            "metrics": {"rows": 3, "part": Fraction(1, 3)},
+            "table": [{"at": 1}, {"at": 1j}],
+            "broken": Broken(),
+            "long": [lambda: None, iter("x" * 9)],
+            "digits": 10**5000,
+            "notes": ["the rest of a long job"],
+        }
+    )
+    assert problem is None
+    result = json.loads(text)
+    assert result["metrics"] == {"rows": 3, "part": "Fraction(1, 3)"}
+    assert result["table"] == [{"at": 1}, {"at": "1j"}]
+    assert result["broken"] == "<Broken>"
+    assert result["notes"] == ["the rest of a long job"]
+    assert result[REPLACED] == [
+        "metrics.part: Fraction",
+        "table[1].at: complex",
+        "broken: Broken",
+        "long[0]: function",
+        "long[1]: str_ascii_iterator",
+        "digits: int",
+    ]
+
+
+def test_long_texts_and_many_replaced_values_are_shortened() -> None:
+    class Long:
+        def __repr__(self) -> str:
+            return "x" * 1_000_000
+
+    result = json.loads(to_json({"table": [Long()] * 1000})[0])
+    assert result["table"] == ["x" * 199 + "…"] * 1000
+    assert result[REPLACED][0] == "table[0]: Long"
+    assert result[REPLACED][MAX_NOTES:] == ["and 980 more"]
+
+
+def test_values_that_contain_themselves_end() -> None:
+    loop: dict[str, Any] = {"a": 1}
+    loop["again"] = [loop, loop]
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    shared = [1]
+    result = json.loads(to_json({"loop": loop, "deep": deep, "twice": [shared, shared]})[0])
+    assert result["loop"]["a"] == 1
+    assert result["twice"] == [[1], [1]]
+    assert result[REPLACED][:2] == ["loop.again[0]: dict", "loop.again[1]: dict"]
+    assert len(result[REPLACED]) == 3
+
+
+def test_a_model_or_a_dataclass_may_be_the_whole_result() -> None:
+    assert to_json(Model()) == ('{"at": "2026-01-02", "score": 0.5}', None)
+    assert to_json(Row(DAY, set())) == ('{"at": "2026-01-02", "values": []}', None)
+
+
+def test_a_key_of_the_job_is_not_replaced() -> None:
+    assert json.loads(to_json({REPLACED: "mine", "a": 1j})[0]) == {REPLACED: "mine", "a": "1j"}
+
+
+def test_the_module_imports_neither_numpy_nor_pandas() -> None:
+    script = (
+        "import sys, progress.results, progress.reporter;"
+        "sys.exit(bool({'numpy', 'pandas', 'pydantic'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+keys = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.complex_numbers(),
+    st.text(st.characters(), max_size=5),
+    st.binary(max_size=5),
+    st.datetimes(),
+    st.timedeltas(),
+    st.uuids(),
+)
+values = st.recursive(
+    keys | st.decimals() | st.builds(Broken),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(keys, values, max_size=5))
+def test_no_result_raises_and_no_key_is_lost(result: dict[Any, Any]) -> None:
+    text, problem = to_json(result)
+    assert problem is None
+    assert len({*json.loads(text)} - {REPLACED}) == len(result)

@@ -1,0 +1,171 @@
+"""A job's result as JSON. A value that JSON lacks never loses the rest of the result."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence, Set, ValuesView
+from dataclasses import fields, is_dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from progress.text import safe_repr, sanitize, truncate
+
+MAX_RESULT = 5_000_000
+"""Bytes of the JSON of a result: every session that shows an operation loads its result."""
+MAX_DEPTH = 100
+"""Levels of values within values."""
+MAX_NOTES = 20
+"""How many of the replaced values are named."""
+REPLACED = "not_json"
+"""The key in a result under which the replaced values are named; the page shows them."""
+
+
+def to_json(value: object) -> tuple[str, str | None]:
+    """Return a result as the text of a JSON object, and in one line why it is incomplete, if it is.
+
+    Values of known kinds are converted, and NaN becomes null. Any other value is replaced by its
+    repr, and named under the key REPLACED. A result that is too large keeps its smallest keys.
+    """
+    converter = _Converter()
+    result = converter.convert(value, "", ())
+    problem = None
+    if not isinstance(result, dict):
+        problem = f"The job returned {type(value).__name__}; return a dict."
+        result = {"value": result}
+    if converter.replaced:
+        result.setdefault(REPLACED, converter.notes())
+    text = _dumps(result)
+    if (size := _size(text)) > MAX_RESULT:
+        kept = _smallest(result)
+        problem = (
+            f"The result has {_megabytes(size)} of JSON; at most {_megabytes(MAX_RESULT)} are"
+            f" stored. Missing: {truncate(', '.join(key for key in result if key not in kept))}."
+        )
+        text = _dumps(kept)
+    return text, problem
+
+
+def _dumps(value: object) -> str:
+    return sanitize(json.dumps(value, allow_nan=False, ensure_ascii=False))
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:,.1f} MB"
+
+
+def _smallest(result: dict[str, Any]) -> dict[str, Any]:
+    sizes = {key: _size(_dumps({key: part})) for key, part in result.items()}
+    kept, room = set(), MAX_RESULT
+    for key in sorted(sizes, key=lambda key: sizes[key]):
+        room -= sizes[key]
+        if room < 0:
+            break
+        kept.add(key)
+    return {key: part for key, part in result.items() if key in kept}
+
+
+class _Converter:
+    def __init__(self) -> None:
+        self.replaced = 0
+        self._notes: list[str] = []
+
+    def notes(self) -> list[str]:
+        """Return a line for each replaced value, and how many more there are."""
+        more = self.replaced - len(self._notes)
+        return self._notes + ([f"and {more:,} more"] if more else [])
+
+    def convert(self, value: Any, path: str, parents: tuple[int, ...]) -> Any:
+        """Return `value` as JSON has it. `parents` are the ids of the values that contain it."""
+        try:
+            if len(parents) < MAX_DEPTH and id(value) not in parents:
+                return self._known(value, path, (*parents, id(value)))
+        except Exception:
+            # Whatever a value of the job raises here, the rest of the result is kept.
+            pass
+        self.replaced += 1
+        shown = safe_repr(value)
+        if len(self._notes) < MAX_NOTES:
+            self._notes.append(f"{path or 'result'}: {type(value).__name__}")
+        return shown
+
+    def _known(self, value: Any, path: str, parents: tuple[int, ...]) -> Any:
+        """Return a value of a known kind as JSON has it.
+
+        Raises:
+            TypeError: It is of another kind.
+        """
+        if type(value).__name__ in ("NaTType", "NAType"):  # of pandas
+            return None
+        match value:
+            case Enum():
+                return self.convert(value.value, path, parents)
+            case None | bool() | str():
+                return value
+            case int():
+                return int(str(value))  # raises if it has more digits than Python reads
+            case float():
+                return float(value) if math.isfinite(value) else None
+            case Decimal():
+                return _number(value)
+            case date() | time():
+                return value.isoformat()
+            case timedelta() | PurePath() | UUID():
+                return str(value)
+            case bytes() | bytearray() | memoryview():
+                return _text(bytes(value))
+        if hasattr(value, "model_dump"):  # pydantic
+            value = value.model_dump()
+        elif is_dataclass(value) and not isinstance(value, type):
+            value = {field.name: getattr(value, field.name) for field in fields(value)}
+        elif hasattr(value, "to_dict") and hasattr(value, "columns"):  # a data frame
+            value = value.to_dict("records")
+        elif hasattr(value, "dtype") and hasattr(value, "tolist"):  # numpy, a column of pandas
+            if type(value).__module__ == "numpy" and value.dtype.kind in "mM":
+                value = value.astype(f"{value.dtype.kind}8[us]")  # nanoseconds become integers
+            return self.convert(value.tolist(), path, parents)
+        if isinstance(value, Mapping):
+            return self._mapping(value, path, parents)
+        if isinstance(value, Sequence | Set | ValuesView):
+            return [
+                self.convert(item, f"{path}[{number}]", parents)
+                for number, item in enumerate(value)
+            ]
+        raise TypeError
+
+    def _mapping(
+        self, value: Mapping[Any, Any], path: str, parents: tuple[int, ...]
+    ) -> dict[str, Any]:
+        converted: dict[str, Any] = {}
+        for name, item in value.items():
+            key = sanitize(name if type(name) is str else self._key(name, path, parents))
+            while key in converted:  # 1 and "1" are two keys
+                key += "'"
+            converted[key] = self.convert(item, f"{path}.{key}" if path else key, parents)
+        return converted
+
+    def _key(self, name: object, path: str, parents: tuple[int, ...]) -> str:
+        key = self.convert(name, f"{path} (a key)", parents)
+        return key if isinstance(key, str) else json.dumps(key, ensure_ascii=False)
+
+
+def _number(value: Decimal) -> float | str | None:
+    if not value.is_finite():
+        return None
+    if value.as_tuple().exponent == 0:
+        return int(value)
+    number = float(value)
+    return number if Decimal(repr(number)) == value else str(value)
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return f"{len(value):,} bytes"
