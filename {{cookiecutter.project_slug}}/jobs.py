@@ -1,7 +1,8 @@
 """YOUR work: the jobs that the page can start. This is the one file that you must edit.
 
 Replace three things; then see README.md for how to delete the sample:
-    subjects()   what the page offers to work on: file names, table names, order numbers
+    subjects()   what the page offers to work on: file names, table names, order numbers. It is
+                 called once for all viewers, and again after 5 minutes, an edit or "Refresh"
     a job        a function that takes (report, subject), does the work and returns a dict or None
     JOBS         the jobs by name: what the page can start
 

@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from progress import heap
-from progress.settings import SettingsError
+from progress.settings import SettingsError, have_settings_changed
 from progress.ui.formats import escape_markdown
 
 try:
@@ -21,6 +21,8 @@ if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth
     st.button("Log in", icon=":material/login:", on_click=st.login)
     st.stop()
 heap.settle_soon()
+if have_settings_changed():
+    st.info("settings.toml has changed: restart the server.", icon=":material/restart_alt:")
 
 try:
     pages = [

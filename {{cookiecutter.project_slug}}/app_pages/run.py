@@ -4,8 +4,8 @@ from contextlib import nullcontext
 
 import streamlit as st
 
-from progress.reporter import jobs_module
-from progress.session import commands, polling, resources, tracking, viewer
+from progress.session import choices, commands, polling, resources, tracking, viewer
+from progress.session.choices import Problem
 from progress.session.tracking import Entry
 from progress.ui import outcome, running, subject_history
 from progress.ui.formats import escape_markdown
@@ -38,10 +38,47 @@ def live_progress() -> None:
         st.text("\n".join(dict.fromkeys(errors)))
 
 
-def draw_start(job: str, subject: str | None) -> None:
+def choose_job() -> str | None:
+    """Draw the jobs, if there are several, and return the selected job."""
+    jobs = choices.jobs()
+    draw_problem(jobs.problem)
+    if len(jobs.names) > 1:
+        return st.selectbox("Job", jobs.names, key="job")
+    return next(iter(jobs.names), None)
+
+
+def choose_subject() -> str | None:
+    """Draw the subjects, and return the selected subject."""
+    subjects = choices.subjects()
+    draw_problem(subjects.problem)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        subject = None
+        if subjects.names:  # an empty box would keep None when there are subjects again
+            subject = st.selectbox("Subject", subjects.names, key="subject", width="stretch")
+        st.button(
+            "Refresh",
+            key="refresh_subjects",
+            icon=":material/refresh:",
+            type="tertiary",
+            help="List the subjects again.",
+            on_click=choices.refresh_subjects,
+        )
+    return subject
+
+
+def draw_problem(problem: Problem | None) -> None:
+    """Draw what went wrong, if anything did."""
+    if problem is not None:
+        st.error(problem.message, icon=":material/error:")
+        st.text(problem.details)
+
+
+def draw_start(job: str | None, subject: str | None) -> None:
     """Draw the start button, and why it is disabled."""
     reason = ""
-    if subject is None:
+    if job is None:
+        reason = "There is no job to start."
+    elif subject is None:
         reason = "There is no subject to work on."
     elif tracking.is_running(job, subject):
         reason = "Already running for this subject."
@@ -94,11 +131,8 @@ if not all(entry.job for entry in tracking.running()):
 
 st.title(escape_markdown(resources.SETTINGS.title))
 st.caption(escape_markdown(resources.SETTINGS.description))
-jobs = jobs_module()
-job = next(iter(jobs.JOBS))
-if len(jobs.JOBS) > 1:
-    job = st.selectbox("Job", list(jobs.JOBS), key="job")
-subject = st.selectbox("Subject", jobs.subjects(), key="subject")
+job = choose_job()
+subject = choose_subject()
 draw_start(job, subject)
 if len(tracking.running()) > 1:
     for entry in tracking.running():
@@ -106,8 +140,7 @@ if len(tracking.running()) > 1:
             st.text(entry.name, width="stretch")
             draw_controls(entry, f"-{entry.operation_id}")
 for problem in commands.problems():
-    st.error(problem.message, icon=":material/error:")
-    st.text(problem.details)
+    draw_problem(problem)
 commands.problems().clear()
 
 if tracking.needs_polling() and polling.is_paused():

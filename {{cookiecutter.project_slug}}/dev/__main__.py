@@ -35,6 +35,7 @@ def serve(port: str, environment: dict[str, str]) -> int:
     """Run Streamlit until it ends or a signal arrives."""
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
     command += ["--server.port", port, "--server.address", "127.0.0.1", "--server.headless", "true"]
+    command += ["--client.showErrorDetails", "full"]
     server = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
     try:
         return server.wait()

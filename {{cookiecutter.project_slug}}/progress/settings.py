@@ -1,4 +1,4 @@
-"""settings.toml, read and checked once."""
+"""settings.toml, read and checked."""
 
 import functools
 import re
@@ -47,8 +47,25 @@ class Settings:
 
 
 @functools.cache
-def load_settings(path: Path = ROOT / "settings.toml") -> Settings:
-    """Read the settings. Later calls return the same object: a change needs a restart.
+def load_settings() -> Settings:
+    """Return the settings of this project. Later calls return the same object.
+
+    Raises:
+        SettingsError: The file is missing, is not TOML, or has an invalid value.
+    """
+    return read_settings()
+
+
+def have_settings_changed() -> bool:
+    """Return whether the file differs from what was loaded: a change needs a restart."""
+    try:
+        return read_settings() != load_settings()
+    except SettingsError:
+        return True
+
+
+def read_settings(path: Path = ROOT / "settings.toml") -> Settings:
+    """Read a file of settings.
 
     Raises:
         SettingsError: The file is missing, is not TOML, or has an invalid value.

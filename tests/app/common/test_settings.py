@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from progress.settings import ROOT, Page, SettingsError, load_settings, parse_duration
+from progress.settings import (
+    ROOT,
+    Page,
+    SettingsError,
+    have_settings_changed,
+    load_settings,
+    parse_duration,
+    read_settings,
+)
 
 GOOD = (ROOT / "settings.toml").read_text(encoding="utf-8")
 
@@ -58,7 +66,7 @@ def test_a_bad_value_is_named(tmp_path: Path, name: str, value: str, said: str) 
         f"{name} = {value}" if line.startswith(f"{name} =") else line for line in GOOD.splitlines()
     ]
     with pytest.raises(SettingsError) as caught:
-        load_settings(write(tmp_path, "\n".join(lines)))
+        read_settings(write(tmp_path, "\n".join(lines)))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -67,7 +75,7 @@ def test_a_bad_value_is_named(tmp_path: Path, name: str, value: str, said: str) 
 def test_a_missing_value_is_named(tmp_path: Path, name: str) -> None:
     lines = [line for line in GOOD.splitlines() if not line.startswith(name)]
     with pytest.raises(SettingsError, match=f"has no {name} under"):
-        load_settings(write(tmp_path, "\n".join(lines)))
+        read_settings(write(tmp_path, "\n".join(lines)))
 
 
 def with_pages(folder: Path, pages: str) -> Path:
@@ -94,7 +102,7 @@ RUN_PAGE = Page("run", "Run", "play_circle")
 def test_pages_are_in_the_order_of_the_file(
     tmp_path: Path, pages: str, expected: tuple[Page, ...]
 ) -> None:
-    assert load_settings(with_pages(tmp_path, pages)).pages == expected
+    assert read_settings(with_pages(tmp_path, pages)).pages == expected
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_pages_are_in_the_order_of_the_file(
 )
 def test_the_run_page_is_required(tmp_path: Path, pages: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        load_settings(with_pages(tmp_path, pages))
+        read_settings(with_pages(tmp_path, pages))
     assert str(caught.value) == f"settings.toml has no run under [pages]: add {RUN}."
 
 
@@ -124,7 +132,7 @@ def test_the_run_page_is_required(tmp_path: Path, pages: str) -> None:
 )
 def test_a_bad_page_is_named(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        load_settings(with_pages(tmp_path, f"[pages]\n{RUN}\n{name} = {value}"))
+        read_settings(with_pages(tmp_path, f"[pages]\n{RUN}\n{name} = {value}"))
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"settings.toml: the page '{name.strip(chr(34))}' = ")
     assert line.endswith(f" is invalid. Write it like {RUN}.")
@@ -135,14 +143,27 @@ def test_a_number_without_a_unit_is_seconds(tmp_path: Path) -> None:
         "poll_interval = 3" if line.startswith("poll_interval") else line
         for line in GOOD.splitlines()
     ]
-    assert load_settings(write(tmp_path, "\n".join(lines))).poll_interval == 3
+    assert read_settings(write(tmp_path, "\n".join(lines))).poll_interval == 3
 
 
 def test_a_file_that_is_not_toml_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read as TOML"):
-        load_settings(write(tmp_path, "[app\n"))
+        read_settings(write(tmp_path, "[app\n"))
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"settings\.toml is missing"):
-        load_settings(tmp_path / "settings.toml")
+        read_settings(tmp_path / "settings.toml")
+
+
+def test_a_change_of_the_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not have_settings_changed()
+    for text, has_changed in [
+        (GOOD, False),
+        (f"# a comment\n{GOOD}", False),
+        (GOOD.replace("title = ", 'title = "Another" # ', 1), True),
+        ("[app", True),
+    ]:
+        path = write(tmp_path, text)
+        monkeypatch.setattr(read_settings, "__defaults__", (path,))
+        assert have_settings_changed() is has_changed

@@ -6,33 +6,23 @@ backend and the note of it.
 """
 
 import time
-from dataclasses import dataclass
 
 import streamlit as st
 
 from progress.contract import BackendError
-from progress.reporter import jobs_module
-from progress.session import polling, resources, tracking, viewer
+from progress.session import choices, polling, resources, tracking, viewer
+from progress.session.choices import Problem
 from progress.session.tracking import Entry
 
 _PROBLEMS = "progress_problems"  # key of the session state
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What went wrong in a callback."""
-
-    message: str
-    details: str
-    """Data, not Markdown."""
-
-
 def start_selected() -> None:
     """Start an operation of the job and the subject that are selected, and track it."""
     # As the browser sends them: the values of the last run may be out of date.
-    job = st.session_state.get("job") or next(iter(jobs_module().JOBS))
+    job = st.session_state.get("job") or next(iter(choices.jobs().names), None)
     subject: str | None = st.session_state.get("subject")
-    if subject is not None:
+    if job is not None and subject is not None:
         start(job, subject)
 
 

@@ -6,8 +6,7 @@ import streamlit as st
 
 from progress.contract import BackendError
 from progress.operation import Operation, Query, Status
-from progress.reporter import jobs_module
-from progress.session import history, resources, viewer
+from progress.session import choices, history, resources, viewer
 from progress.text import truncate
 from progress.ui.formats import format_duration, format_status, format_time
 
@@ -46,7 +45,7 @@ def draw_filters() -> None:
     with st.container(horizontal=True):
         st.selectbox(
             "Job",
-            list(jobs_module().JOBS),
+            choices.jobs().names,
             index=None,
             placeholder="Any",
             key="filter_job",

@@ -36,6 +36,8 @@ class Server:
     environment: dict[str, str]
     port: int
     folder: Path = ROOT
+    is_watching: bool = False
+    """Whether it reruns the pages after an edit of a file."""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -47,7 +49,9 @@ class Server:
         """Start, and wait until it answers."""
         command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
         command += ["--server.port", str(self.port), "--server.address", "127.0.0.1"]
-        command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
+        watcher = "poll" if self.is_watching else "none"
+        command += ["--server.headless", "true", "--server.fileWatcherType", watcher]
+        command += ["--server.runOnSave", "true"]
         self.process = subprocess.Popen(command, cwd=self.folder, env=os.environ | self.environment)
         deadline = time.monotonic() + 60
         while True:
@@ -65,6 +69,13 @@ class Server:
             self.process.terminate()
             self.process.wait(20)
             self.process = None
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy the project, for a server with other files, to a folder in `folder`."""
+    hidden = shutil.ignore_patterns(".local", ".venv", ".tools", ".*_cache")
+    project: Path = shutil.copytree(ROOT, folder / "copy", ignore=hidden)
+    return project
 
 
 def free_port() -> int:
@@ -89,9 +100,7 @@ def pausing_server(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """The app with an idle budget of three seconds."""
-    project: Path = tmp_path_factory.mktemp("pausing") / "project"
-    hidden = shutil.ignore_patterns(".local", ".venv", ".tools", ".*_cache")
-    shutil.copytree(ROOT, project, ignore=hidden)
+    project = copy_project(tmp_path_factory.mktemp("pausing"))
     settings = (project / "settings.toml").read_text("utf-8")
     budget = re.sub(r'idle_budget = "\w+"', 'idle_budget = "3s"', settings)
     (project / "settings.toml").write_text(budget, "utf-8")
