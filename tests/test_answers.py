@@ -275,7 +275,7 @@ def test_a_closed_pipe_does_not_undo_the_project(
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, "")
     assert (output / "live-progress" / "progress" / "backend" / "connection.py").is_file()
-    assert not (output / "live-progress" / "overlays").exists()
+    assert not (output / "live-progress" / "cookiecutter-overlays").exists()
 
 
 def test_every_prompt_is_shown_as_written(cookiecutter: Cookiecutter, output: Path) -> None:
