@@ -34,7 +34,7 @@ def main(project: Path, answers: Mapping[str, Any]) -> int:
     # Without a licence cookiecutter renders an empty file. A user's own licence stays.
     if answers["licence"] == "none" and licence.is_file() and not licence.read_bytes().strip():
         licence.unlink()
-    say(next_steps(answers["project_slug"], answers["poll_interval"]))
+    say(summary(answers))
     return 0
 
 
@@ -44,11 +44,18 @@ def copy_if_missing(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def next_steps(slug: str, interval: str) -> list[str]:
-    """Return the lines that a user reads when the project is made."""
+def summary(answers: Mapping[str, Any]) -> list[str]:
+    """Return the lines that a user reads when the project is made: what was chosen, what is next.
+
+    cookiecutter replaces an unknown choice of a user's configuration with the default.
+    """
+    interval = answers["poll_interval"]
+    live_feed = "yes" if answers["live_feed"] else "no"
     return [
+        f"Made with progress_backend={answers['progress_backend']}, poll_interval={interval},"
+        f" live_feed={live_feed}, licence={answers['licence']}.",
         "Next:",
-        f"  cd {slug}",
+        f"  cd {answers['project_slug']}",
         "  make dev",
         f"Polling every {interval} makes {3600 / seconds(interval):.0f} reads an hour for each"
         " server process while operations",

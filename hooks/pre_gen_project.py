@@ -4,6 +4,7 @@ import json
 import keyword
 import os
 import re
+import shlex
 import shutil
 import sys
 import unicodedata
@@ -39,7 +40,7 @@ DEVICES |= {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 
 
 
 def main(answers: Mapping[str, Any], typed: Mapping[str, Any], project: Path) -> int:
-    """Print the problems, or else what an unusual answer costs; return the exit status.
+    """Print the problems and a remedy, or what an unusual answer costs; return the exit status.
 
     Args:
         answers: The answers as cookiecutter uses them.
@@ -48,14 +49,30 @@ def main(answers: Mapping[str, Any], typed: Mapping[str, Any], project: Path) ->
     """
     overlays = project / OVERLAYS
     found = [*problems(answers, typed), *folder_problems(overlays)]
-    for line in found:
-        print(line, file=sys.stderr)
     if found:
+        for line in (*found, *remedy(answers, {line.partition(":")[0] for line in found})):
+            print(line, file=sys.stderr)
         return 1
     say(notes(str(answers["poll_interval"])))
     if any(project.iterdir()):
         mark_existing(overlays)
     return 0
+
+
+def remedy(answers: Mapping[str, Any], refused: set[str]) -> Iterator[str]:
+    """Yield the command that starts again with the answers that are not refused."""
+    command = ["cookiecutter", str(answers.get("_template", "TEMPLATE"))]
+    if answers.get("_checkout"):
+        command += ["--checkout", answers["_checkout"]]
+    # This script runs in the project's folder. PWD is where the user typed the command.
+    if answers.get("_output_dir", ".") not in (".", os.environ.get("PWD")):
+        command += ["--output-dir", answers["_output_dir"]]
+    for name, answer in answers.items():
+        if not name.startswith("_") and name not in refused:
+            text = {True: "yes", False: "no"}.get(answer, answer)
+            command.append(f"{name}={text}")
+    yield f"To keep the other answers: {shlex.join(command)}"
+    yield "Below is a traceback of cookiecutter, which it prints whenever a hook refuses."
 
 
 def folder_problems(overlays: Path) -> Iterator[str]:

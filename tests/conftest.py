@@ -92,6 +92,7 @@ class Cookiecutter:
         typed: str = "",
         stdout: int = subprocess.PIPE,
         options: Sequence[str] = (),
+        prompt: bool = False,
     ) -> Completed:
         """Run the command.
 
@@ -101,9 +102,10 @@ class Cookiecutter:
             typed: What the user types at the prompts.
             stdout: Where stdout goes, if not into the result.
             options: More options.
+            prompt: Whether it prompts with the given answers as the defaults.
         """
         given = [f"{name}={value}" for name, value in (answers or {}).items()]
-        flags = [] if answers is None else ["--no-input"]
+        flags = [] if answers is None or prompt else ["--no-input"]
         flags += ["--config-file", str(self.home / "config.yaml"), "--output-dir", str(output)]
         env = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
         env |= {"HOME": str(self.home), "TMPDIR": str(self.home), "PYTHONUTF8": "1"}

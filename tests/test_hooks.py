@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -269,8 +270,39 @@ def test_all_problems_are_printed_together(
     assert pre_gen.main(GOOD | bad, GOOD, tmp_path) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    names = [line.partition(":")[0] for line in told.err.splitlines()]
+    names = [line.partition(":")[0] for line in told.err.splitlines()[:-2]]
     assert names == ["project_name", "author", "author", "project_slug", "poll_interval"]
+
+
+def remedy_of(answers: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the command that the hook prints for answers with a problem."""
+    assert pre_gen.main(GOOD | answers, GOOD, tmp_path) == 1
+    line: str = capsys.readouterr().err.splitlines()[-2]
+    return line.removeprefix("To keep the other answers: ")
+
+
+def test_the_command_keeps_the_accepted_answers_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = {"project_slug": "A", "author": "O'Neill $HOME", "live_feed": False, "__x": "hidden"}
+    command = remedy_of(answers | {"_template": "gh:org/template"}, tmp_path, capsys)
+    assert shlex.split(command) == [
+        *("cookiecutter", "gh:org/template", "project_name=Live Progress"),
+        *("description=Shows progress.", "author=O'Neill $HOME", "operation=Analyze"),
+        *("poll_interval=0.5s", "live_feed=no"),
+    ]
+
+
+def test_the_command_names_a_version_and_another_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"project_slug": "A", "_template": "t", "_output_dir": "/here", "_checkout": None}
+    monkeypatch.setenv("PWD", "/here")
+    assert remedy_of(here, tmp_path, capsys).startswith("cookiecutter t 'project_name=")
+    there = here | {"_output_dir": "/there", "_checkout": "v1"}
+    assert remedy_of(there, tmp_path, capsys).startswith(
+        "cookiecutter t --checkout v1 --output-dir /there 'project_name="
+    )
 
 
 def test_a_note_is_not_a_refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -434,11 +466,12 @@ def test_a_second_run_changes_nothing(tmp_path: Path, licence: str) -> None:
     assert tree(project) == first
 
 
-def test_the_last_lines_are_the_next_commands_and_the_cost(
+def test_the_last_lines_are_the_choices_the_next_commands_and_the_cost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     post_gen.main(write_files(tmp_path, RENDERED), ANSWERS)
     assert capsys.readouterr().out.splitlines() == [
+        "Made with progress_backend=sqlite, poll_interval=0.5s, live_feed=no, licence=MIT.",
         "Next:",
         "  cd x",
         "  make dev",
