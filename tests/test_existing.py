@@ -1,5 +1,7 @@
 """cookiecutter over a project that exists: what is kept, what is replaced, what is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,14 @@ def test_a_project_made_without_hooks_is_finished_by_another_run(
     fresh, again = tmp_path / "fresh", tmp_path / "again"
     assert cookiecutter(fresh, {}).returncode == 0
     assert cookiecutter(again, {}, options=["--accept-hooks", "no"]).returncode == 0
-    assert not (again / "live-progress" / "compose.yaml").exists()
+    dev = [sys.executable, "-B", "-m", "dev"]
+    done = subprocess.run(
+        dev, cwd=again / "live-progress", capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "dev/local_server.py is missing: cookiecutter ran without the template's"
+    )
     assert cookiecutter(again, {}, options=options).returncode == 0
     assert files(again / "live-progress") == files(fresh / "live-progress")
