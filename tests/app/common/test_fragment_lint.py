@@ -1361,6 +1361,7 @@ def test_command_with_a_bad_path(tmp_path: Path, content: bytes | None, reason: 
     assert done.stdout == ""
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert not done.stderr.endswith(": \n")
     with pytest.raises(UnreadableError):
         check_paths([path])
 
