@@ -51,7 +51,8 @@ def test_a_child_of_a_killed_job_does_not_keep_it_alive(
     operation_id = insert(store)
     assert store.begin(operation_id)
     job = (
-        "import os, signal, sys, time; from pathlib import Path; from progress.backend import runner\n"
+        "import os, signal, sys, time; from pathlib import Path\n"
+        "from progress.backend import runner\n"
         "lock = runner._lock(Path(sys.argv[1]), sys.argv[2]); lock.acquire()\n"
         "child = os.fork() or time.sleep(60)\n"
         "print(child, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
