@@ -17,8 +17,8 @@ except ModuleNotFoundError as error:
     if error.name != "dev.local_server":
         raise
     sys.exit(
-        "dev/local_server.py is missing: cookiecutter ran without the template's hooks. Run it again"
-        " with --overwrite-if-exists --skip-if-file-exists and without --accept-hooks no."
+        "dev/local_server.py is missing: cookiecutter ran without the template's hooks. Run it"
+        " again with --overwrite-if-exists --skip-if-file-exists and without --accept-hooks no."
     )
 
 
