@@ -8,7 +8,7 @@ VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test test-app lint bench bench-one screenshots
+.PHONY: help demo bake test test-app test-floor lint bench bench-one screenshots
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,7 +32,11 @@ test: $(UV) lint ## run every test, those of the baked projects and in a browser
 
 test-app: bake ## bake a project and run its tests with those of tests/app (BACKEND=api ARGS="-k poller")
 	$(UV) run python tests/deep_tests.py build/$(DEMO) $(BACKEND)
-	@cd build/$(DEMO) && env -u VIRTUAL_ENV $(UV) run --all-groups pytest $(ARGS)
+	@cd build/$(DEMO) && env -u VIRTUAL_ENV $(UV) run $(UV_OPTIONS) --all-groups pytest $(ARGS)
+
+test-floor: ## run those tests with the lowest versions that pyproject.toml allows (BACKEND, ARGS)
+	@$(MAKE) --no-print-directory test-app DEMO=floor-$(BACKEND) \
+		UV_OPTIONS="--resolution lowest-direct --python 3.11"
 
 lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
 	$(UV) run ruff check hooks tests docs benchmarks

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-OVERLAYS = "overlays"
+OVERLAYS = "cookiecutter-overlays"
+# Its text is `replace`, or `keep`: see pre_gen_project.py.
+EXISTING_FILES = "existing-files.txt"
 
 
 def main(project: Path, answers: Mapping[str, Any]) -> int:
@@ -16,35 +18,44 @@ def main(project: Path, answers: Mapping[str, Any]) -> int:
     overlays = project / OVERLAYS
     if overlays.is_dir():
         backend = str(answers["progress_backend"])
-        chosen = layers(overlays, backend)
+        # An overlay is named after the backends that it is for: `sqlite`, or `api+sqlite` for both.
+        chosen = [folder for folder in overlays.iterdir() if backend in folder.name.split("+")]
         if not chosen:
             print(f"{OVERLAYS}/ has no folder for {backend}.", file=sys.stderr)
             return 1
         if answers["live_feed"]:
             chosen.append(overlays / "live_feed")
-        for layer in chosen:
-            shutil.copytree(layer, project, dirs_exist_ok=True)
+        keeps = (overlays / EXISTING_FILES).read_text("utf-8").strip() == "keep"
+        for overlay in chosen:
+            copy = copy_if_missing if keeps else shutil.copy2
+            shutil.copytree(overlay, project, dirs_exist_ok=True, copy_function=copy)
         shutil.rmtree(overlays)
-    if answers["licence"] == "none":
-        (project / "LICENSE").unlink(missing_ok=True)
-    say(next_steps(answers["project_slug"], answers["poll_interval"]))
+    licence = project / "LICENSE"
+    # Without a licence cookiecutter renders an empty file. A user's own licence stays.
+    if answers["licence"] == "none" and licence.is_file() and not licence.read_bytes().strip():
+        licence.unlink()
+    say(summary(answers))
     return 0
 
 
-def layers(overlays: Path, backend: str) -> list[Path]:
-    """Return the overlays of a backend in the order of copying: its own is the last.
+def copy_if_missing(source: str, target: str) -> None:
+    """Copy a file, unless there is one in its place."""
+    if not os.path.lexists(target):
+        shutil.copy2(source, target)
 
-    An overlay is named after the backends that it is for: `sqlite`, or `api+sqlite` for both.
+
+def summary(answers: Mapping[str, Any]) -> list[str]:
+    """Return the lines that a user reads when the project is made: what was chosen, what is next.
+
+    cookiecutter replaces an unknown choice of a user's configuration with the default.
     """
-    found = [folder for folder in overlays.iterdir() if backend in folder.name.split("+")]
-    return sorted(found, key=lambda folder: (-folder.name.count("+"), folder.name))
-
-
-def next_steps(slug: str, interval: str) -> list[str]:
-    """Return the lines that a user reads when the project is made."""
+    interval = answers["poll_interval"]
+    live_feed = "yes" if answers["live_feed"] else "no"
     return [
+        f"Made with progress_backend={answers['progress_backend']}, poll_interval={interval},"
+        f" live_feed={live_feed}, licence={answers['licence']}.",
         "Next:",
-        f"  cd {slug}",
+        f"  cd {answers['project_slug']}",
         "  make dev",
         f"Polling every {interval} makes {3600 / seconds(interval):.0f} reads an hour for each"
         " server process while operations",

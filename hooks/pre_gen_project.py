@@ -4,10 +4,16 @@ import json
 import keyword
 import os
 import re
+import shlex
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+OVERLAYS = "cookiecutter-overlays"
+EXISTING_FILES = "existing-files.txt"
 
 # The free-text answers: the maximum length, and an example.
 TEXTS = {
@@ -33,19 +39,58 @@ DEVICES = {"aux", "con", "nul", "prn"}
 DEVICES |= {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)}
 
 
-def main(answers: Mapping[str, Any], typed: Mapping[str, Any]) -> int:
-    """Print the problems, or else what an unusual answer costs; return the exit status.
+def main(answers: Mapping[str, Any], typed: Mapping[str, Any], project: Path) -> int:
+    """Print the problems and a remedy, or what an unusual answer costs; return the exit status.
 
     Args:
         answers: The answers as cookiecutter uses them.
         typed: The same answers before cookiecutter rendered them as templates.
+        project: The folder of the project, which may have files of an earlier run.
     """
-    found = list(problems(answers, typed))
-    for line in found:
-        print(line, file=sys.stderr)
-    if not found:
-        say(notes(str(answers["poll_interval"])))
-    return 1 if found else 0
+    overlays = project / OVERLAYS
+    found = [*problems(answers, typed), *folder_problems(overlays)]
+    if found:
+        for line in (*found, *remedy(answers, {line.partition(":")[0] for line in found})):
+            print(line, file=sys.stderr)
+        return 1
+    say(notes(str(answers["poll_interval"])))
+    if any(project.iterdir()):
+        mark_existing(overlays)
+    return 0
+
+
+def remedy(answers: Mapping[str, Any], refused: set[str]) -> Iterator[str]:
+    """Yield the command that starts again with the answers that are not refused."""
+    command = ["cookiecutter", str(answers.get("_template", "TEMPLATE"))]
+    if answers.get("_checkout"):
+        command += ["--checkout", answers["_checkout"]]
+    # This script runs in the project's folder. PWD is where the user typed the command.
+    if answers.get("_output_dir", ".") not in (".", os.environ.get("PWD")):
+        command += ["--output-dir", answers["_output_dir"]]
+    for name, answer in answers.items():
+        if not name.startswith("_") and name not in refused:
+            text = {True: "yes", False: "no"}.get(answer, answer)
+            command.append(f"{name}={text}")
+    yield f"To keep the other answers: {shlex.join(command)}"
+    yield "Below is a traceback of cookiecutter, which it prints whenever a hook refuses."
+
+
+def folder_problems(overlays: Path) -> Iterator[str]:
+    """Yield a line if the project has a folder of its user's where the overlays are rendered."""
+    if os.path.lexists(overlays) and not (overlays / EXISTING_FILES).is_file():
+        yield f"{OVERLAYS}: the project has its own, and this template needs the name. Rename yours"
+
+
+def mark_existing(overlays: Path) -> None:
+    """Write the file that tells the other hook whether to keep the user's files.
+
+    A hook does not get the options of cookiecutter. With --skip-if-file-exists cookiecutter does
+    not replace this file, so its text stays `keep`. Otherwise the template's replaces it.
+    """
+    if overlays.is_dir():  # left by a run without hooks, or one that was interrupted
+        shutil.rmtree(overlays)
+    overlays.mkdir()
+    (overlays / EXISTING_FILES).write_text("keep\n", "utf-8")
 
 
 def say(lines: Iterable[str]) -> None:
@@ -165,4 +210,4 @@ if __name__ == "__main__":
     context = json.loads(
         r"""{{ dict(answers=cookiecutter, typed=_cookiecutter | default({})) | tojson }}"""
     )
-    sys.exit(main(context["answers"], context["typed"]))
+    sys.exit(main(context["answers"], context["typed"], Path.cwd()))

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -91,6 +91,8 @@ class Cookiecutter:
         answers: Mapping[str, str] | None = None,
         typed: str = "",
         stdout: int = subprocess.PIPE,
+        options: Sequence[str] = (),
+        prompt: bool = False,
     ) -> Completed:
         """Run the command.
 
@@ -99,10 +101,12 @@ class Cookiecutter:
             answers: The answers on the command line. None: there are none, and it prompts.
             typed: What the user types at the prompts.
             stdout: Where stdout goes, if not into the result.
+            options: More options.
+            prompt: Whether it prompts with the given answers as the defaults.
         """
         given = [f"{name}={value}" for name, value in (answers or {}).items()]
-        flags = [] if answers is None else ["--no-input"]
-        options = ["--config-file", str(self.home / "config.yaml"), "--output-dir", str(output)]
+        flags = [] if answers is None or prompt else ["--no-input"]
+        flags += ["--config-file", str(self.home / "config.yaml"), "--output-dir", str(output)]
         env = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
         env |= {"HOME": str(self.home), "TMPDIR": str(self.home), "PYTHONUTF8": "1"}
         return subprocess.run(

@@ -4,6 +4,8 @@ What a user sees on the terminal is tested with the real command.
 """
 
 import os
+import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -26,10 +28,14 @@ def left(output: Path) -> list[Path]:
 
 
 def our_lines(result: Completed) -> list[str]:
-    """Return what the hook printed, which must come before all that cookiecutter adds."""
-    ours, _, _ = result.stderr.partition("Traceback")
+    """Return the problems that the hook printed, without the remedy below them."""
     assert result.returncode != 0, result.stdout + result.stderr
-    return ours.splitlines()
+    *problems, remedy, explanation = result.stderr.splitlines()
+    assert remedy.startswith("To keep the other answers: cookiecutter ")
+    assert explanation == (
+        "Below is a traceback of cookiecutter, which it prints whenever a hook refuses."
+    )
+    return problems
 
 
 # Refused
@@ -248,6 +254,7 @@ def test_a_bake_prints_the_next_steps_and_nothing_else(
 ) -> None:
     result = cookiecutter(output, {"project_slug": "mine"})
     assert result.stdout.splitlines() == [
+        "Made with progress_backend=sqlite, poll_interval=0.5s, live_feed=yes, licence=MIT.",
         "Next:",
         "  cd mine",
         "  make dev",
@@ -257,11 +264,41 @@ def test_a_bake_prints_the_next_steps_and_nothing_else(
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_a_misspelt_choice_in_the_configuration_of_a_user_can_be_seen(
+    cookiecutter: Cookiecutter, output: Path
+) -> None:
+    """cookiecutter warns, and takes the default."""
+    config = output / "config.yaml"
+    config.write_text("default_context: {progress_backend: postgress}\n", "utf-8")
+    result = cookiecutter(output, {}, options=["--config-file", str(config)])
+    assert result.returncode == 0
+    assert "Made with progress_backend=sqlite," in result.stdout
+
+
+def test_the_printed_command_keeps_the_other_answers(
+    cookiecutter: Cookiecutter, output: Path
+) -> None:
+    typed = 'It\'s ${HOME}\nMy App\n\nAda "C"\n2\nsoon\n\nno\n\n'
+    refused = cookiecutter(output, typed=typed)
+    assert len(our_lines(refused)) == 2  # the slug and the interval
+    command = shlex.split(refused.stderr.splitlines()[-2].partition(": ")[2])
+    assert command[:4] == ["cookiecutter", str(cookiecutter.template), "--output-dir", str(output)]
+    answers = dict(answer.split("=", 1) for answer in command[4:])
+    assert "project_slug" not in answers
+    # The user accepts the answers at the prompts, and enters the two that were refused.
+    again = cookiecutter(output, answers, typed="\nmy-app\n\n\n\n2s\n\n\n\n", prompt=True)
+    assert again.returncode == 0, again.stderr
+    assert "Made with progress_backend=postgres, poll_interval=2s, live_feed=no" in again.stdout
+    settings = tomllib.loads((output / "my-app" / "settings.toml").read_text("utf-8"))
+    assert settings["app"]["title"] == "It's ${HOME}"
+    assert 'Copyright (c) Ada "C"\n' in (output / "my-app" / "LICENSE").read_text("utf-8")
+
+
 def test_a_note_comes_before_the_next_steps(cookiecutter: Cookiecutter, output: Path) -> None:
     result = cookiecutter(output, {"poll_interval": "200ms"})
     note, *steps = result.stdout.splitlines()
     assert note.startswith("poll_interval: 200ms makes 18000 reads an hour")
-    assert steps[0] == "Next:"
+    assert steps[1] == "Next:"
     assert result.returncode == 0
 
 
@@ -275,7 +312,22 @@ def test_a_closed_pipe_does_not_undo_the_project(
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, "")
     assert (output / "live-progress" / "progress" / "backend" / "connection.py").is_file()
-    assert not (output / "live-progress" / "overlays").exists()
+    assert not (output / "live-progress" / "cookiecutter-overlays").exists()
+
+
+@pytest.mark.parametrize("command", [["true"], ["head", "-1"]])
+@pytest.mark.parametrize("interval", ["0.5s", "0.2s"])
+def test_a_reader_that_leaves_does_not_undo_the_project(
+    cookiecutter: Cookiecutter, output: Path, command: list[str], interval: str
+) -> None:
+    """`cookiecutter ... | true`, and `| head -1`, which leaves before the last line."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as reader:
+        assert reader.stdin is not None
+        answers = {"poll_interval": interval}
+        result = cookiecutter(output, answers, stdout=reader.stdin.fileno())
+        reader.stdin.close()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (output / "live-progress" / "progress" / "backend" / "connection.py").is_file()
 
 
 def test_every_prompt_is_shown_as_written(cookiecutter: Cookiecutter, output: Path) -> None:

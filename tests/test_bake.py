@@ -107,12 +107,12 @@ def test_every_text_file_ends_with_one_line_break(project: BakedProject) -> None
 
 
 def test_the_overlays_are_gone(project: BakedProject) -> None:
-    assert not (project.path / "overlays").exists()
+    assert not (project.path / "cookiecutter-overlays").exists()
     assert project.has_file("progress/backend/connection.py")
 
 
 def test_the_live_feed_is_laid_if_chosen(bake: Bake) -> None:
-    overlay = PROJECT / "overlays" / "live_feed"
+    overlay = PROJECT / "cookiecutter-overlays" / "live_feed"
     files = {path.relative_to(overlay).as_posix() for path in overlay.rglob("*.py")}
     with_feed, without = bake(), bake(live_feed="no")
     assert with_feed.files() - without.files() == files
@@ -146,18 +146,30 @@ def test_the_licence_is_the_chosen_one(bake: Bake, licence: str) -> None:
         assert declared is None
 
 
-def test_python_is_copied_as_it_is(
+def test_python_of_an_overlay_is_copied_as_it_is(
     cookies_session: Cookies, template: Path, tmp_path: Path
 ) -> None:
     changed = shutil.copytree(template, tmp_path / "template")
     python = 'print(f"{{literal}} {% no block %} {# no comment #}")\n'
-    for name in ("probe.py", "progress/probe.py", f"overlays/{BACKENDS[0]}/dev/probe.py"):
-        probe = changed / "{{cookiecutter.project_slug}}" / name
-        probe.write_text(python, "utf-8")
+    overlay = changed / "{{cookiecutter.project_slug}}" / "cookiecutter-overlays" / BACKENDS[0]
+    (overlay / "dev" / "probe.py").write_text(python, "utf-8")
     result = cookies_session.bake(template=str(changed))
     assert result.exit_code == 0
-    for name in ("probe.py", "progress/probe.py", "dev/probe.py"):
-        assert (result.project_path / name).read_text("utf-8") == python
+    assert (result.project_path / "dev" / "probe.py").read_text("utf-8") == python
+
+
+def test_common_python_is_the_same_in_the_project(bake: Bake) -> None:
+    """It is rendered, as `--skip-if-file-exists` needs, so it must not have what Jinja evaluates.
+
+    Where this fails, write `{{` in another way, or put the file into an overlay.
+    """
+    project = bake()
+    names = [name for name in sorted(project.files()) if (PROJECT / name).is_file()]
+    python = [name for name in names if name.endswith(".py")]
+    assert len(python) > 30
+    for name in python:
+        assert not re.search(r"\{[{%#]", (PROJECT / name).read_text("utf-8")), name
+    assert filecmp.cmpfiles(PROJECT, project.path, python, shallow=False) == (python, [], [])
 
 
 def test_the_same_answers_make_the_same_bytes(

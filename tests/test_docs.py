@@ -15,7 +15,8 @@ PAGES = [
     *TEMPLATE.glob("templates/*/readme.md"),
     *PROJECT.glob("*.md"),
 ]
-ROOTS = [TEMPLATE, PROJECT, *PROJECT.glob("overlays/*"), *PROJECT.glob("overlays/*/progress")]
+OVERLAYS = PROJECT / "cookiecutter-overlays"
+ROOTS = [TEMPLATE, PROJECT, *OVERLAYS.glob("*"), *OVERLAYS.glob("*/progress")]
 FILE = re.compile(r"[\w./-]+\.(?:py|md|toml|sql|yml|yaml|txt|json|png|svg)")
 MADE_LATER = {".streamlit/secrets.toml"}
 
@@ -47,7 +48,7 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     spans = re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
     named = {span for span in spans if FILE.fullmatch(span) and "/" in span} - MADE_LATER
     # Two backends share a folder whose name depends on the backend.
-    local_jobs = PROJECT / "overlays" / "api+sqlite" / "{{cookiecutter.__local_jobs}}"
+    local_jobs = OVERLAYS / "api+sqlite" / "{{cookiecutter.__local_jobs}}"
     missing = {
         file
         for file in named

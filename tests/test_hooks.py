@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -261,25 +263,59 @@ def test_a_long_poll_interval_gets_a_note_on_its_delay() -> None:
 # Together
 
 
-def test_all_problems_are_printed_together(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_are_printed_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = {"project_name": "", "project_slug": "A", "author": "{{\n", "poll_interval": "soon"}
-    assert pre_gen.main(GOOD | bad, GOOD) == 1
+    assert pre_gen.main(GOOD | bad, GOOD, tmp_path) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    names = [line.partition(":")[0] for line in told.err.splitlines()]
+    names = [line.partition(":")[0] for line in told.err.splitlines()[:-2]]
     assert names == ["project_name", "author", "author", "project_slug", "poll_interval"]
 
 
-def test_a_note_is_not_a_refusal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert pre_gen.main(GOOD | {"poll_interval": "0.2s"}, GOOD) == 0
+def remedy_of(answers: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the command that the hook prints for answers with a problem."""
+    assert pre_gen.main(GOOD | answers, GOOD, tmp_path) == 1
+    line: str = capsys.readouterr().err.splitlines()[-2]
+    return line.removeprefix("To keep the other answers: ")
+
+
+def test_the_command_keeps_the_accepted_answers_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = {"project_slug": "A", "author": "O'Neill $HOME", "live_feed": False, "__x": "hidden"}
+    command = remedy_of(answers | {"_template": "gh:org/template"}, tmp_path, capsys)
+    assert shlex.split(command) == [
+        *("cookiecutter", "gh:org/template", "project_name=Live Progress"),
+        *("description=Shows progress.", "author=O'Neill $HOME", "operation=Analyze"),
+        *("poll_interval=0.5s", "live_feed=no"),
+    ]
+
+
+def test_the_command_names_a_version_and_another_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"project_slug": "A", "_template": "t", "_output_dir": "/here", "_checkout": None}
+    monkeypatch.setenv("PWD", "/here")
+    assert remedy_of(here, tmp_path, capsys).startswith("cookiecutter t 'project_name=")
+    there = here | {"_output_dir": "/there", "_checkout": "v1"}
+    assert remedy_of(there, tmp_path, capsys).startswith(
+        "cookiecutter t --checkout v1 --output-dir /there 'project_name="
+    )
+
+
+def test_a_note_is_not_a_refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pre_gen.main(GOOD | {"poll_interval": "0.2s"}, GOOD, tmp_path) == 0
     told = capsys.readouterr()
     assert "18000 reads" in told.out
     assert told.err == ""
 
 
-def test_valid_answers_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert pre_gen.main(GOOD, GOOD) == 0
+def test_valid_answers_print_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pre_gen.main(GOOD, GOOD, tmp_path) == 0
     assert capsys.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []  # cookiecutter makes the folders of a new project itself
 
 
 @pytest.mark.parametrize("hook", ["pre_gen_project", "post_gen_project"])
@@ -312,21 +348,28 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
+def files_of(layer: Path) -> list[str]:
+    """Return the paths that git lists in a layer of the template, relative to it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=layer, capture_output=True, encoding="utf-8", check=True
+    )
+    return [name for name in listed.stdout.split("\0") if name]
+
+
 RENDERED = {
     "app.py": "app",
-    "LICENSE": "MIT",
+    "LICENSE": "Mine",
     "progress/poller.py": "poller",
-    "progress/backend.py": "none",
-    "overlays/sqlite/progress/backend.py": "sqlite",
-    "overlays/api+sqlite/progress/backend.py": "shared by two",
-    "overlays/api+sqlite/jobs/run.py": "shared by two",
-    "overlays/api+postgres+sqlite/jobs/run.py": "shared by three",
-    "overlays/api+postgres+sqlite/jobs/all.py": "shared by three",
-    "overlays/postgres/progress/backend.py": "postgres",
-    "overlays/postgres/schema.sql": "postgres",
-    "overlays/sqlite-2/progress/backend.py": "another backend with a similar name",
-    "overlays/live_feed/feeds.py": "live feed",
+    "cookiecutter-overlays/existing-files.txt": "replace\n",
+    "cookiecutter-overlays/sqlite/progress/backend.py": "sqlite",
+    "cookiecutter-overlays/api+sqlite/jobs/run.py": "shared by two",
+    "cookiecutter-overlays/api+postgres+sqlite/jobs/all.py": "shared by three",
+    "cookiecutter-overlays/postgres/progress/backend.py": "postgres",
+    "cookiecutter-overlays/postgres/schema.sql": "postgres",
+    "cookiecutter-overlays/sqlite-2/progress/backend.py": "another backend with a similar name",
+    "cookiecutter-overlays/live_feed/feeds.py": "live feed",
 }
+KEEP = {"cookiecutter-overlays/existing-files.txt": "keep\n"}
 ANSWERS = {
     "project_slug": "x",
     "progress_backend": "sqlite",
@@ -336,18 +379,40 @@ ANSWERS = {
 }
 
 
-def test_the_overlay_of_fewer_backends_is_copied_last(tmp_path: Path) -> None:
+def test_the_overlays_of_the_backend_are_copied_and_the_others_are_gone(tmp_path: Path) -> None:
     project = write_files(tmp_path, RENDERED)
     assert post_gen.main(project, ANSWERS) == 0
     assert tree(project) == {
         "app.py": "app",
-        "LICENSE": "MIT",
+        "LICENSE": "Mine",
         "progress/poller.py": "poller",
         "progress/backend.py": "sqlite",
         "jobs/run.py": "shared by two",
         "jobs/all.py": "shared by three",
     }
-    assert not (project / "overlays").exists()
+    assert not (project / "cookiecutter-overlays").exists()
+
+
+@pytest.mark.parametrize(("mode", "kept"), [({}, False), (KEEP, True)])
+def test_an_existing_file_is_kept_if_cookiecutter_skips_those(
+    tmp_path: Path, mode: dict[str, str], kept: bool
+) -> None:
+    mine = {"feeds.py": "mine", "progress/backend.py": "mine"}
+    project = write_files(tmp_path, RENDERED | mine | mode)
+    assert post_gen.main(project, ANSWERS | {"live_feed": True}) == 0
+    files = tree(project)
+    assert files["jobs/run.py"] == "shared by two"
+    assert (files["feeds.py"] == "mine", files["progress/backend.py"] == "mine") == (kept, kept)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_file_of_a_project_comes_from_two_places(backend: str) -> None:
+    """Kept files are told by their names: what is there must be the user's, not another layer's."""
+    overlays = PROJECT / "cookiecutter-overlays"
+    layers = [folder for folder in overlays.iterdir() if backend in folder.name.split("+")]
+    names = [name for layer in [*layers, overlays / "live_feed"] for name in files_of(layer)]
+    names += [name for name in files_of(PROJECT) if not name.startswith(overlays.name)]
+    assert sorted(names) == sorted(set(names))
 
 
 def test_each_backend_gets_its_own_overlay(tmp_path: Path) -> None:
@@ -355,7 +420,7 @@ def test_each_backend_gets_its_own_overlay(tmp_path: Path) -> None:
     assert post_gen.main(project, ANSWERS | {"progress_backend": "postgres"}) == 0
     assert tree(project)["progress/backend.py"] == "postgres"
     assert tree(project)["schema.sql"] == "postgres"
-    assert tree(project)["jobs/run.py"] == "shared by three"
+    assert tree(project)["jobs/all.py"] == "shared by three"
 
 
 def test_the_live_feed_is_copied_if_chosen(tmp_path: Path) -> None:
@@ -371,21 +436,25 @@ def test_a_backend_without_an_overlay_fails(
     assert (
         post_gen.main(write_files(tmp_path, RENDERED), ANSWERS | {"progress_backend": "fax"}) == 1
     )
-    assert capsys.readouterr() == ("", "overlays/ has no folder for fax.\n")
+    assert capsys.readouterr() == ("", "cookiecutter-overlays/ has no folder for fax.\n")
 
 
 def test_an_executable_file_stays_executable(tmp_path: Path) -> None:
     project = write_files(tmp_path, RENDERED)
-    (project / "overlays" / "sqlite" / "start").write_text("#!/bin/sh\n")
-    (project / "overlays" / "sqlite" / "start").chmod(0o755)
+    (project / "cookiecutter-overlays" / "sqlite" / "start").write_text("#!/bin/sh\n")
+    (project / "cookiecutter-overlays" / "sqlite" / "start").chmod(0o755)
     post_gen.main(project, ANSWERS)
     assert (project / "start").stat().st_mode & 0o111
 
 
-def test_no_licence_means_no_file(tmp_path: Path) -> None:
-    project = write_files(tmp_path, RENDERED)
+@pytest.mark.parametrize(("text", "stays"), [("\n", False), ("Mine", True)])
+def test_no_licence_means_no_file_but_for_the_user_s_own(
+    tmp_path: Path, text: str, stays: bool
+) -> None:
+    """Without a licence, the template's file renders as empty."""
+    project = write_files(tmp_path, RENDERED | {"LICENSE": text})
     assert post_gen.main(project, ANSWERS | {"licence": "none"}) == 0
-    assert not (project / "LICENSE").exists()
+    assert (project / "LICENSE").exists() == stays
 
 
 @pytest.mark.parametrize("licence", ["MIT", "none"])
@@ -397,11 +466,12 @@ def test_a_second_run_changes_nothing(tmp_path: Path, licence: str) -> None:
     assert tree(project) == first
 
 
-def test_the_last_lines_are_the_next_commands_and_the_cost(
+def test_the_last_lines_are_the_choices_the_next_commands_and_the_cost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     post_gen.main(write_files(tmp_path, RENDERED), ANSWERS)
     assert capsys.readouterr().out.splitlines() == [
+        "Made with progress_backend=sqlite, poll_interval=0.5s, live_feed=no, licence=MIT.",
         "Next:",
         "  cd x",
         "  make dev",
@@ -411,7 +481,8 @@ def test_the_last_lines_are_the_next_commands_and_the_cost(
 
 
 def test_every_backend_has_an_overlay_and_every_overlay_a_choice() -> None:
-    folders = {folder.name for folder in (PROJECT / "overlays").iterdir()} - {"live_feed"}
+    overlays = (PROJECT / "cookiecutter-overlays").iterdir()
+    folders = {folder.name for folder in overlays if folder.is_dir()} - {"live_feed"}
     served = [set(folder.split("+")) for folder in folders]
     assert set().union(*served) >= set(BACKENDS)
     assert [choices for choices in served if not choices & set(BACKENDS)] == []

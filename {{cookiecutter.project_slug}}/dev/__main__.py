@@ -9,8 +9,17 @@ import signal
 import subprocess
 import sys
 
-from dev.local_server import local_server
 from progress.settings import ROOT
+
+try:
+    from dev.local_server import local_server
+except ModuleNotFoundError as error:
+    if error.name != "dev.local_server":
+        raise
+    sys.exit(
+        "dev/local_server.py is missing: cookiecutter ran without the template's hooks. Run it"
+        " again with --overwrite-if-exists --skip-if-file-exists and without --accept-hooks no."
+    )
 
 
 def main() -> int:

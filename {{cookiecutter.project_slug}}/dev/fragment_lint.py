@@ -120,7 +120,7 @@ class Module:
             with warnings.catch_warnings(action="ignore"):  # an invalid escape is not a finding
                 self.tree = ast.parse(source, filename)
         except (ValueError, MemoryError) as error:  # a null byte, too many brackets
-            raise SyntaxError(str(error)) from error
+            raise SyntaxError(str(error) or "too complex") from error
         self.filename = filename
         self.lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         self.findings: dict[tuple[int, str], Finding] = {}

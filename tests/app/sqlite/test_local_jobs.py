@@ -1,6 +1,10 @@
 """The SQLite store and its processes in detail. tests/test_sqlite.py ships with a project."""
 
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +20,7 @@ from progress.backend import runner
 from progress.backend.store import OperationStore, OperationWriter
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
 from progress.operation import Progress, Query, Status, Step
+from progress.settings import ROOT
 from tests.conftest import pages
 from tests.test_sqlite import insert, read, start_process, wait_for_step
 
@@ -46,6 +51,33 @@ def test_the_lock_file_is_removed(store: OperationStore) -> None:
     operation_id = insert(store, "succeed", "fast")
     assert start_process(store, operation_id).wait(20) == 0
     assert list(store.path.with_suffix(".jobs").glob("*.lock")) == []
+
+
+def test_a_child_of_a_killed_job_does_not_keep_it_alive(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries fork. A filelock before 3.30 kept the lock in the child."""
+    monkeypatch.setattr(runner, "HEARTBEAT_TIMEOUT", 0.1)
+    operation_id = insert(store)
+    assert store.begin(operation_id)
+    job = (
+        "import os, signal, sys, time; from pathlib import Path\n"
+        "from progress.backend import runner\n"
+        "lock = runner._lock(Path(sys.argv[1]), sys.argv[2]); lock.acquire()\n"
+        "child = os.fork() or time.sleep(60)\n"
+        "print(child, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    command = [sys.executable, "-c", job, str(store.path), operation_id]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        try:
+            process.wait(20)
+            time.sleep(0.2)
+            assert runner.recover(store, [read(store, operation_id)])
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert read(store, operation_id).status == Status.FAILED
 
 
 def test_a_terminal_status_is_never_overwritten(store: OperationStore) -> None:
