@@ -52,7 +52,7 @@ def jobs() -> Choices:
     except (Exception, SystemExit) as error:
         return Choices(problem=_problem("jobs.py cannot be imported.", error))
     if not isinstance(found, Mapping) or not found:
-        details = f"JOBS is {_shorten(found)}: it must be a dict with a job, such as {{'job': job}}"
+        details = f"JOBS is {_shorten(found)}: it must be a dict that names at least one function."
         return Choices(problem=Problem("jobs.py has no jobs.", details))
     defects = {name: _defect(name, job) for name, job in found.items()}
     names = tuple(name for name, defect in defects.items() if not defect)
