@@ -25,15 +25,13 @@ from tests.conftest import pages
 from tests.test_sqlite import insert, read, start_process, wait_for_step
 
 
-def test_an_operation_whose_process_never_started_is_launched_again(
-    store: OperationStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "START_TIMEOUT", 0.2)
+def test_an_operation_whose_process_never_started_is_launched_again(store: OperationStore) -> None:
     operation_id = insert(store, "succeed", "fast")
     assert not runner.recover(store, [read(store, operation_id)]), "too early"
-    time.sleep(0.3)
-    assert runner.recover(store, [read(store, operation_id)])
-    assert not runner.recover(store, [read(store, operation_id)]), "its start is claimed"
+    store.execute("UPDATE operations SET created_at = '2026-01-02T03:04:05.678+00:00'", ())
+    waiting = read(store, operation_id)
+    assert runner.recover(store, [waiting])
+    assert not runner.recover(store, [waiting]), "its start is claimed"
     wait_for_step(store, operation_id, 6)
 
 
