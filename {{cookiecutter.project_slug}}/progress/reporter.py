@@ -83,10 +83,15 @@ class FailureList:
 
 
 class ProgressLog:
-    """What a job has reported. A change replaces `progress`, which itself never changes."""
+    """What a job has reported. A change replaces `progress`, which itself never changes.
 
-    def __init__(self) -> None:
+    Args:
+        on_step: Called with the number and the description of each step that starts.
+    """
+
+    def __init__(self, on_step: Callable[[int, str], None] = lambda number, text: None) -> None:
         self.progress = Progress()
+        self._on_step = on_step
         self._step_started: float | None = None  # None between two steps
         self._failures = FailureList()
         self._has_failed = False  # the current step
@@ -108,6 +113,7 @@ class ProgressLog:
                 total = max(total, ended.current_step + 1)
             self.progress = replace(ended, total_steps=total, step_description=description)
             self._step_started, self._has_failed = time.monotonic(), False
+            self._on_step(ended.current_step + 1, description)
 
     def end_step(self) -> None:
         """End the current step."""
@@ -370,7 +376,11 @@ def jobs_module() -> JobsModule:
 
 
 def run_job(
-    name: str, subject: str, writer: ProgressWriter, heartbeat: bool = True
+    name: str,
+    subject: str,
+    writer: ProgressWriter,
+    heartbeat: bool = True,
+    on_step: Callable[[int, str], None] = lambda number, text: None,
 ) -> Status | None:
     """Run a job to its end and store the outcome, whatever it is.
 
@@ -379,11 +389,12 @@ def run_job(
         subject: What the job works on.
         writer: Where its progress goes.
         heartbeat: Whether a thread writes between the steps: see `PacedWriter`.
+        on_step: See `ProgressLog`. It is called without a delay, also if the writer is unavailable.
 
     Returns:
         The terminal status; None if the operation no longer belongs to this worker.
     """
-    progress_log = ProgressLog()
+    progress_log = ProgressLog(on_step)
     paced_writer = PacedWriter(writer, progress_log, heartbeat)
     report = Reporter(progress_log, paced_writer)
     result: str | None = None

@@ -47,6 +47,19 @@ def test_a_failed_job_shows_the_exception_and_below_it_the_failed_steps() -> Non
     assert [expander.label for expander in page.expander] == ["Failed steps and traceback"]
 
 
+@pytest.mark.parametrize(
+    ("error", "label"),
+    [
+        ('Traceback (most recent call last):\n  File "a.py", line 3\nValueError: no', "Traceback"),
+        ("  + Exception Group Traceback (most recent call last):\n  | ValueError: no", "Traceback"),
+        ("The last lines of a.log:\n\n    Traceback (most ...\n\nThe process ended.", "Details"),
+    ],
+)
+def test_the_output_of_a_process_that_died_is_no_traceback(error: str, label: str) -> None:
+    page = draw(status="failed", error=error)
+    assert [expander.label for expander in page.expander] == [label]
+
+
 def test_a_cancelled_job_shows_its_failed_steps() -> None:
     page = draw(status="cancelled", failed_steps=1, error="Step 1, a: row 1 is bad")
     assert [code.value for code in page.code] == ["Step 1, a: row 1 is bad"]

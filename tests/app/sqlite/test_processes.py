@@ -25,6 +25,13 @@ def end_by_signal(report: Reporter, subject: str) -> None:
     os.kill(os.getpid(), int(subject))
 
 
+def end_in_a_step(report: Reporter, subject: str) -> None:
+    report.step("a step with a long description" * 100)
+    for number in range(2, 100):
+        report.step(f"step {number} of {subject}")
+    os.kill(os.getpid(), 9)
+
+
 def end_by_exit(report: Reporter, subject: str) -> None:
     print("half done")
     os._exit(int(subject))
@@ -51,6 +58,7 @@ def fill_the_disk(report: Reporter, subject: str) -> dict[str, Any]:
 JOBS: dict[str, Job] = {
     "end_by_signal": end_by_signal,
     "end_by_exit": end_by_exit,
+    "end_in_a_step": end_in_a_step,
     "crash": crash,
     "print_any_text": print_any_text,
     "print_nothing": print_nothing,
@@ -113,6 +121,18 @@ def test_the_reason_is_how_the_process_ended_with_its_last_output(
     assert "\n    half done\n" in operation.error
     if job == "crash":
         assert "in string_at" in operation.error, "the traceback of faulthandler"
+
+
+def test_the_last_step_is_known_however_soon_the_process_dies(
+    store: OperationStore, run: Run
+) -> None:
+    operation = run("end_in_a_step", "é" * 600)
+    assert operation.reason == "The process of the job was killed by SIGKILL."
+    assert operation.current_step == 98
+    assert operation.step_description.startswith("step 99 of éé")
+    assert not list(store.path.with_suffix(".jobs").glob("*.step"))
+    run("print_nothing")
+    assert not list(store.path.with_suffix(".jobs").glob("*.step"))
 
 
 def test_after_a_restart_of_the_server_the_last_output_is_still_known(

@@ -35,6 +35,8 @@ ICONS = {
     Status.FAILED: ":material/error:",
     Status.CANCELLED: ":material/cancel:",
 }
+# Not in the output of a process that died, which is indented.
+TRACEBACK = re.compile(r"^(  \+ Exception Group )?Traceback ", re.MULTILINE)
 SHOWN_LINES = 5  # of the failed steps; the rest is behind a click
 # What a browser draws in a moment. The whole result can be downloaded.
 SHOWN_METRICS = 50
@@ -125,6 +127,8 @@ def draw_error(operation: Operation) -> None:
             st.text(f"In step {operation.current_step + 1:,}: {operation.step_description}")
         lines = [operation.reason or ""]
         label = "Failed steps and traceback" if operation.failed_steps else "Traceback"
+        if not re.search(TRACEBACK, operation.error or ""):
+            label = "Details"
     elif operation.status != Status.PARTIAL and not operation.failed_steps:
         return
     shown = "\n".join(truncate(line) for line in lines)
