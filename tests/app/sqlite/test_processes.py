@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from progress.backend.store import OperationStore
 from progress.operation import Operation, Status
 from progress.reporter import Job, Reporter
 from progress.settings import ROOT
-from tests.test_sqlite import insert, read
+from tests.test_sqlite import insert, read, start_process
 
 
 def end_by_signal(report: Reporter, subject: str) -> None:
@@ -42,6 +43,17 @@ def crash(report: Reporter, subject: str) -> None:
     ctypes.string_at(0)
 
 
+def sleep_for_ever(report: Reporter, subject: str) -> None:
+    report.step("asleep")
+    time.sleep(600)
+
+
+def hold_the_interpreter(report: Reporter, subject: str) -> None:
+    report.step("in C")
+    time.sleep(0.5)  # the step is stored
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+
 def print_any_text(report: Reporter, subject: str) -> None:
     print("→ ✅ \udce9")
 
@@ -60,6 +72,8 @@ JOBS: dict[str, Job] = {
     "end_by_exit": end_by_exit,
     "end_in_a_step": end_in_a_step,
     "crash": crash,
+    "sleep_for_ever": sleep_for_ever,
+    "hold_the_interpreter": hold_the_interpreter,
     "print_any_text": print_any_text,
     "print_nothing": print_nothing,
     "fill_the_disk": fill_the_disk,
@@ -133,6 +147,31 @@ def test_the_last_step_is_known_however_soon_the_process_dies(
     assert not list(store.path.with_suffix(".jobs").glob("*.step"))
     run("print_nothing")
     assert not list(store.path.with_suffix(".jobs").glob("*.step"))
+
+
+@pytest.mark.parametrize("job", ["sleep_for_ever", "hold_the_interpreter"])
+def test_a_job_that_does_not_stop_is_cancelling_until_its_process_is_killed(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch, job: str
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+    monkeypatch.setattr(runner, "HEARTBEAT_TIMEOUT", 0.3)
+    operation_id = insert(store, job)
+    with start_process(store, operation_id) as process:
+        deadline = time.monotonic() + 20
+        while not read(store, operation_id).step_description:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        store.request_cancel(operation_id)
+        time.sleep(1.5)
+        operation = read(store, operation_id)
+        assert operation.is_cancelling
+        assert not runner.recover(store, [operation]), "its process lives"
+        process.kill()
+    time.sleep(0.4)
+    assert runner.recover(store, [read(store, operation_id)])
+    operation = read(store, operation_id)
+    assert operation.reason == "The process of the job ended unexpectedly."
+    assert operation.step_description in ("asleep", "in C")
 
 
 def test_after_a_restart_of_the_server_the_last_output_is_still_known(
