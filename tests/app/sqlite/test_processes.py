@@ -156,7 +156,8 @@ def test_a_job_that_does_not_stop_is_cancelling_until_its_process_is_killed(
     monkeypatch.setenv("JOBS_MODULE", __name__)
     monkeypatch.setattr(runner, "HEARTBEAT_TIMEOUT", 0.3)
     operation_id = insert(store, job)
-    with start_process(store, operation_id) as process:
+    process = start_process(store, operation_id)
+    try:
         deadline = time.monotonic() + 20
         while not read(store, operation_id).step_description:
             assert time.monotonic() < deadline
@@ -166,7 +167,9 @@ def test_a_job_that_does_not_stop_is_cancelling_until_its_process_is_killed(
         operation = read(store, operation_id)
         assert operation.is_cancelling
         assert not runner.recover(store, [operation]), "its process lives"
+    finally:
         process.kill()
+        process.wait(20)
     time.sleep(0.4)
     assert runner.recover(store, [read(store, operation_id)])
     operation = read(store, operation_id)
