@@ -248,8 +248,10 @@ class PacedWriter:
                 return outcome[0]
             except BackendUnavailable as unavailable:
                 problem: Exception = unavailable
-                self.write()  # a heartbeat: it is refused, too, unless it is the outcome itself
-                refusals = 0 if self._stored is None else refusals + 1
+                # A writer without heartbeats may skip this one, and a lost operation has none.
+                self.write()
+                has_stored = self._stored is not None and self.stop_signal is not OperationLost
+                refusals = refusals + 1 if has_stored and self._has_heartbeat else 0
                 if refusals < MAX_REFUSALS:
                     delay = next(delays, None)
                     if delay is None:

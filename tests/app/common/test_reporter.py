@@ -808,6 +808,26 @@ def test_an_outcome_that_is_refused_becomes_a_failure_with_the_reason_immediatel
     assert picky.outcomes[0][2] == "The outcome could not be stored: too large"
 
 
+@pytest.mark.parametrize("has_heartbeat", [True, False])
+def test_a_heartbeat_that_is_not_stored_does_not_show_that_an_outcome_is_refused(
+    progress_log: ProgressLog, monkeypatch: pytest.MonkeyPatch, has_heartbeat: bool
+) -> None:
+    class Skipping(Recorder):
+        """A writer that needs no connection to skip a progress, or to know that it is lost."""
+
+        def progress(self, progress: Progress) -> bool:
+            if has_heartbeat:
+                raise OperationLost
+            return False
+
+    delays: list[float] = []
+    monkeypatch.setattr(time, "sleep", delays.append)
+    away = Skipping(error=BackendUnavailable("no route"))
+    with pytest.raises(BackendUnavailable):
+        PacedWriter(away, progress_log, has_heartbeat).finish(Status.COMPLETED)
+    assert delays == list(reporter.FINISH_DELAYS)
+
+
 @dataclass
 class Full(Recorder):
     """A writer on a full disk: it takes what is as small as a heartbeat, unless it is away."""
