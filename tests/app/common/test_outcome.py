@@ -151,6 +151,13 @@ def test_a_part_that_cannot_be_drawn_says_so_and_is_shown_as_json(
     assert json.loads(page.json[0].value) == {part: value}
 
 
+@pytest.mark.parametrize("table", [[1, 2], [[1, 2], [3]], {"a": [1, 2]}, [{"a": 1}, {"b": [2]}]])
+def test_whatever_can_be_a_table_is_drawn(table: Any) -> None:
+    page = draw(status="completed", result={"table": table})
+    assert len(page.dataframe[0].value) == 2
+    assert not captions(page)
+
+
 def test_a_chart_and_a_table_without_rows_say_so() -> None:
     page = draw(status="completed", result={"chart": [], "table": [], "metrics": {}, "notes": []})
     assert captions(page) == ["The chart has no points.", "The table has no rows."]
@@ -173,6 +180,14 @@ def test_a_browser_gets_a_part_of_a_large_result_and_the_counts() -> None:
     assert (len(page.metric), points(page), len(page.text)) == (50, 1_819, 100)
     assert len(page.text[0].value) == 2_000
     assert {button.proto.label for button in page.get("download_button")} == {"Result (JSON)"}
+    ragged = [{"x": 1, f"y{number}": number} for number in range(5_000)]
+    page = draw(status="completed", result={"chart": ragged, "table": ragged})
+    assert captions(page) == [
+        "1,667 of 5,000 points are shown. The download has all of them.",
+        "20 of 1,667 lines are shown. The download has all of them.",
+        "200 of 5,001 columns are shown. The download has all of them.",
+    ]
+    assert page.dataframe[0].value.shape == (5_000, 200)
     wide = {"chart": [{"x": 1} | {f"y{number}": number for number in range(1_000)}]}
     page = draw(status="completed", result=wide)
     assert captions(page) == ["20 of 1,000 lines are shown. The download has all of them."]

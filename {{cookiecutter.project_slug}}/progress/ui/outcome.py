@@ -42,6 +42,7 @@ SHOWN_LINES = 5  # of the failed steps; the rest is behind a click
 SHOWN_METRICS = 50
 SHOWN_POINTS = 2_000
 SHOWN_SERIES = 20
+SHOWN_COLUMNS = 200
 SHOWN_NOTES = 100
 SHOWN_CHARACTERS = 2_000  # of a note
 EXPECTED = {
@@ -188,20 +189,22 @@ def draw_chart(rows: list[dict[str, Any]]) -> None:
     if not rows:
         st.caption("The chart has no points.")
         return
-    x, *names = dict.fromkeys(name for row in rows for name in row)
-    lines = [name for name in names if is_numeric(row.get(name) for row in rows)]
-    is_text = all(isinstance(row.get(x), str | None) for row in rows)
-    if not lines or not (is_text or is_numeric(row.get(x) for row in rows)):
+    points = rows[:: -(-len(rows) // SHOWN_POINTS)]
+    x, *all_names = dict.fromkeys(name for row in points for name in row)
+    names = all_names[:SHOWN_SERIES]
+    lines = [name for name in names if is_numeric(row.get(name) for row in points)]
+    is_text = all(isinstance(row.get(x), str | None) for row in points)
+    if not lines or not (is_text or is_numeric(row.get(x) for row in points)):
         names, lines = [x, *names], []
     if left_out := [name for name in names if name not in lines]:
         shown = escape_markdown(truncate(", ".join(left_out)))
         st.caption(f"A chart cannot hold every value of {shown}. Here is the table:")
         draw_table(rows)
     if lines:
-        step = -(-len(rows) // SHOWN_POINTS)
-        st.line_chart(rows[::step], x=x, y=lines[:SHOWN_SERIES])
-        draw_limit("points", len(rows[::step]), len(rows))
-        draw_limit("lines", SHOWN_SERIES, len(lines))
+        columns = [{name: row.get(name) for name in (x, *lines)} for row in points]
+        st.line_chart(columns, x=x, y=lines)
+        draw_limit("points", len(points), len(rows))
+        draw_limit("lines", SHOWN_SERIES, len(all_names))
 
 
 def is_numeric(values: Iterable[Any]) -> bool:
@@ -217,7 +220,12 @@ def draw_table(rows: list[dict[str, Any]]) -> None:
     if not rows:
         st.caption("The table has no rows.")
         return
+    names = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
+    if len(names) > SHOWN_COLUMNS:  # rows with keys of their own would need gigabytes
+        shown = set(names[:SHOWN_COLUMNS])
+        rows = [{name: row[name] for name in row if name in shown} for row in rows]
     st.dataframe(rows, hide_index=True)
+    draw_limit("columns", SHOWN_COLUMNS, len(names))
 
 
 def draw_notes(notes: list[Any]) -> None:
