@@ -151,7 +151,7 @@ def test_a_part_that_cannot_be_drawn_says_so_and_is_shown_as_json(
     assert json.loads(page.json[0].value) == {part: value}
 
 
-@pytest.mark.parametrize("table", [[1, 2], [[1, 2], [3]], {"a": [1, 2]}, [{"a": 1}, {"b": [2]}]])
+@pytest.mark.parametrize("table", [[1, 2], [[1, 2], [3, 4]], {"a": [1, 2]}, [{"a": 1}, {"b": [2]}]])
 def test_whatever_can_be_a_table_is_drawn(table: Any) -> None:
     page = draw(status="completed", result={"table": table})
     assert len(page.dataframe[0].value) == 2
