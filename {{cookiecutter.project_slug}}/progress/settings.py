@@ -42,6 +42,8 @@ class Settings:
     """Seconds without interaction after which a page stops polling."""
     stale_after: float
     """Seconds without a heartbeat after which an operation is shown as stale."""
+    requires_login: bool
+    """Whether only users who are logged in see the app."""
     shared: bool
     """Whether everybody who can open the app sees all operations. Only the owner may cancel."""
 
@@ -86,6 +88,7 @@ def read_settings(path: Path = ROOT / "settings.toml") -> Settings:
         poll_interval=_seconds(tables, "progress", "poll_interval", 0.2, 60),
         idle_budget=_seconds(tables, "progress", "idle_budget", 1, 7 * 24 * 3600),
         stale_after=_seconds(tables, "progress", "stale_after", 2, 24 * 3600),
+        requires_login=_choice(tables, "app", "login", ("none", "required")) == "required",
         shared=_flag(tables, "progress", "shared"),
     )
 
@@ -114,6 +117,14 @@ def _text(tables: dict[str, Any], table: str, name: str) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"settings.toml: {name} = {value!r} is not text. Put it in quotes.")
     return value
+
+
+def _choice(tables: dict[str, Any], table: str, name: str, choices: tuple[str, ...]) -> str:
+    value = _value(tables, table, name)
+    if value not in choices:
+        known = " or ".join(f'"{choice}"' for choice in choices)
+        raise SettingsError(f"settings.toml: {name} = {value!r} is invalid. Write {known}.")
+    return str(value)
 
 
 def _pages(tables: dict[str, Any]) -> tuple[Page, ...]:
