@@ -138,8 +138,7 @@ class Server:
         shared.results_cache = _BoundedCache()
         fakesnow_server.shared_fs = shared
         add_ai_functions(shared)
-        # DuckDB could read every file of this machine.
-        shared.duck_conn.execute(f"SET allowed_directories = ['{folder}']")
+        # Else a statement could read every file of this machine. Attached files stay usable.
         shared.duck_conn.execute("SET enable_external_access = false")
 
     @property
