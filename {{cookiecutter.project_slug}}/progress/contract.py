@@ -92,7 +92,7 @@ class BackendRejected(BackendError):
 
 
 class PartlyUnavailable(BackendUnavailable):
-    """Only some of the requested operations could be read.
+    """Only some of the requested operations could be read. A `retry_after` is for its operation.
 
     Args:
         found: The operations that were read, by id.
@@ -100,10 +100,8 @@ class PartlyUnavailable(BackendUnavailable):
     """
 
     def __init__(self, found: Mapping[str, Any], failed: Mapping[str, BackendError]) -> None:
-        waits = [getattr(error, "retry_after", None) for error in failed.values()]
         super().__init__(
-            f"{len(failed)} of {len(found) + len(failed)} operations could not be read.",
-            max((wait for wait in waits if wait is not None), default=None),
+            f"{len(failed)} of {len(found) + len(failed)} operations could not be read."
         )
         self.found = found
         self.failed = failed
