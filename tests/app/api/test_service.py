@@ -158,6 +158,21 @@ def test_an_unavailable_store_is_503_with_retry_after(tmp_path: Path) -> None:
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
+def test_values_that_the_store_refuses_are_422_with_its_reason(tmp_path: Path) -> None:
+    store = OperationStore(tmp_path / "service.db")
+    store.execute(
+        "CREATE TRIGGER quota BEFORE INSERT ON operations"
+        " BEGIN SELECT raise(ABORT, 'no more operations today'); END",
+        (),
+    )
+    app = make_app(store, TOKEN)
+    with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        answer = start(client, new_operation_id())
+    store.close()
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "service.db: no more operations today"
+
+
 def test_a_job_and_its_data_survive_a_restart_of_the_service(
     environment: dict[str, str], data_folder: Path
 ) -> None:

@@ -1,7 +1,10 @@
 """What a page shows of an outcome."""
 
+import importlib
+import json
 from typing import Any
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from progress.operation import Operation
@@ -43,6 +46,19 @@ def test_a_failed_job_shows_the_exception_and_below_it_the_failed_steps() -> Non
     page = draw(status="failed", failed_steps=1, error=error)
     assert [code.value for code in page.code] == ["RuntimeError: then all broke", error]
     assert [expander.label for expander in page.expander] == ["Failed steps and traceback"]
+
+
+@pytest.mark.parametrize(
+    ("error", "label"),
+    [
+        ('Traceback (most recent call last):\n  File "a.py", line 3\nValueError: no', "Traceback"),
+        ("  + Exception Group Traceback (most recent call last):\n  | ValueError: no", "Traceback"),
+        ("The last lines of a.log:\n\n    Traceback (most ...\n\nThe process ended.", "Details"),
+    ],
+)
+def test_the_output_of_a_process_that_died_is_no_traceback(error: str, label: str) -> None:
+    page = draw(status="failed", error=error)
+    assert [expander.label for expander in page.expander] == [label]
 
 
 def test_a_cancelled_job_shows_its_failed_steps() -> None:
@@ -87,3 +103,90 @@ def test_a_spreadsheet_runs_no_formula_of_a_table() -> None:
         "'=1+1,-5,-5,'@SUM(A1),",
         "'+49 30,1.5,\"+1,000.5\",'\ttab,'-a",
     ]
+
+
+def captions(page: AppTest) -> list[str]:
+    return [caption.value for caption in page.caption]
+
+
+def points(page: AppTest) -> int:
+    """Return how many values the chart of the page has."""
+    (chart,) = page.get("vega_lite_chart")
+    (dataset,) = chart.proto.datasets
+    pa = importlib.import_module("pyarrow")  # it has no types
+    rows: int = pa.ipc.open_stream(dataset.data.data).read_all().num_rows
+    return rows
+
+
+def test_a_chart_whose_rows_lack_values_has_gaps() -> None:
+    page = draw(status="completed", result={"chart": [{"x": 1, "a": 1}, {"x": 2, "b": 2.5}, {}]})
+    assert points(page) == 6
+    assert not captions(page)
+    assert not page.json
+
+
+@pytest.mark.parametrize(
+    ("rows", "named", "has_chart"),
+    [
+        ([{"x": 1, "a": 1, "b": 1}, {"x": 2, "a": 2, "b": "n/a"}], "b", True),
+        ([{"x": 1, "a": 1, "*b*": [1, 2]}, {"x": 2, "a": 2, "*b*": None}], r"\*b\*", True),
+        ([{"x": 1, "a": 1, "b": None}, {"x": 2, "a": 2, "b": None}], "b", True),
+        ([{"x": 1, "a": 1}, {"x": "two", "a": 2}], r"x\, a", False),
+        ([{"x": {}, "a": 1}], r"x\, a", False),
+        ([{"x": 1}, {"x": 2}], "x", False),
+    ],
+)
+def test_columns_that_a_chart_cannot_hold_are_named_and_shown_as_a_table(
+    rows: list[dict[str, Any]], named: str, has_chart: bool
+) -> None:
+    page = draw(status="completed", result={"chart": rows})
+    assert captions(page)[0] == f"A chart cannot hold every value of {named}. Here is the table:"
+    assert len(page.get("vega_lite_chart")) == has_chart
+    assert len(page.dataframe[0].value) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "expected"),
+    [
+        ("chart", {"x": [1, 2], "y": [1]}, "a list of dicts, one for each point"),
+        ("chart", [[1, 2], [3]], "a list of dicts, one for each point"),
+        ("chart", [{"x": 1, "y": 2}, 3], "a list of dicts, one for each point"),
+        ("chart", "abc", "a list of dicts, one for each point"),
+        ("table", "abc", "a list of dicts, one for each row"),
+        ("metrics", [1], "a dict of figures"),
+        ("notes", 3, "a list of texts"),
+    ],
+)
+def test_a_part_that_cannot_be_drawn_says_so_and_is_shown_as_json(
+    part: str, value: Any, expected: str
+) -> None:
+    page = draw(status="completed", result={part: value})
+    assert captions(page) == [f"`{part}` cannot be drawn: it is not {expected}. It is below."]
+    assert json.loads(page.json[0].value) == {part: value}
+
+
+def test_a_chart_and_a_table_without_rows_say_so() -> None:
+    page = draw(status="completed", result={"chart": [], "table": [], "metrics": {}, "notes": []})
+    assert captions(page) == ["The chart has no points.", "The table has no rows."]
+    assert not page.json
+
+
+def test_a_browser_gets_a_part_of_a_large_result_and_the_counts() -> None:
+    """It drew 20,000 notes in 17 s, and 20,000 metrics in 36 s."""
+    result = {
+        "metrics": {f"m{number}": number for number in range(20_000)},
+        "chart": [{"x": number, "y": number} for number in range(20_001)],
+        "notes": ["x" * 1_000_000, *map(str, range(20_000))],
+    }
+    page = draw(status="completed", result=result)
+    assert captions(page) == [
+        "50 of 20,000 metrics are shown. The download has all of them.",
+        "1,819 of 20,001 points are shown. The download has all of them.",
+        "100 of 20,001 notes are shown. The download has all of them.",
+    ]
+    assert (len(page.metric), points(page), len(page.text)) == (50, 1_819, 100)
+    assert len(page.text[0].value) == 2_000
+    assert {button.proto.label for button in page.get("download_button")} == {"Result (JSON)"}
+    wide = {"chart": [{"x": 1} | {f"y{number}": number for number in range(1_000)}]}
+    page = draw(status="completed", result=wide)
+    assert captions(page) == ["20 of 1,000 lines are shown. The download has all of them."]

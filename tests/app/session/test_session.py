@@ -261,7 +261,9 @@ def click_on() -> None:
     context = get_script_run_ctx()
     assert context is not None
     assert context.script_requests is not None
-    context.script_requests.request_rerun(RerunData(page_script_hash=context.page_script_hash))
+    # The URL of the browser: it has not received what this run has changed.
+    data = RerunData(context.query_string, page_script_hash=context.page_script_hash)
+    context.script_requests.request_rerun(data)
 
 
 def test_a_page_drawn_during_a_start_polls_until_it_has_answered(

@@ -98,14 +98,16 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
     polling.resume()
     if tracking.is_full() or tracking.is_running(job, subject):
         return
-    backend, owner, tracked = resources.backend(), viewer.owner(), tracking.entries()
+    backend, owner = resources.backend(), viewer.owner()
+    tracked, untracked = tracking.entries(), tracking.untracked()
     operation_id = tracking.idempotency_key(job, subject, retry_of)
     starting, noted = tracking.starting(), problems()
     starting.append(operation_id)
     try:
         backend.start(operation_id, job, subject, owner, retry_of)
         # Tracked only now: what makes room for it is not lost if the start fails.
-        tracking.add(tracked, Entry(operation_id, job, subject, time.monotonic()), retry_of)
+        entry = Entry(operation_id, job, subject, time.monotonic())
+        tracking.add(tracked, untracked, entry, retry_of)
     except BackendError as error:
         noted.append(Problem("The operation could not be started. Try again.", str(error)))
     finally:

@@ -42,6 +42,7 @@ def draw() -> None:
 def draw_filters() -> None:
     """Draw the filters."""
     history.restore_filters()
+    choices.load()
     with st.container(horizontal=True):
         st.selectbox(
             "Job",

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import streamlit as st
@@ -35,7 +35,22 @@ ICONS = {
     Status.FAILED: ":material/error:",
     Status.CANCELLED: ":material/cancel:",
 }
+# Not in the output of a process that died, which is indented.
+TRACEBACK = re.compile(r"^(  \+ Exception Group )?Traceback ", re.MULTILINE)
 SHOWN_LINES = 5  # of the failed steps; the rest is behind a click
+# What a browser draws in a moment. The whole result can be downloaded.
+SHOWN_METRICS = 50
+SHOWN_POINTS = 2_000
+SHOWN_SERIES = 20
+SHOWN_NOTES = 100
+SHOWN_CHARACTERS = 2_000  # of a note
+EXPECTED = {
+    "metrics": "a dict of figures",
+    "chart": "a list of dicts, one for each point",
+    "table": "a list of dicts, one for each row",
+    "notes": "a list of texts",
+    REPLACED: "a list of texts",
+}
 
 
 def draw(entry: Entry) -> None:
@@ -112,6 +127,8 @@ def draw_error(operation: Operation) -> None:
             st.text(f"In step {operation.current_step + 1:,}: {operation.step_description}")
         lines = [operation.reason or ""]
         label = "Failed steps and traceback" if operation.failed_steps else "Traceback"
+        if not re.search(TRACEBACK, operation.error or ""):
+            label = "Details"
     elif operation.status != Status.PARTIAL and not operation.failed_steps:
         return
     shown = "\n".join(truncate(line) for line in lines)
@@ -138,12 +155,13 @@ def draw_result(operation: Operation) -> None:
         importlib.import_module("pandas")
     rest = dict(result)
     for key, draw_part in draw_parts.items():
-        if part := rest.get(key):
+        if (part := rest.get(key)) is not None:
             try:
                 draw_part(part)
             except Exception:
                 # A job may return anything; what cannot be drawn is shown as JSON.
                 log.exception("The %s of a result cannot be drawn", key)
+                st.caption(f"`{key}` cannot be drawn: it is not {EXPECTED[key]}. It is below.")
             else:
                 del rest[key]
     if rest:
@@ -155,20 +173,50 @@ def draw_result(operation: Operation) -> None:
 def draw_metrics(metrics: dict[str, Any]) -> None:
     """Draw named figures side by side."""
     with st.container(horizontal=True, gap="medium"):
-        for name, value in metrics.items():
+        for name, value in list(metrics.items())[:SHOWN_METRICS]:
             # None, a dash, is also what NaN was stored as.
             shown = None if value is None else escape_markdown(str(value))
             st.metric(escape_markdown(str(name)), shown, width="content")
+    draw_limit("metrics", SHOWN_METRICS, len(metrics))
 
 
 def draw_chart(rows: list[dict[str, Any]]) -> None:
-    """Draw the first column as x, and a line for each of the others."""
-    x, *lines = rows[0]
-    st.line_chart(rows, x=x, y=lines)
+    """Draw the first column as x, and a line for each other column of numbers.
+
+    A row that lacks a value leaves a gap. What cannot be drawn is named, and shown as a table.
+    """
+    if not rows:
+        st.caption("The chart has no points.")
+        return
+    x, *names = dict.fromkeys(name for row in rows for name in row)
+    lines = [name for name in names if is_numeric(row.get(name) for row in rows)]
+    is_text = all(isinstance(row.get(x), str | None) for row in rows)
+    if not lines or not (is_text or is_numeric(row.get(x) for row in rows)):
+        names, lines = [x, *names], []
+    if left_out := [name for name in names if name not in lines]:
+        shown = escape_markdown(truncate(", ".join(left_out)))
+        st.caption(f"A chart cannot hold every value of {shown}. Here is the table:")
+        draw_table(rows)
+    if lines:
+        step = -(-len(rows) // SHOWN_POINTS)
+        st.line_chart(rows[::step], x=x, y=lines[:SHOWN_SERIES])
+        draw_limit("points", len(rows[::step]), len(rows))
+        draw_limit("lines", SHOWN_SERIES, len(lines))
+
+
+def is_numeric(values: Iterable[Any]) -> bool:
+    """Return whether every value, apart from None, is a number; False if there is none."""
+    found = [value for value in values if value is not None]
+    return bool(found) and all(
+        isinstance(value, int | float) and abs(value) < 2**63 for value in found
+    )
 
 
 def draw_table(rows: list[dict[str, Any]]) -> None:
     """Draw one line for each row."""
+    if not rows:
+        st.caption("The table has no rows.")
+        return
     st.dataframe(rows, hide_index=True)
 
 
@@ -176,8 +224,15 @@ def draw_notes(notes: list[Any]) -> None:
     """Draw plain text, one line each."""
     if isinstance(notes, str):
         notes = [notes]
-    for note in notes:
-        st.text(str(note))
+    for note in notes[:SHOWN_NOTES]:
+        st.text(truncate(str(note), SHOWN_CHARACTERS))
+    draw_limit("notes", SHOWN_NOTES, len(notes))
+
+
+def draw_limit(name: str, shown: int, count: int) -> None:
+    """Draw how much of the result is shown, if that is not all."""
+    if count > shown:
+        st.caption(f"{shown:,} of {count:,} {name} are shown. The download has all of them.")
 
 
 def draw_replaced(names: list[str]) -> None:
