@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from progress.operation import Operation, Progress, Query, Status
+from progress.operation import MAX_NAME, Operation, Progress, Query, Status
+from progress.text import truncate
 
 
 class Backend(Protocol):
@@ -19,7 +20,7 @@ class Backend(Protocol):
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
     ) -> None:
-        """Add an operation and start its job, once for each id.
+        """Add an operation and start its job, once for each id. Begins with `check_names`.
 
         The id is an idempotency key: after BackendUnavailable call this again with the same id.
 
@@ -116,3 +117,17 @@ class OperationCancelled(BaseException):
 
 class OperationLost(BaseException):
     """The operation has ended, or another worker has it: stop, and store nothing."""
+
+
+def check_names(job: str, subject: str, owner: str) -> None:
+    """Refuse what is too long to be stored with an operation: a browser may send any text.
+
+    Raises:
+        BackendRejected: One of them has more than MAX_NAME characters.
+    """
+    for what, name in {"job": job, "subject": subject, "owner": owner}.items():
+        if len(name) > MAX_NAME:
+            raise BackendRejected(
+                f"The {what} {truncate(name, 50)!r} has {len(name):,} characters."
+                f" At most {MAX_NAME:,} can be stored."
+            )

@@ -42,6 +42,8 @@ class Settings:
     """Seconds without interaction after which a page stops polling."""
     stale_after: float
     """Seconds without a heartbeat after which an operation is shown as stale."""
+    max_active: int
+    """How many operations of one owner may be queued or in progress."""
     requires_login: bool
     """Whether only users who are logged in see the app."""
     shared: bool
@@ -88,6 +90,7 @@ def read_settings(path: Path = ROOT / "settings.toml") -> Settings:
         poll_interval=_seconds(tables, "progress", "poll_interval", 0.2, 60),
         idle_budget=_seconds(tables, "progress", "idle_budget", 1, 7 * 24 * 3600),
         stale_after=_seconds(tables, "progress", "stale_after", 2, 24 * 3600),
+        max_active=_count(tables, "progress", "max_active"),
         requires_login=_choice(tables, "app", "login", ("none", "required")) == "required",
         shared=_flag(tables, "progress", "shared"),
     )
@@ -150,6 +153,13 @@ def _flag(tables: dict[str, Any], table: str, name: str) -> bool:
         raise SettingsError(
             f"settings.toml: {name} = {value!r} is neither true nor false. Write true or false."
         )
+    return value
+
+
+def _count(tables: dict[str, Any], table: str, name: str) -> int:
+    value = _value(tables, table, name)
+    if type(value) is not int or value < 1:
+        raise SettingsError(f"settings.toml: {name} = {value!r} is no number from 1. Write 20.")
     return value
 
 

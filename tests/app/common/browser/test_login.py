@@ -22,7 +22,7 @@ from starlette.routing import Route
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from progress.backend.connection import ProgressConnection
-from progress.operation import Status
+from progress.operation import Query, Status
 from tests.browser.conftest import Server, Viewer, copy_project, free_port, operation_in
 from tests.conftest import wait_for_end
 
@@ -251,6 +251,17 @@ def test_who_owns_it_cancels_it(ada: User, running: str, connection: ProgressCon
     ada.forge(**{ada.widget("cancel"): True})  # what others sent, in the session of the owner
     ada.see("Cancelled after")
     assert wait_for_end(connection, running).status == Status.CANCELLED
+
+
+@pytest.mark.parametrize("key", ["job", "subject"])
+def test_a_forged_choice_starts_nothing(
+    key: str, ada: User, connection: ProgressConnection
+) -> None:
+    before = connection.recent(Query(None))
+    ada.wait_until_startable()
+    ada.forge(**{ada.widget(key): "x" * 2_000_000, ada.widget("start"): True})
+    ada.see("This is no longer offered")
+    assert connection.recent(Query(None)) == before
 
 
 def test_log_out(ada: User) -> None:
