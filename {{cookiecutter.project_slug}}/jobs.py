@@ -11,7 +11,7 @@ A job reports its progress through `report`:
     report.step("Doing this")    starts the next step; a cancelled job stops here
     report.step_failed("why")    the current step failed, the job goes on: it will end as "partial"
     report.cancelled             True when the user has asked to cancel: check it in a long loop
-Threads of the job may share `report`; other processes cannot use it: let them return what to report.
+Threads may share `report`. Another process cannot use it: let it return what there is to report.
 If a job raises an exception, the operation is "failed" and the page shows the message.
 
 The page draws the dict that a job returns. Every key is optional:

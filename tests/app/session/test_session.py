@@ -20,6 +20,7 @@ from progress.settings import Page
 from tests.conftest import wait_for_end, wait_until
 from tests.pages import (
     TESTER,
+    click,
     end_all,
     entries,
     ids_in_url,
@@ -329,6 +330,22 @@ def test_a_click_during_a_cancel_loses_nothing(monkeypatch: pytest.MonkeyPatch) 
         patched.setattr(ProgressConnection, "read", read_while_clicked_on)
         page.button(key="cancel").click().run()
     run_until(page, is_cancelled)
+
+
+def test_a_job_that_does_not_stop_does_not_keep_its_subject(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = start(open_page(), "endless", "slow")
+    (operation_id,) = running(page)
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressConnection, "cancel", lambda self, operation_id: None)
+        click(page, "cancel")
+    assert "Cancelling" in labels(page)
+    assert page.button(key="start").disabled
+    click(page, "untrack")
+    assert not page.button(key="start").disabled
+    connection.cancel(operation_id)
+    wait_for_end(connection, operation_id)
 
 
 def test_ids_in_the_url_are_tracked_in_their_order(connection: ProgressConnection) -> None:
