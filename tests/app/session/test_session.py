@@ -656,7 +656,13 @@ def test_an_owner_starts_no_more_than_the_limit(
 @pytest.mark.parametrize("text", ["a b", "x" * 201, "a/b", "é", "", "<b>", "a\nb"])
 def test_what_is_no_id_in_the_url_is_not_read(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: read.extend(ids) or {})
+    original = ProgressConnection.read
+
+    def note(self: ProgressConnection, ids: Sequence[str]) -> Mapping[str, Operation]:
+        read.extend(ids)
+        return original(self, ids)
+
+    monkeypatch.setattr(ProgressConnection, "read", note)
     page = open_page(operation=[text, "1" * 32])
     assert page.error[0].value == "The address names what is no id of an operation:"
     assert ids_in_url(page) == ["1" * 32]
