@@ -634,6 +634,8 @@ def test_a_page_that_cannot_be_shown_is_named(
 def test_an_owner_starts_no_more_than_the_limit(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # An owner of this test only.
+    monkeypatch.setattr("streamlit.user_info._get_user_info", lambda: {"user_name": "LIMITED"})
     settings = replace(resources.SETTINGS, max_active=2)
     monkeypatch.setattr(resources, "SETTINGS", settings)
     page = open_page()
