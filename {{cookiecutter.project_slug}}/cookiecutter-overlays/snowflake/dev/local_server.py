@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dev.snowflake_server import PASSWORD, connection_options
+from dev.snowflake_server import VARIABLE, connection_options
 from progress.backend.account import Account, configured_options
 from progress.settings import ROOT
 from samples.cortex import load_transcripts
@@ -61,7 +61,7 @@ class FakeSnowflake:
         self._process = subprocess.Popen(
             [*command, str(self._folder)],
             cwd=ROOT,
-            env=os.environ | {PASSWORD: self._password},
+            env=os.environ | {VARIABLE: self._password},
             stdin=subprocess.PIPE,
         )
         deadline = time.monotonic() + 60

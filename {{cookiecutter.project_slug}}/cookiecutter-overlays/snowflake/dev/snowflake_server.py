@@ -53,7 +53,7 @@ fakesnow_arrow: Any = importlib.import_module("fakesnow.arrow")
 pyarrow: Any = importlib.import_module("pyarrow")  # it has no types
 
 USER = "local"
-PASSWORD = "FAKE_SNOWFLAKE_PASSWORD"  # the environment variable
+VARIABLE = "FAKE_SNOWFLAKE_PASSWORD"
 ACCOUNT = "local"
 DATABASE = "LOCAL_DB"
 SCHEMA = "APP"
@@ -129,7 +129,7 @@ class Server:
     def __init__(self, port: int, folder: Path) -> None:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._password = os.environ[PASSWORD]
+        self._password = os.environ[VARIABLE]
         self.calls = Calls(folder / "calls.jsonl", connection_options(port, self._password))
         # DuckDB runs one statement at a time for each session.
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
