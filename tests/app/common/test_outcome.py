@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from progress.operation import Operation
 from progress.results import REPLACED
 from progress.rows import operation_from_row
+from progress.ui import outcome
 
 
 def draw(**columns: Any) -> AppTest:
@@ -89,6 +90,19 @@ def test_values_that_json_cannot_hold_are_named() -> None:
 def test_a_metric_without_a_value_is_a_dash() -> None:
     page = draw(status="completed", result={"metrics": {"Mean": None, "Rows": 0}})
     assert [metric.value for metric in page.metric] == ["—", "0"]
+
+
+def test_a_spreadsheet_runs_no_formula_of_a_table() -> None:
+    rows = [
+        {"=name": "=1+1", "n": -5, "text": "-5", "at": "@SUM(A1)"},
+        {"=name": "+49 30", "n": 1.5, "text": "+1,000.5", "at": "\ttab", "more": "-a"},
+    ]
+    lines = outcome.table_as_csv(rows).decode("utf-8-sig").splitlines()
+    assert lines == [
+        "'=name,n,text,at,more",
+        "'=1+1,-5,-5,'@SUM(A1),",
+        "'+49 30,1.5,\"+1,000.5\",'\ttab,'-a",
+    ]
 
 
 def captions(page: AppTest) -> list[str]:

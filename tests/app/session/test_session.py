@@ -629,3 +629,43 @@ def test_a_page_that_cannot_be_shown_is_named(
     page = open_page()
     assert page.error[0].value == "A page in settings.toml cannot be shown:"
     assert said in texts(page)[0]
+
+
+def test_an_owner_starts_no_more_than_the_limit(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An owner of this test only.
+    monkeypatch.setattr("streamlit.user_info._get_user_info", lambda: {"user_name": "LIMITED"})
+    settings = replace(resources.SETTINGS, max_active=2)
+    monkeypatch.setattr(resources, "SETTINGS", settings)
+    page = open_page()
+    connection.start(new_operation_id(), "succeed", "fast", "somebody else")
+    start(page, "endless", "fast")
+    page.selectbox(key="subject").set_value("slow").run()
+    start(page, "endless", "slow")
+    assert len(running(page)) == 2
+    page.selectbox(key="job").set_value("succeed").run()
+    start(page, "succeed", "fast")
+    assert [error.value for error in page.error] == [
+        "You have 2 active operations: at most 2 at a time. Wait, or cancel one."
+    ]
+    assert len(running(page)) == 2
+    end_all(page)
+    start(page, "succeed", "fast")
+    run_until(page, lambda page: bool(page.success))
+
+
+@pytest.mark.parametrize("text", ["a b", "x" * 201, "a/b", "é", "", "<b>", "a\nb"])
+def test_what_is_no_id_in_the_url_is_not_read(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = ProgressConnection.read
+
+    def note(self: ProgressConnection, ids: Sequence[str]) -> Mapping[str, Operation]:
+        read.extend(ids)
+        return original(self, ids)
+
+    monkeypatch.setattr(ProgressConnection, "read", note)
+    page = open_page(operation=[text, "1" * 32])
+    assert page.error[0].value == "The address names what is no id of an operation:"
+    assert ids_in_url(page) == ["1" * 32]
+    assert set(read) == {"1" * 32}

@@ -11,7 +11,7 @@ import streamlit as st
 
 from progress.contract import BackendError
 from progress.operation import Operation, new_operation_id
-from progress.text import truncate
+from progress.text import as_line
 
 MAX_TRACKED = 8
 """Operations that one session tracks at most, outcomes included."""
@@ -54,7 +54,7 @@ class Entry:
     @property
     def name(self) -> str:
         """What a page calls it. It is data, not Markdown."""
-        return truncate(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
+        return as_line(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
 
 
 def entries() -> list[Entry]:

@@ -277,13 +277,22 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
 
 
 def table_as_csv(rows: list[dict[str, Any]]) -> bytes:
-    """Return rows as CSV, with the byte order mark which Excel needs to read it as UTF-8."""
+    """Return rows as CSV, with the byte order mark which Excel needs to read it as UTF-8.
+
+    Text that a spreadsheet would run as a formula begins with an apostrophe, as OWASP advises.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text)
+    writer.writerow(map(_as_cell, names))
+    writer.writerows([_as_cell(row.get(name, "")) for name in names] for row in rows)
     return text.getvalue().encode("utf-8-sig")
+
+
+def _as_cell(value: object) -> object:
+    if not isinstance(value, str) or re.fullmatch(r"[+-]?[\d.,]+", value):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def draw_buttons(entry: Entry) -> None:

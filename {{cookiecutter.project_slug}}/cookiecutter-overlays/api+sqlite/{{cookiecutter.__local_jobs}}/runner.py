@@ -62,7 +62,7 @@ def launch(database: Path, operation_id: str) -> None:
     """
     path = _file(database, operation_id, ".log")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(database), operation_id],
@@ -157,7 +157,7 @@ def _file(database: Path, operation_id: str, suffix: str) -> Path:
 
 def _lock(database: Path, operation_id: str) -> FileLock:
     path = _file(database, operation_id, ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return FileLock(path)
 
 

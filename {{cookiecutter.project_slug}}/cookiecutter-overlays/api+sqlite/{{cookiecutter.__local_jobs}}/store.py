@@ -251,7 +251,8 @@ class OperationStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._create:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.touch(mode=0o600)  # other users of the machine must not read it
         elif not self.path.exists():
             raise FileNotFoundError("The file was removed.")
         connection = sqlite3.connect(

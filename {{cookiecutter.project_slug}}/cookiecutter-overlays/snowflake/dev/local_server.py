@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dev.snowflake_server import connection_options
+from dev.snowflake_server import VARIABLE, connection_options
 from progress.backend.account import Account, configured_options
 from progress.settings import ROOT
 from samples.cortex import load_transcripts
@@ -43,6 +44,7 @@ class FakeSnowflake:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._password = secrets.token_hex()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self._port: int = listener.getsockname()[1]
@@ -51,13 +53,16 @@ class FakeSnowflake:
     @property
     def options(self) -> dict[str, Any]:
         """What `snowflake.connector.connect` needs to reach it."""
-        return connection_options(self._port)
+        return connection_options(self._port, self._password)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
         command = [sys.executable, "-m", "dev.snowflake_server", str(self._port)]
         self._process = subprocess.Popen(
-            [*command, str(self._folder)], cwd=ROOT, stdin=subprocess.PIPE
+            [*command, str(self._folder)],
+            cwd=ROOT,
+            env=os.environ | {VARIABLE: self._password},
+            stdin=subprocess.PIPE,
         )
         deadline = time.monotonic() + 60
         while True:

@@ -10,7 +10,7 @@ from progress.backend.client import Client, configuration
 from progress.backend.mapping import Service
 from progress.backend.remote import RemoteOperations
 from progress.backend.service import SERVICE
-from progress.contract import Backend, BackendRejected
+from progress.contract import Backend, BackendRejected, check_names
 from progress.operation import Operation, Query, Status
 
 
@@ -43,6 +43,7 @@ class ProgressConnection(BaseConnection[RemoteOperations], Backend):
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
     ) -> None:
+        check_names(job, subject, owner)
         remote = self._instance
         remote.client.run(remote.start(operation_id, job, subject, owner, retry_of))
 
