@@ -49,8 +49,9 @@ def cancel(operation_id: str) -> None:
     entry = tracking.find(operation_id)
     if entry is None:
         return
-    backend, owner, noted = resources.backend(), viewer.owner(), problems()
+    owner, noted = viewer.owner(), problems()
     try:
+        backend = resources.backend()
         # The id may be from the URL: only the owner may cancel.
         found = backend.read([operation_id]).get(operation_id)
         if found is not None and found.owner == owner:
@@ -98,12 +99,12 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
     polling.resume()
     if tracking.is_full() or tracking.is_running(job, subject):
         return
-    backend, owner, tracked = resources.backend(), viewer.owner(), tracking.entries()
+    owner, tracked = viewer.owner(), tracking.entries()
     operation_id = tracking.idempotency_key(job, subject, retry_of)
     starting, noted = tracking.starting(), problems()
     starting.append(operation_id)
     try:
-        backend.start(operation_id, job, subject, owner, retry_of)
+        resources.backend().start(operation_id, job, subject, owner, retry_of)
         # Tracked only now: what makes room for it is not lost if the start fails.
         tracking.add(tracked, Entry(operation_id, job, subject, time.monotonic()), retry_of)
     except BackendError as error:
