@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import gc
 import logging
+import sys
 import threading
 import time
 import warnings
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -23,13 +25,14 @@ from streamlit.testing.v1 import AppTest
 from progress.backend import client as http
 from progress.backend import mapping, profiles, remote
 from progress.backend.connection import ProgressConnection
-from progress.backend.service import SERVICE
+from progress.backend.reference import SERVICE
 from progress.contract import BackendError, BackendRejected, BackendUnavailable, PartlyUnavailable
 from progress.operation import Operation, Query, Status, new_operation_id
 from progress.poller import Poller
 from progress.settings import ROOT
 from tests.app.fault_server import Behavior, FaultServer, Request, fault_server
 from tests.conftest import pages
+from tests.pages import click, open_page, switch_page, texts
 
 TOKEN = "the-secret-token"
 NOW = "2026-01-01T00:00:00+00:00"
@@ -1167,16 +1170,31 @@ def test_a_mistake_in_the_mapping_is_named(changes: dict[str, Any], message: str
     assert "\n" not in str(caught.value)
 
 
-def test_a_mistake_in_the_mapping_is_a_line_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    changes, message = MISTAKES[0]
-    monkeypatch.setattr(ProgressConnection._connect, "__defaults__", (changed(**changes),))
+MAPPINGS = {
+    "SERVICE = (": "SyntaxError",
+    "from progress.backend.mapping import Service\nSERVICE = Service(start=1)": "TypeError",
+    "from progress.backend.profiles import airflow\nSERVICE = airflow": "SERVICE is function, not",
+    "from progress.backend.reference import SERVICE as MINE": "AttributeError",
+    "import dataclasses\nfrom progress.backend import reference\n"
+    "SERVICE = dataclasses.replace(reference.SERVICE, fields={'status': 'x'})": "no operation_id",
+}
+
+
+@pytest.mark.parametrize(("source", "message"), MAPPINGS.items())
+def test_a_mistake_in_the_mapping_is_a_line_on_each_page(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_service.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_service", raising=False)
+    monkeypatch.setenv("SERVICE_MODULE", "own_service")
     st.cache_resource.clear()
-    page = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    page.query_params["operation"] = new_operation_id()
     try:
-        page.run()
-        assert not page.exception
-        assert any(message in text.value for text in page.text)
+        page = click(open_page(), "start")
+        (line,) = [text for text in texts(page) if message in text]
+        assert line.startswith("The mapping in progress/backend/service.py: ")
+        assert "\n" not in line
+        assert line in texts(switch_page(page, "board"))
     finally:
         st.cache_resource.clear()
 

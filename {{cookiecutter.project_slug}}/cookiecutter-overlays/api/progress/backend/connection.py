@@ -7,10 +7,9 @@ from typing import Any
 from streamlit.connections import BaseConnection
 
 from progress.backend.client import Client, configuration
-from progress.backend.mapping import Service
+from progress.backend.mapping import Service, load_service
 from progress.backend.remote import RemoteOperations
-from progress.backend.service import SERVICE
-from progress.contract import Backend, BackendRejected
+from progress.contract import Backend
 from progress.operation import Operation, Query, Status
 
 
@@ -33,11 +32,9 @@ class ProgressConnection(BaseConnection[RemoteOperations], Backend):
         with self._lock:
             return super()._instance
 
-    def _connect(self, service: Service = SERVICE, **kwargs: Any) -> RemoteOperations:
-        try:
-            service.check()
-        except ValueError as error:
-            raise BackendRejected(f"The mapping in progress/backend/service.py: {error}") from None
+    def _connect(self, service: Service | None = None, **kwargs: Any) -> RemoteOperations:
+        service = service or load_service()
+        service.check()
         return RemoteOperations(service, Client(configuration(self._secrets, kwargs)))
 
     def start(

@@ -1,4 +1,4 @@
-"""Mappings for six well-known services. Use one in progress/backend/service.py, or copy it:
+"""Mappings for six well-known services. Make one your progress/backend/service.py:
 
     from progress.backend.profiles import airflow
 
