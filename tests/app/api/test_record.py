@@ -64,14 +64,15 @@ def test_the_answer_to_a_read_is_recorded_without_secrets(
         listing = {"workflow_runs": [{**run, "echo": "of the list"}]}
         request.answer(listing if "/workflows/" in request.path else run)
 
-    (tmp_path / "own_service.py").write_text(GITHUB, "utf-8")
+    (tmp_path / "own_github.py").write_text(GITHUB, "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("SERVICE_MODULE", "own_service")
+    monkeypatch.setenv("SERVICE_MODULE", "own_github")
     with fault_server(answer) as server:
         monkeypatch.setenv("PROGRESS_API_URL", server.url)
         monkeypatch.setenv("PROGRESS_API_TOKEN", "the-secret-token")
         text = record.record(operation_id, tmp_path).read_text("utf-8")
     assert "hush" not in text
+    assert "the-secret-token" not in text
     body = json.loads(text)["body"]
     assert body["html_url"] == "https://example.com/7?a=b&X-Signature=(left out)&c=d"
     assert body["inputs"] == [

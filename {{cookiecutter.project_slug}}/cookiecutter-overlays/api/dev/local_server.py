@@ -8,9 +8,10 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from progress.backend import reference
-from progress.backend.client import configuration
+from progress.backend.credentials import configuration
 from progress.backend.mapping import load_service
 from progress.contract import BackendRejected
 from progress.settings import ROOT
@@ -36,7 +37,7 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
     if not always:
         if url := configured().get("url"):
             # Without credentials, which do not belong there.
-            where = url.rpartition("@")[2]
+            where = str(url).rpartition("@")[2]
             print(f"The app uses the service at {where}, as configured.", flush=True)
             yield {}
             return
@@ -93,7 +94,7 @@ def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
                 process.kill()
 
 
-def configured() -> dict[str, str]:
+def configured() -> dict[str, Any]:
     """Return the settings of the service in .streamlit/secrets.toml and the environment."""
     try:
         tables = tomllib.loads((ROOT / ".streamlit" / "secrets.toml").read_text("utf-8"))

@@ -6,7 +6,8 @@ from typing import Any
 
 from streamlit.connections import BaseConnection
 
-from progress.backend.client import Client, configuration
+from progress.backend.client import Client
+from progress.backend.credentials import configuration
 from progress.backend.mapping import Service, load_service
 from progress.backend.remote import RemoteOperations
 from progress.contract import Backend
@@ -17,9 +18,10 @@ class ProgressConnection(BaseConnection[RemoteOperations], Backend):
     """Starts operations and reads their progress. Open it with
     `st.connection("progress", type=ProgressConnection)`.
 
-    The service is `url` under `[connections.progress]` in .streamlit/secrets.toml, with `token`
-    (and `header`), or `username` and `password`. Environment variables, PROGRESS_API_URL and so on,
-    take precedence. With PROGRESS_API_URL no secret is used: set its credentials as variables, too.
+    The service is `url` under `[connections.progress]` in .streamlit/secrets.toml. It gets `token`,
+    or one from `token_file` or `token_command` (in `header`), or `username` and `password`, through
+    `proxy` if there is one. Environment variables, PROGRESS_API_URL and so on, take precedence.
+    With PROGRESS_API_URL no secret is used: set its credentials as variables, too.
     The requests are described in service.py. Safe to share between threads.
     """
 
