@@ -23,7 +23,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from progress.backend import client as http
-from progress.backend import credentials, mapping, profiles, remote
+from progress.backend import credentials, mapping, profiles, reference, remote
 from progress.backend.connection import ProgressConnection
 from progress.backend.reference import SERVICE
 from progress.contract import BackendError, BackendRejected, BackendUnavailable, PartlyUnavailable
@@ -77,6 +77,12 @@ def no_sockets_left() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def reference_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the mapping of the reference service, whatever service.py says."""
+    monkeypatch.setenv("SERVICE_MODULE", reference.__name__)
 
 
 @pytest.fixture
@@ -599,8 +605,10 @@ def test_a_click_does_not_wait_behind_reads(service: FaultServer, api: ProgressC
 
 
 def test_a_call_that_got_no_slot_in_time_is_never_sent(
-    service: FaultServer, api: ProgressConnection
+    service: FaultServer, api: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A tenth of it is what the threads may start apart.
+    monkeypatch.setattr(http, "DEADLINE", 3.0)
     service.behavior = trickle_headers
     start = lambda: api.start(new_operation_id(), "j", "s", "")  # noqa: E731
     errors = in_parallel(*[start] * (http.MAX_CALLS + 2))
