@@ -192,7 +192,7 @@ def test_make_dev_says_which_service_the_app_uses(
     )
     monkeypatch.setenv("PROGRESS_API_URL", "")
     with (
-        pytest.raises(BackendRejected, match="service.py: ModuleNotFoundError"),
+        pytest.raises(BackendRejected, match="ModuleNotFoundError"),
         local_server(folder),
     ):
         pass
