@@ -182,12 +182,15 @@ BASIC = base64.b64encode(f"me:{TOKEN}".encode()).decode()
 KINDS: list[dict[str, Any]] = [
     {"token": TOKEN},
     {"token": TOKEN, "header": "X-Key"},
+    {"token": f"Token {TOKEN}", "header": "Authorization"},
     {"username": "me", "password": TOKEN},
     {"token_command": [sys.executable, "-c", f"print('{TOKEN}')"]},
 ]
 
 
-@pytest.mark.parametrize("settings", KINDS, ids=["token", "header", "password", "command"])
+@pytest.mark.parametrize(
+    "settings", KINDS, ids=["token", "header", "scheme", "password", "command"]
+)
 def test_a_service_that_returns_the_credentials_leaks_nothing(
     service: FaultServer,
     connect: Connect,
@@ -287,15 +290,22 @@ def test_the_proxy_of_the_environment_is_not_used(
         assert [seen.path for seen in proxy.seen] == [f"{url}/operations/a"]
 
 
-def test_the_password_of_a_proxy_is_not_shown(connect: Connect) -> None:
+def test_the_password_of_a_proxy_is_not_shown(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def answer(request: Request) -> None:
         request.answer({"detail": f"the proxy has {TOKEN}"}, 407)
 
+    monkeypatch.setattr(credentials, "MAX_TOKEN_AGE", 0.0)
+    path = tmp_path / "token"
     with fault_server(answer) as proxy:
         url = proxy.url.replace("//", f"//me:{TOKEN}@")
-        with pytest.raises(BackendRejected, match="407") as caught:
-            connect(proxy=url).read(["a"])
-    assert TOKEN not in str(caught.value)
+        api = connect(proxy=url, token_file=str(path))
+        for number in range(7):  # however many tokens came after it
+            path.write_text(f"token{number}", "utf-8")
+            with pytest.raises(BackendRejected, match="407") as caught:
+                api.read(["a"])
+            assert TOKEN not in str(caught.value)
 
 
 def test_no_thread_is_left_by_a_command(connect: Connect) -> None:

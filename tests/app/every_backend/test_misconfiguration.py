@@ -78,6 +78,6 @@ def test_an_unexpected_error_is_a_line_without_its_text(monkeypatch: pytest.Monk
         raise TypeError(SECRET)
 
     monkeypatch.setattr(ProgressConnection, "_connect", fail)
-    assert_each_page_has_a_line("(TypeError): check [connections.progress]")
+    assert_each_page_has_a_line("(TypeError): check [connections] in .streamlit/secrets.toml.")
     with pytest.raises(BackendRejected, match="TypeError"):
         resources.backend()

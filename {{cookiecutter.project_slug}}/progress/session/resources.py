@@ -26,7 +26,7 @@ def backend() -> Backend:
         # Without its text, which may quote a secret.
         raise BackendRejected(
             f"The connection cannot be opened ({type(error).__name__}):"
-            " check [connections.progress] in .streamlit/secrets.toml."
+            " check [connections] in .streamlit/secrets.toml."
         ) from None
 
 

@@ -90,16 +90,16 @@ class Credentials:
         self._command = _arguments(settings.get("token_command", []))
         self._lock = asyncio.Lock()
         self._read_again_at = self._paused_until = -float("inf")
-        # A request may be under way with the previous token.
-        self._hidden: deque[str] = deque(maxlen=6)
-        self._keep_hidden(_password_of(settings.get("proxy", "")))
+        password = str(settings.get("password", ""))
+        self._passwords = [password, _password_of(settings.get("proxy", ""))]
+        # A request may be under way with a previous token.
+        self._tokens: deque[str] = deque(maxlen=4)
         if "token" in settings:
             self._use(str(settings["token"]))
         elif "username" in settings:
-            password = str(settings.get("password", ""))
             encoded = base64.b64encode(f"{settings['username']}:{password}".encode()).decode()
             self._name, self._value = "Authorization", f"Basic {encoded}"
-            self._keep_hidden(encoded, password)
+            self._passwords.append(encoded)
 
     async def headers(self, refused: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the header, with a token that is read again when it is old.
@@ -125,19 +125,14 @@ class Credentials:
 
     def hide(self, text: str) -> str:
         """Return a text of the service without tokens and passwords."""
-        for secret in self._hidden:
-            text = text.replace(secret, HIDDEN)
+        for secret in (*self._tokens, *self._passwords):
+            if len(secret) >= 4:  # shorter text is part of too many words
+                text = text.replace(secret, HIDDEN)
         return text
 
     def one_line(self, text: str) -> str:
         """Return a message without tokens, passwords and control characters, in one line."""
         return " ".join(_CONTROL.sub("", self.hide(text)).split())
-
-    def _keep_hidden(self, *secrets: str) -> None:
-        # Shorter text is part of too many words.
-        self._hidden += [
-            secret for secret in secrets if len(secret) >= 4 and secret not in self._hidden
-        ]
 
     def _use(self, token: str) -> None:
         token = token.strip()  # a line feed at the end of a file, or a space that was copied
@@ -147,7 +142,7 @@ class Credentials:
                 " copy it again."
             )
         self._value = self._scheme + token
-        self._keep_hidden(token)
+        self._tokens.append(token.split()[-1])  # without a scheme of its own, as in "Token ..."
 
     def _read(self) -> str:
         if self._file:
