@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+from progress.contract import BackendError
 from progress.settings import ROOT
 
 try:
@@ -38,6 +39,9 @@ def main() -> int:
             return serve(port, environment)
     except KeyboardInterrupt:
         return 0
+    except BackendError as error:  # of the local server: nothing to serve with
+        print(error, file=sys.stderr)
+        return 1
 
 
 def serve(port: str, environment: dict[str, str]) -> int:

@@ -69,13 +69,18 @@ def test_a_cancelled_job_shows_its_failed_steps() -> None:
 
 def test_a_failure_before_the_first_step_is_no_failed_step() -> None:
     page = draw(status="partial", error="Before the first step: no settings")
-    assert page.warning[0].value == "Partly completed: 0 steps, in 0.0 s."
+    assert page.warning[0].value == "Partly completed in 0.0 s."
     assert page.code[0].value == "Before the first step: no settings"
 
 
-def test_a_job_without_steps_has_completed() -> None:
-    page = draw(status="completed", total_steps=0)
-    assert page.success[0].value == "Completed: 0 steps in 0.0 s."
+def test_an_outcome_without_steps_has_only_its_duration() -> None:
+    assert draw(status="completed", total_steps=0).success[0].value == "Completed in 0.0 s."
+    assert draw(status="cancelled").info[0].value == "Cancelled after 0.0 s."
+    assert draw(status="failed").error[0].value == "Failed after 0.0 s."
+    page = draw(status="failed", total_steps=3)
+    assert page.error[0].value == "Failed after 0 of 3 steps, in 0.0 s."
+    page = draw(status="partial", current_step=3, failed_steps=2)
+    assert page.warning[0].value == "Partly completed: 2 of 3 steps failed, in 0.0 s."
 
 
 def test_values_that_json_cannot_hold_are_named() -> None:

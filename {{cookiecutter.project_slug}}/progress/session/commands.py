@@ -54,8 +54,9 @@ def cancel(operation_id: str) -> None:
     entry = tracking.find(operation_id)
     if entry is None:
         return
-    backend, owner, noted = resources.backend(), viewer.owner(), problems()
+    owner, noted = viewer.owner(), problems()
     try:
+        backend = resources.backend()
         # The id may be from the URL: only the owner may cancel.
         found = backend.read([operation_id]).get(operation_id)
         if found is not None and found.owner == owner:
@@ -112,12 +113,12 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
     polling.resume()
     if tracking.is_full() or tracking.is_running(job, subject):
         return
-    backend, owner = resources.backend(), viewer.owner()
-    tracked, untracked = tracking.entries(), tracking.untracked()
+    owner, tracked, untracked = viewer.owner(), tracking.entries(), tracking.untracked()
     operation_id = tracking.idempotency_key(job, subject, retry_of)
     starting, noted = tracking.starting(), problems()
     starting.append(operation_id)
     try:
+        backend = resources.backend()
         if (active := _active_count(backend, owner)) >= (most := resources.SETTINGS.max_active):
             whose = f"You have {active}" if owner else f"There are {active}"
             message = f"{whose} active operations: at most {most} at a time. Wait, or cancel one."

@@ -93,18 +93,22 @@ def draw_status(operation: Operation) -> None:
     """Draw the headline."""
     done = format_steps(operation.current_step, operation.total_steps)
     duration = format_duration(operation.elapsed)
+    if not (operation.current_step or operation.total_steps):
+        done, after = "", duration  # some jobs and services have no steps
+    else:
+        done, after = f": {done}", f"{done}, in {duration}"
     icon = ICONS[operation.status]
     match operation.status:
         case Status.COMPLETED:
-            st.success(f"Completed: {done} in {duration}.", icon=icon)
+            st.success(f"Completed{done} in {duration}.", icon=icon)
         case Status.PARTIAL:
             if operation.failed_steps:  # 0 if the job reported a failure before its first step
-                done = f"{format_steps(operation.failed_steps, operation.current_step)} failed"
-            st.warning(f"Partly completed: {done}, in {duration}.", icon=icon)
+                done = f": {format_steps(operation.failed_steps, operation.current_step)} failed,"
+            st.warning(f"Partly completed{done} in {duration}.", icon=icon)
         case Status.CANCELLED:
-            st.info(f"Cancelled after {done}, in {duration}.", icon=icon)
+            st.info(f"Cancelled after {after}.", icon=icon)
         case _:
-            st.error(f"Failed after {done}, in {duration}.", icon=icon)
+            st.error(f"Failed after {after}.", icon=icon)
 
 
 def draw_figures(operation: Operation) -> None:
