@@ -455,10 +455,9 @@ def test_a_post_without_a_key_is_not_retried(service: FaultServer, connect: Conn
     assert len(service.seen) == 1
 
 
-@pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("as_date", [False, True])
 def test_retry_after_delays_the_next_read(
-    service: FaultServer, api: ProgressConnection, status: int, as_date: bool
+    service: FaultServer, api: ProgressConnection, as_date: bool
 ) -> None:
     there = datetime.now(UTC) + timedelta(days=400)  # The service's clock is wrong.
     wait = format_datetime(there + timedelta(seconds=7), usegmt=True) if as_date else "7"
@@ -467,7 +466,7 @@ def test_retry_after_delays_the_next_read(
         request.date_time_string = (  # type: ignore[method-assign]
             lambda timestamp=None: format_datetime(there, usegmt=True)
         )
-        request.answer({"title": "Busy"}, status, "application/problem+json", Retry_After=wait)
+        request.answer({"title": "Busy"}, 503, "application/problem+json", Retry_After=wait)
 
     service.behavior = busy
     now = [0.0]
@@ -548,6 +547,38 @@ def test_retry_after_of_a_good_answer_is_honored_until_a_cancel(
     api.cancel("a")
     read(api, "a")
     assert len(service.seen) == 3
+
+
+def test_a_rate_limit_holds_for_all_reads_and_for_nothing_else(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    service.behavior = lambda request: (
+        request.answer({"title": "Slow down"}, 429, Retry_After="300")
+        if request.path.endswith("/a")
+        else answer_well(request)
+    )
+    failure(api, "a")
+    error = failure(api, "b")
+    assert "429 Too Many Requests: Slow down Read again in 300 s." in str(error)
+    assert isinstance(error, BackendUnavailable)
+    assert error.retry_after == pytest.approx(300, abs=5)
+    with pytest.raises(BackendUnavailable, match="Slow down"):
+        api.counts(Query(""))
+    assert len(service.seen) == 1
+    api.cancel("b")
+    assert len(service.seen) == 2
+
+
+def test_another_refusal_delays_its_operation_only(
+    service: FaultServer, api: ProgressConnection
+) -> None:
+    service.behavior = lambda request: (
+        request.answer(status=503, Retry_After="300")
+        if request.path.endswith("/a")
+        else answer_well(request)
+    )
+    failure(api, "a")
+    assert read(api, "b").current_step == 1
 
 
 def test_a_short_retry_after_is_waited_for(service: FaultServer, api: ProgressConnection) -> None:

@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
@@ -115,6 +116,7 @@ class Client:
         self.reads = asyncio.Semaphore(MAX_READS)
         self.calls = asyncio.Semaphore(MAX_CALLS)
         self._logged: set[type[Exception]] = set()
+        self._limited: tuple[float, str] = (0.0, "")  # until when, and what the service said
         self._lock = threading.Lock()  # For the attributes below.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -269,6 +271,9 @@ class Client:
                 f"The service redirects to {_origin(request.url)}, where the credentials must not"
                 f" go. Only {_origin(self._http.base_url)} is configured."
             )
+        seconds, message = self._limited[0] - time.monotonic(), self._limited[1]
+        if request.method == "GET" and seconds > 0:
+            raise BackendUnavailable(f"{message} Read again in {seconds:.0f} s.", seconds)
         headers = await self.credentials.headers()
         try:
             try:
@@ -299,7 +304,11 @@ class Client:
             raise BackendUnavailable(f"{_name(request)}: {cause[:300]}") from None
         status = response.status_code
         if status >= 400:
-            raise _refusal(request, response, content)
+            refusal = _refusal(request, response, content)
+            if status in (403, 429) and (wait := getattr(refusal, "retry_after", None)):
+                # A rate limit is for all requests. What a user does is tried all the same.
+                self._limited = time.monotonic() + wait, self.credentials.one_line(str(refusal))
+            raise refusal
         body = None if status in _REDIRECTS or status == 304 else _parse(request, content)
         body = _map_text(body, self.credentials.hide)  # some services return what they were sent
         return Answer(status, request.url, response.headers, body)

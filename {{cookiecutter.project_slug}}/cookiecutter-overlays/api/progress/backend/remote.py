@@ -7,7 +7,6 @@ two `await`, and no lock is needed.
 import asyncio
 import itertools
 import logging
-import re
 import time
 import uuid
 from collections import Counter, OrderedDict
@@ -21,7 +20,7 @@ import httpx2
 from progress.backend.client import Answer, Client, Refused, Unreadable
 from progress.backend.mapping import Call, Service, fill, fill_path, pick
 from progress.contract import BackendError, BackendRejected, PartlyUnavailable
-from progress.operation import Operation, Query, Status
+from progress.operation import Operation, Query, Status, is_operation_id
 from progress.rows import count_statuses, operation_from_row
 
 log = logging.getLogger(__name__)
@@ -30,8 +29,6 @@ MAX_RECORDS = 1_000
 """Operations whose last answer is kept."""
 MAX_LISTED = 100
 """Runs requested from a service that cannot filter them: many services refuse to list more."""
-MAX_ID_LENGTH = 200
-_ID = re.compile(r"[A-Za-z0-9_.:+~-]+")
 _LOCATIONS = ("Operation-Location", "Azure-AsyncOperation", "Location")
 _NEVER = -float("inf")
 
@@ -111,7 +108,7 @@ class RemoteOperations:
 
     async def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         """Return the operations that exist among these; see `Backend.read`."""
-        names = [name for name in dict.fromkeys(operation_ids) if _is_id(name)]
+        names = [name for name in dict.fromkeys(operation_ids) if is_operation_id(name)]
         answers = await asyncio.gather(*map(self._read, names))
         found: dict[str, Operation] = {}
         failed: dict[str, BackendError] = {}
@@ -150,7 +147,7 @@ class RemoteOperations:
 
     async def cancel(self, operation_id: str) -> None:
         """Request that an operation stops; see `Backend.cancel`."""
-        if not _is_id(operation_id):
+        if not is_operation_id(operation_id):
             return
         async with self.client.limited(self.client.calls):
             if self._service.id is not None and self._record(operation_id).run_id is None:
@@ -223,7 +220,7 @@ class RemoteOperations:
         operations = []
         for item in self._items(answer):
             operation_id = pick(item, self._service.fields["operation_id"])
-            if not isinstance(operation_id, str) or not _is_id(operation_id):
+            if not isinstance(operation_id, str) or not is_operation_id(operation_id):
                 continue  # Not started by this app.
             record = self._record(operation_id)
             operation = self._operation(operation_id, record, item, answer.date)
@@ -369,11 +366,6 @@ class RemoteOperations:
                     return url
                 log.warning("The service's %s is on another origin: ignored.", name)
         return None
-
-
-def _is_id(text: str) -> bool:
-    """Return whether a text can be an operation id. It may come from a URL."""
-    return len(text) <= MAX_ID_LENGTH and _ID.fullmatch(text) is not None
 
 
 def _query_values(query: Query) -> dict[str, Any]:
