@@ -235,6 +235,23 @@ def test_a_service_that_returns_the_credentials_leaks_nothing(
         assert "\x1b" not in text
 
 
+def test_no_part_of_the_credentials_is_left_at_the_end_of_a_long_message(
+    service: FaultServer, connect: Connect
+) -> None:
+    def refuse(request: Request) -> None:
+        request.answer({"detail": "x" * 490 + TOKEN}, 400)
+
+    def redirect(request: Request) -> None:
+        request.answer(status=302, Location=f"/{'x' * 180}{TOKEN}")
+
+    api = connect(token=TOKEN)
+    for behavior in (refuse, redirect):
+        service.behavior = behavior
+        with pytest.raises(BackendError) as caught:
+            api.read(["a"])
+        assert TOKEN[:4] not in str(caught.value)
+
+
 def test_the_errors_of_the_http_library_leak_nothing(
     service: FaultServer, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx2
-import stamina
 
 from progress.backend.credentials import PLACE, Credentials
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
+from progress.text import truncate
 
 log = logging.getLogger(__name__)
 # They log every request, which is too much for a poll every half second, and what was received.
@@ -49,12 +49,15 @@ MAX_CALLS = 4
 """Starts, cancels and lists at the same time. They do not wait behind reads."""
 MAX_ATTEMPTS = 3
 """Attempts of a request that may be repeated."""
+MAX_REASON, MAX_MESSAGE = 500, 800
+"""Characters of the reason that the service gives, and of the whole message."""
 MAX_RETRY_AFTER = 900.0
 """Longest Retry-After in seconds; a longer one is shortened to it."""
 THREAD_NAME = "progress-api"
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
+_RETRY_WAIT = 0.1  # Seconds before the first retry.
 _MAX_WAIT = 2.0  # A longer Retry-After is left to the poller.
 _CLOSED = "The connection to the service was closed before it answered."
 
@@ -191,7 +194,8 @@ class Client:
                 finally:
                     slots.release()
         except BackendError as error:
-            raise self._without_secrets(error) from None
+            error.args = (truncate(self.credentials.one_line(str(error)), MAX_MESSAGE),)
+            raise
         except TimeoutError:
             message = f"The service did not answer within {DEADLINE:g} s."
             raise BackendUnavailable(message) from None
@@ -233,17 +237,17 @@ class Client:
         request = self._http.build_request(
             method, address, params=query or None, headers=dict(headers or {}), json=body
         )
-        async for attempt in stamina.retry_context(
-            on=_wait_before_retry,
-            attempts=MAX_ATTEMPTS if repeatable or method == "GET" else 1,
-            timeout=None,  # `limited` has the deadline.
-            wait_initial=0.05,
-            wait_max=0.5,
-            wait_jitter=0.05,
-        ):
-            with attempt:
+        attempts = MAX_ATTEMPTS if repeatable or method == "GET" else 1
+        failures = 0
+        while True:
+            try:
                 return await self._follow(request)
-        raise AssertionError("stamina makes at least one attempt")
+            except BackendUnavailable as error:
+                failures += 1
+                wait = failures * _RETRY_WAIT if error.retry_after is None else error.retry_after
+                if failures == attempts or wait > _MAX_WAIT or isinstance(error, Unreadable):
+                    raise
+            await asyncio.sleep(wait)
 
     def on_origin(self, url: httpx2.URL) -> bool:
         """Return whether an address has the scheme, host and port of the configured url."""
@@ -276,18 +280,15 @@ class Client:
             raise BackendUnavailable(f"{message} Read again in {seconds:.0f} s.", seconds)
         headers = await self.credentials.headers()
         try:
-            try:
-                return await self._answer(request, headers)
-            except Refused as refusal:
-                renewed = headers
-                if refusal.status == 401:
-                    renewed = await self.credentials.headers(refused=headers)
-                if renewed == headers:
-                    raise
-            # Any request may be repeated that was refused for its token.
-            return await self._answer(request, renewed)
-        except BackendError as error:
-            raise self._without_secrets(error) from None  # a retry is logged with its error
+            return await self._answer(request, headers)
+        except Refused as refusal:
+            renewed = headers
+            if refusal.status == 401:
+                renewed = await self.credentials.headers(refused=headers)
+            if renewed == headers:
+                raise
+        # Any request may be repeated that was refused for its token.
+        return await self._answer(request, renewed)
 
     async def _answer(self, request: httpx2.Request, headers: Mapping[str, str]) -> Answer:
         request.headers.update(headers)
@@ -304,18 +305,35 @@ class Client:
             raise BackendUnavailable(f"{_name(request)}: {cause[:300]}") from None
         status = response.status_code
         if status >= 400:
-            refusal = _refusal(request, response, content)
+            try:
+                reason = error_reason(self._parse(request, content))
+            except Unreadable:
+                reason = ""
+            refusal = _refusal(request, response, reason)
             if status in (403, 429) and (wait := getattr(refusal, "retry_after", None)):
                 # A rate limit is for all requests. What a user does is tried all the same.
-                self._limited = time.monotonic() + wait, self.credentials.one_line(str(refusal))
+                self._limited = time.monotonic() + wait, str(refusal)
             raise refusal
-        body = None if status in _REDIRECTS or status == 304 else _parse(request, content)
-        body = _map_text(body, self.credentials.hide)  # some services return what they were sent
+        body = None if status in _REDIRECTS or status == 304 else self._parse(request, content)
         return Answer(status, request.url, response.headers, body)
 
-    def _without_secrets(self, error: BackendError) -> BackendError:
-        error.args = (self.credentials.one_line(str(error)),)
-        return error
+    def _parse(self, request: httpx2.Request, content: bytes) -> Any:
+        if not content.strip():
+            return None
+        try:
+            return self._clean(json.loads(content.decode(), parse_constant=_reject_constant))
+        except (ValueError, RecursionError):
+            raise Unreadable(f"{_name(request)} answered with what is not JSON.") from None
+
+    def _clean(self, value: Any) -> Any:
+        """Replace lone surrogates, which no UTF-8 can hold, and credentials that are returned."""
+        if isinstance(value, str):
+            return self.credentials.hide(value.encode(errors="replace").decode())
+        if isinstance(value, list):
+            return [self._clean(item) for item in value]
+        if isinstance(value, dict):
+            return {self._clean(key): self._clean(item) for key, item in value.items()}
+        return value
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -343,7 +361,7 @@ def error_reason(body: Any) -> str:
     if not any(values):
         values = [nested.get("message") or body.get("message") or error]
     texts = [" ".join(value.split()) for value in values if isinstance(value, str)]
-    return ": ".join(text for text in texts if text)[:500]
+    return ": ".join(text for text in texts if text)[:MAX_REASON]
 
 
 def _open(settings: Mapping[str, Any]) -> httpx2.AsyncClient:
@@ -384,42 +402,12 @@ async def _read_body(request: httpx2.Request, response: httpx2.Response) -> byte
     return bytes(content)
 
 
-def _parse(request: httpx2.Request, content: bytes) -> Any:
-    if not content.strip():
-        return None
-    try:
-        body = json.loads(content.decode(), parse_constant=_reject_constant)
-        return _map_text(body, _without_surrogates)
-    except (ValueError, RecursionError):
-        raise Unreadable(f"{_name(request)} answered with what is not JSON.") from None
-
-
 def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _without_surrogates(text: str) -> str:
-    """Replace lone surrogates: valid in JSON, but no UTF-8 can hold them."""
-    return text if text.isascii() else text.encode(errors="replace").decode()
-
-
-def _map_text(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a body with a function applied to each text in it."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_map_text(item, change) for item in value]
-    if isinstance(value, dict):
-        return {change(key): _map_text(item, change) for key, item in value.items()}
-    return value
-
-
-def _refusal(request: httpx2.Request, response: httpx2.Response, content: bytes) -> BackendError:
+def _refusal(request: httpx2.Request, response: httpx2.Response, reason: str) -> BackendError:
     status = response.status_code
-    try:
-        reason = error_reason(_parse(request, content))
-    except Unreadable:
-        reason = ""
     message = f"{_name(request)} answered {status} {response.reason_phrase}".rstrip()
     message += f": {reason}" if reason else "."
     wait = retry_after(response.headers)
@@ -441,14 +429,6 @@ def _rate_limit_wait(headers: Mapping[str, str], reason: str) -> float | None:
     return 60.0 if "rate limit" in reason.lower() else None  # as its documentation says
 
 
-def _wait_before_retry(error: Exception) -> bool | float:
-    if not isinstance(error, BackendUnavailable) or isinstance(error, Unreadable):
-        return False
-    if error.retry_after is None:
-        return True
-    return error.retry_after if error.retry_after <= _MAX_WAIT else False
-
-
 def _http_date(value: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(value)
@@ -463,4 +443,4 @@ def _origin(url: httpx2.URL) -> str:
 
 def _name(request: httpx2.Request) -> str:
     # Without the query, which may contain what must not be shown on a page.
-    return f"{request.method} {request.url.host}{request.url.path}"[:200]
+    return f"{request.method} {request.url.host}{request.url.path}"
