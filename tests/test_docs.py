@@ -59,6 +59,19 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("page", [TEMPLATE / "SECURITY.md", PROJECT / "SECURITY.md"], ids=name)
+def test_every_promise_has_its_test(page: Path) -> None:
+    folders = [TEMPLATE / "tests", PROJECT]
+    tests = [path for folder in folders for path in folder.rglob("test_*.py")]
+    sources = {path.name: path.read_text(encoding="utf-8") for path in tests}
+    named = re.findall(
+        r"`(?:[\w/]+/)?(test_\w+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8")
+    )
+    assert named
+    for file, test in named:
+        assert f"def {test}" in sources[file]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
     makefiles = [TEMPLATE / "Makefile", PROJECT / "Makefile"]
