@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: bake ## bake the default project to build/ and serve it (BACKEND=postgres, PORT=8600 ...)
-	@$(MAKE) --no-print-directory -C build/$(DEMO) dev UV="$(UV)"
+	@exec $(MAKE) --no-print-directory -C build/$(DEMO) dev UV="$(UV)"
 
 bake: uv ## bake the default project to build/, instead of the last one there (BACKEND=postgres ...)
 	@# Files that tools left in the template's folder would be baked, too.

@@ -1,4 +1,4 @@
 
 .PHONY: service
 service: uv ## run the reference service alone (PROGRESS_API_TOKEN=secret SERVICE_PORT=8600)
-	"$(UV)" run python -m dev.service
+	exec "$(UV)" run python -m dev.service
