@@ -159,8 +159,8 @@ def test_demo_serves_and_ends_everything_that_it_started(
         assert not answers(port)
         # Apart from cookiecutter's hooks, uv's locks, and the user's one runtime folder.
         known = re.compile(r"tmp\w+\.py|uv-\w+\.lock|runtime-\d+")
-        left = [name for name in os.listdir(temporary) if not known.fullmatch(name)]
-        assert left == []
+        remaining = [name for name in os.listdir(temporary) if not known.fullmatch(name)]
+        assert remaining == []
     finally:
         shutil.rmtree(temporary)
         for pid in processes_in(folder):

@@ -95,7 +95,8 @@ def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
         elif operation.heartbeat_age > HEARTBEAT_TIMEOUT and not _is_alive(
             store.path, operation.operation_id
         ):
-            reason = _reason(store.path, operation.operation_id, "ended unexpectedly")
+            ending = "ended unexpectedly, as it does when its machine or container restarts"
+            reason = _reason(store.path, operation.operation_id, ending)
             changed |= store.declare_failed(operation.operation_id, reason)
     return changed
 
