@@ -3,12 +3,14 @@ UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 BACKEND ?= sqlite
 DEMO := demo-$(BACKEND)
 BACKENDS = $(shell python3 -c 'import json; print(*json.load(open("cookiecutter.json"))["progress_backend"])')
+# For `make test-newest`.
+PYTHON ?= 3.14
 # What `make bench` measures: the numbers of viewers, and the seconds for each row.
 VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test test-app test-floor lint bench bench-one screenshots uv
+.PHONY: help demo bake test test-app test-floor test-newest lint bench bench-one screenshots uv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +39,12 @@ test-app: bake ## bake a project and run its tests with those of tests/app (BACK
 test-floor: ## run those tests with the lowest versions that pyproject.toml allows (BACKEND, ARGS)
 	@$(MAKE) --no-print-directory test-app DEMO=floor-$(BACKEND) \
 		UV_OPTIONS="--resolution lowest-direct --python 3.11"
+
+test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.14; BACKEND, ARGS)
+	@"$(UV)" python find --no-python-downloads $(PYTHON) >/dev/null 2>&1 || { echo \
+		"make: Python $(PYTHON) is missing. Install it: uv python install $(PYTHON)"; exit 1; }
+	@$(MAKE) --no-print-directory test-app DEMO=python$(PYTHON)-$(BACKEND) \
+		UV_OPTIONS="--python $(PYTHON)"
 
 lint: uv ## check hooks, tests and scripts; the tests check each baked project
 	"$(UV)" run ruff check hooks tests docs benchmarks

@@ -44,7 +44,7 @@ def test_every_target_of_a_project_runs_a_uv_in_a_path_with_a_space(
         assert "uv run " in make(project.path, recording_uv, target)
 
 
-@pytest.mark.parametrize("target", ["bake", "lint", "test", "test-app", "bench"])
+@pytest.mark.parametrize("target", ["bake", "lint", "test", "test-app", "test-floor", "bench"])
 def test_the_targets_of_the_template_run_a_uv_in_a_path_with_a_space(
     recording_uv: Path, tmp_path: Path, target: str
 ) -> None:
