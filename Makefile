@@ -43,7 +43,7 @@ test-floor: ## run those tests with the lowest versions that pyproject.toml allo
 test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.14; BACKEND, ARGS)
 	@"$(UV)" python find --no-python-downloads $(PYTHON) >/dev/null 2>&1 || { echo \
 		"make: Python $(PYTHON) is missing. Install it: uv python install $(PYTHON)"; exit 1; }
-	@$(MAKE) --no-print-directory test-app DEMO=python$(PYTHON)-$(BACKEND) \
+	@$(MAKE) --no-print-directory test-app DEMO=newest-$(BACKEND) \
 		UV_OPTIONS="--python $(PYTHON)"
 
 lint: uv ## check hooks, tests and scripts; the tests check each baked project

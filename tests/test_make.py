@@ -44,7 +44,9 @@ def test_every_target_of_a_project_runs_a_uv_in_a_path_with_a_space(
         assert "uv run " in make(project.path, recording_uv, target)
 
 
-@pytest.mark.parametrize("target", ["bake", "lint", "test", "test-app", "test-floor", "bench"])
+@pytest.mark.parametrize(
+    "target", ["bake", "lint", "test", "test-app", "test-floor", "test-newest", "bench"]
+)
 def test_the_targets_of_the_template_run_a_uv_in_a_path_with_a_space(
     recording_uv: Path, tmp_path: Path, target: str
 ) -> None:
@@ -52,7 +54,8 @@ def test_the_targets_of_the_template_run_a_uv_in_a_path_with_a_space(
     folder.mkdir(parents=True)
     shutil.copy2(ROOT / "Makefile", folder)
     shutil.copy2(ROOT / "cookiecutter.json", folder)
-    (folder / "build" / "demo-sqlite").mkdir(parents=True)
+    for name in ("demo", "floor", "newest"):  # the fake uv does not bake
+        (folder / "build" / f"{name}-sqlite").mkdir(parents=True)
     assert "uv run " in make(folder, recording_uv, target)
 
 
