@@ -109,6 +109,10 @@ def problems(answers: Mapping[str, Any], typed: Mapping[str, Any]) -> Iterator[s
         text = str(answers[name])
         for why in text_problems(text, str(typed.get(name, "")), longest):
             yield f"{name}: {why}, such as: {example}"
+    # project_name is in snowflake.yml, where the Snowflake CLI evaluates it.
+    if answers["progress_backend"] == "snowflake" and "<%" in str(answers["project_name"]):
+        text = quoted(str(answers["project_name"]))
+        yield f"project_name: {text} has <%, which the Snowflake CLI would evaluate. Remove it"
     why_not = slug_problem(str(answers["project_slug"]))
     if why_not:
         yield f"project_slug: {why_not}"

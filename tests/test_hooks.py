@@ -27,6 +27,7 @@ GOOD = {
     "author": "Ada",
     "operation": "Analyze",
     "poll_interval": "0.5s",
+    "progress_backend": "sqlite",
 }
 
 
@@ -98,6 +99,14 @@ def test_the_longest_text_is_accepted(name: str, longest: int) -> None:
 def test_text_that_cookiecutter_has_already_rendered_is_refused() -> None:
     (line,) = pre_gen.problems(GOOD | {"author": "49"}, GOOD | {"author": "{{ 7 * 7 }}"})
     assert line.startswith("author: '{{ 7 * 7 }}' has {{, which cookiecutter would evaluate")
+
+
+def test_a_name_that_the_snowflake_cli_would_evaluate_is_refused() -> None:
+    assert problems(project_name="a <% b %>") == []
+    (line,) = problems(project_name="a <% b %>", progress_backend="snowflake")
+    assert line == (
+        "project_name: 'a <% b %>' has <%, which the Snowflake CLI would evaluate. Remove it"
+    )
 
 
 def test_the_examples_in_the_messages_work() -> None:
@@ -290,7 +299,7 @@ def test_the_command_keeps_the_accepted_answers_only(
     assert shlex.split(command) == [
         *("cookiecutter", "gh:org/template", "project_name=Live Progress"),
         *("description=Shows progress.", "author=O'Neill $HOME", "operation=Analyze"),
-        *("poll_interval=0.5s", "live_feed=no"),
+        *("poll_interval=0.5s", "progress_backend=sqlite", "live_feed=no"),
     ]
 
 

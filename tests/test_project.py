@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import textwrap
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -75,6 +76,9 @@ def project(request: pytest.FixtureRequest, bake: Bake, name: str) -> Iterator[B
 
 @pytest.mark.parametrize(("target", "name"), RUNS)
 def test_make(project: BakedProject, name: str, target: str) -> None:
+    if (target, name) == ("test", "api"):
+        # Whatever the service of a user is, the tests run with the reference service.
+        (project.path / SERVICE).write_text(profile_of_readme(project), "utf-8")
     left_out = [f"tests/{file}" for file in LEFT_OUT.get(name, [])]
     assert all(map(project.has_file, left_out))
     options = " ".join(f"--ignore={file}" for file in left_out)
@@ -85,12 +89,36 @@ def test_make(project: BakedProject, name: str, target: str) -> None:
 
 def test_make_lint(bake: Bake, tmp_path: Path) -> None:
     # One after the other: mypy caches what it has learnt about their common libraries.
+    def lint(project: BakedProject) -> None:
+        result = project.run(*MAKE, "lint", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+        assert result.returncode == 0, f"{project}:\n{result.stdout}{result.stderr}"
+
     for name, answers in PROJECTS.items():
         project = bake(**answers).copy(tmp_path / name)
         if name in BACKENDS:
             add_deep_tests(project.path, name)
-        result = project.run(*MAKE, "lint", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
-        assert result.returncode == 0, f"{name}:\n{result.stdout}{result.stderr}"
+        lint(project)
+        if name == "api":
+            (project.path / SERVICE).write_text(profile_of_readme(project), "utf-8")
+            lint(project)
+
+
+SERVICE = "progress/backend/service.py"
+
+
+def profile_of_readme(project: BakedProject) -> str:
+    """Return the lines for service.py that the README shows."""
+    (lines,) = re.findall(r"```python\n(  from progress.*?)  ```", project.read("README.md"), re.S)
+    return textwrap.dedent(lines)
+
+
+@pytest.mark.parametrize("name", ["api"])
+def test_make_dev_does_not_serve_a_profile_without_its_service(project: BakedProject) -> None:
+    (project.path / SERVICE).write_text(profile_of_readme(project), "utf-8")
+    result = project.run(*MAKE, "dev", PORT=str(free_port()), PROGRESS_API_URL="")
+    assert result.returncode != 0
+    assert "is not for the reference service, and no other is configured: set url" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("name", ["api"])

@@ -11,6 +11,7 @@ A job reports its progress through `report`:
     report.step("Doing this")    starts the next step; a cancelled job stops here
     report.step_failed("why")    the current step failed, the job goes on: it will end as "partial"
     report.cancelled             True when the user has asked to cancel: check it in a long loop
+Threads may share `report`. Another process cannot use it: let it return what there is to report.
 If a job raises an exception, the operation is "failed" and the page shows the message.
 
 The page draws the dict that a job returns. Every key is optional:
@@ -18,8 +19,9 @@ The page draws the dict that a job returns. Every key is optional:
      "table": [{"Speaker": "Agent", "Words": 310}, ...],               one dict per row
      "chart": [{"minute": 0, "Agent": 0.1, "Customer": None}, ...],    first key x, the others lines
      "notes": ["Plain text, one line each."]}
-It is stored as JSON, at most 5 MB. Dates, data frames, numpy values, dataclasses and the like are
-converted; of other values the text is stored, and the page names them.
+It is stored as JSON, at most 5 MB; of long lists the page draws a part. Dates, data frames, numpy
+values, dataclasses and the like are converted; of other values the text is stored, and the page
+names them.
 
 Jobs run in another process: print() writes to the log of that process, not to the page.
 """

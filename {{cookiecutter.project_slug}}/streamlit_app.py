@@ -8,7 +8,7 @@ from progress.settings import SettingsError, have_settings_changed
 from progress.ui.formats import escape_markdown
 
 try:
-    from progress.session import polling, resources, tracking  # they read settings.toml
+    from progress.session import polling, resources, tracking, viewer  # they read settings.toml
     from progress.ui import outcome
 except SettingsError as error:
     st.error(escape_markdown(str(error)), icon=":material/settings_alert:")
@@ -16,9 +16,19 @@ except SettingsError as error:
 
 settings = resources.SETTINGS
 st.set_page_config(page_title=settings.title, page_icon=":material/progress_activity:")
-if st.user.get("is_logged_in") is False:  # only where the secrets have an [auth] section
+if refusal := viewer.refusal():
+    st.error(escape_markdown(refusal), icon=":material/lock:")
+    st.stop()
+if viewer.must_log_in():
     st.title(escape_markdown(settings.title))
-    st.button("Log in", icon=":material/login:", on_click=st.login)
+    for provider in viewer.providers():
+        st.button(
+            escape_markdown(f"Log in {provider and f'with {provider}'}".strip()),
+            key=f"log_in_{provider}",
+            icon=":material/login:",
+            on_click=st.login,
+            args=(provider or None,),
+        )
     st.stop()
 heap.settle_soon()
 if have_settings_changed():
@@ -34,6 +44,15 @@ except StreamlitAPIException as error:  # no such file or icon, or two files wit
     st.error("A page in settings.toml cannot be shown:", icon=":material/settings_alert:")
     st.text(str(error))
     st.stop()
+if "is_logged_in" in st.user:
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        st.caption(escape_markdown(viewer.display_name()), width="content")
+        st.button("Log out", icon=":material/logout:", type="tertiary", on_click=st.logout)
+if viewer.warns_of_open_app():
+    st.warning(
+        "No login: all who can reach this address can start, see and cancel all operations.",
+        icon=":material/lock_open:",
+    )
 name = page.url_path or settings.pages[0].name
 polling.open_page(name)
 

@@ -8,7 +8,7 @@ from progress.operation import Operation, Status
 from progress.overview import SAMPLES, Overview, Sample
 from progress.poller import Snapshot
 from progress.session import history, polling, resources, viewer
-from progress.text import truncate
+from progress.text import as_line
 from progress.ui import history_table, running
 from progress.ui.charts import Point, over_time
 from progress.ui.formats import format_duration, format_rate, format_status, format_steps
@@ -68,7 +68,7 @@ def draw_active(overview: Overview) -> None:
     if not overview.active:
         st.caption("No operation is active. Those that are started appear here.")
     for operation in overview.active:
-        name = truncate(f"{operation.job}: {operation.subject}", 200)
+        name = as_line(f"{operation.job}: {operation.subject}", 200)
         running.draw_bar(name, describe(operation), operation)
     if (more := overview.active_count - len(overview.active)) > 0:
         st.caption(f"and {more:,} more")

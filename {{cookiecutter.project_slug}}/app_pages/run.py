@@ -22,6 +22,8 @@ def live_progress() -> None:
         st.stop()  # a tick that was under way when a full rerun ended the polling
     polling.tick()
     polling.poll()
+    if choices.is_loaded():
+        polling.request_full_rerun()
     if polling.needs_full_rerun():  # something ended, the viewer left, or the interval changes
         st.rerun(scope="app")
     entries = tracking.running()
@@ -62,6 +64,7 @@ def choose_subject() -> str | None:
             type="tertiary",
             help="List the subjects again.",
             on_click=choices.refresh_subjects,
+            disabled=choices.is_loading(),
         )
     return subject
 
@@ -77,7 +80,7 @@ def draw_start(job: str | None, subject: str | None) -> None:
     """Draw the start button, and why it is disabled."""
     reason = ""
     if job is None:
-        reason = "There is no job to start."
+        reason = "jobs.py is loading." if choices.is_loading() else "There is no job to start."
     elif subject is None:
         reason = "There is no subject to work on."
     elif tracking.is_running(job, subject):
@@ -131,6 +134,9 @@ if not all(entry.job for entry in tracking.running()):
 
 st.title(escape_markdown(resources.SETTINGS.title))
 st.caption(escape_markdown(resources.SETTINGS.description))
+choices.load()
+if choices.is_loading():
+    st.status("Loading jobs.py and the subjects")  # it shows a spinner
 job = choose_job()
 subject = choose_subject()
 draw_start(job, subject)
@@ -143,9 +149,10 @@ for problem in commands.problems():
     draw_problem(problem)
 commands.problems().clear()
 
-if tracking.needs_polling() and polling.is_paused():
+needs_polling = tracking.needs_polling() or choices.is_loading()
+if needs_polling and polling.is_paused():
     running.draw_paused("The operations go on without it.")
-elif tracking.needs_polling():
+elif needs_polling:
     polling.begin("progress")
     live_progress()
 for entry in tracking.outcomes():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+from progress.contract import BackendError
 from progress.settings import ROOT
 
 try:
@@ -44,6 +45,9 @@ def main() -> int:
             return serve(port, environment)
     except KeyboardInterrupt:
         return 0
+    except BackendError as error:  # of the local server: nothing to serve with
+        print(error, file=sys.stderr)
+        return 1
 
 
 def serve(port: str, environment: dict[str, str]) -> int:
@@ -51,6 +55,8 @@ def serve(port: str, environment: dict[str, str]) -> int:
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
     command += ["--server.port", port, "--server.address", "127.0.0.1", "--server.headless", "true"]
     command += ["--client.showErrorDetails", "full"]
+    if "STREAMLIT_SERVER_ALLOWED_HOSTS" not in os.environ:  # else a website could reach the app
+        command += ["--server.allowedHosts", "localhost", "--server.allowedHosts", "127.0.0.1"]
     server = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
     try:
         return server.wait()

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from progress.operation import Operation, Progress, Query, Status
+from progress.operation import MAX_NAME, Operation, Progress, Query, Status
+from progress.text import truncate
 
 
 class Backend(Protocol):
@@ -19,7 +20,7 @@ class Backend(Protocol):
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
     ) -> None:
-        """Add an operation and start its job, once for each id.
+        """Add an operation and start its job, once for each id. Begins with `check_names`.
 
         The id is an idempotency key: after BackendUnavailable call this again with the same id.
 
@@ -92,7 +93,7 @@ class BackendRejected(BackendError):
 
 
 class PartlyUnavailable(BackendUnavailable):
-    """Only some of the requested operations could be read.
+    """Only some of the requested operations could be read. A `retry_after` is for its operation.
 
     Args:
         found: The operations that were read, by id.
@@ -100,10 +101,8 @@ class PartlyUnavailable(BackendUnavailable):
     """
 
     def __init__(self, found: Mapping[str, Any], failed: Mapping[str, BackendError]) -> None:
-        waits = [getattr(error, "retry_after", None) for error in failed.values()]
         super().__init__(
-            f"{len(failed)} of {len(found) + len(failed)} operations could not be read.",
-            max((wait for wait in waits if wait is not None), default=None),
+            f"{len(failed)} of {len(found) + len(failed)} operations could not be read."
         )
         self.found = found
         self.failed = failed
@@ -118,3 +117,17 @@ class OperationCancelled(BaseException):
 
 class OperationLost(BaseException):
     """The operation has ended, or another worker has it: stop, and store nothing."""
+
+
+def check_names(job: str, subject: str, owner: str) -> None:
+    """Refuse what is too long to be stored with an operation: a browser may send any text.
+
+    Raises:
+        BackendRejected: One of them has more than MAX_NAME characters.
+    """
+    for what, name in {"job": job, "subject": subject, "owner": owner}.items():
+        if len(name) > MAX_NAME:
+            raise BackendRejected(
+                f"The {what} {truncate(name, 50)!r} has {len(name):,} characters."
+                f" At most {MAX_NAME:,} can be stored."
+            )

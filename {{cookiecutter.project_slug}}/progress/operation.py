@@ -1,6 +1,7 @@
 """Operations, their status and progress: immutable values. No I/O, no Streamlit."""
 
 import json
+import re
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -37,9 +38,20 @@ class Status(StrEnum):
         return self not in (Status.QUEUED, Status.IN_PROGRESS)
 
 
+MAX_NAME = 2_000
+"""Characters that a job, a subject and an owner have at most."""
+_ID = re.compile(r"[\w.:+~-]{1,200}", re.ASCII)
+
+
 def new_operation_id() -> str:
     """Return an id that cannot be guessed: 32 hexadecimal digits."""
     return uuid.uuid4().hex
+
+
+def is_operation_id(text: str) -> bool:
+    """Return whether a text, which may be from a URL, has the form of an id; services make others
+    than `new_operation_id`."""
+    return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,8 @@ class Query:
         """Sanitize text as the reporter does: what no store accepts must match nothing."""
         for name in ("owner", "job", "subject"):
             text = getattr(self, name)
-            object.__setattr__(self, name, text if text is None else sanitize(text))
+            if text is not None:  # a longer one matches nothing, whatever its length
+                object.__setattr__(self, name, sanitize(text[: MAX_NAME + 1]))
         if self.before is not None:
             object.__setattr__(self, "before", (self.before[0], sanitize(self.before[1])))
 

@@ -18,6 +18,8 @@ HUNG_AFTER = 10.0
 """Seconds after which a read that has not returned is shown as an error."""
 FORGET_AFTER = 60.0
 """Seconds without a request after which an id is no longer read."""
+MAX_UNKNOWN = 50
+"""Ids without a value that one read contains at most: ids in URLs may be made up."""
 
 Value = TypeVar("Value")
 
@@ -39,6 +41,9 @@ class _Cached(Generic[Value]):
     requested_at: float
     snapshot: Snapshot[Value]
     is_final: bool = False
+    read_at: float = -float("inf")
+    not_before: float = -float("inf")
+    """When it may be read again, if the backend said so for this id."""
 
 
 class Poller(Generic[Value]):
@@ -89,9 +94,11 @@ class Poller(Generic[Value]):
                 return _while_reading(cached.snapshot, now - self._reading_since)
             if cached.is_final or not self._is_due(now):
                 return cached.snapshot
-            self._reading_since = now
             self._forget_unrequested(now)
-            keys = [key for key, cached in self._cache.items() if not cached.is_final]
+            keys = self._keys_to_read(now)
+            if not keys:
+                return cached.snapshot
+            self._reading_since = now
         try:
             self._refresh(keys)
         finally:
@@ -126,6 +133,18 @@ class Poller(Generic[Value]):
             if now - cached.requested_at > self._forget_after:
                 del self._cache[key]
 
+    def _keys_to_read(self, now: float) -> list[str]:
+        keys, unknown = [], []
+        for key, cached in self._cache.items():
+            if cached.is_final or now < cached.not_before:
+                continue
+            if cached.snapshot.value is not None:
+                keys.append(key)
+            elif cached.requested_at > cached.read_at:  # read once for each request
+                unknown.append(key)
+        unknown.sort(key=lambda key: self._cache[key].read_at)
+        return keys + unknown[:MAX_UNKNOWN]
+
     def _refresh(self, keys: list[str]) -> None:
         error: BackendError | None = None
         found: Mapping[str, Value] = {}
@@ -133,23 +152,24 @@ class Poller(Generic[Value]):
         try:
             found = self._read(keys)
         except PartlyUnavailable as problem:
-            # The backend answers: only a Retry-After moves the next read.
-            found, failed = problem.found, problem.failed
-            error = problem if problem.retry_after is not None else None
+            found, failed = problem.found, problem.failed  # the backend answers
         except BackendError as problem:
             error = problem
         except Exception as problem:
             # An unexpected error must not reach the page as a traceback at every tick.
             log.exception("The backend raised an unexpected error")
             error = BackendUnavailable(f"{type(problem).__name__}: {problem}")
-        if error is not None and not failed:
+        if error is not None:
             failed = dict.fromkeys(keys, error)
         now = self._clock()
         with self._lock:
             for key in keys:
                 cached = self._cache[key]
+                cached.read_at = now
                 if key in failed:
                     cached.snapshot = replace(cached.snapshot, error=failed[key])
+                    if error is None:
+                        cached.not_before = now + (_retry_after(failed[key]) or 0.0)
                 else:
                     value = found.get(key)
                     cached.snapshot = Snapshot(value, known=True)
@@ -162,11 +182,15 @@ class Poller(Generic[Value]):
         return following if following > now else now + self._interval
 
     def _back_off(self, error: BackendError) -> float:
-        if isinstance(error, BackendUnavailable) and error.retry_after is not None:
-            return max(error.retry_after, self._interval)
+        if (seconds := _retry_after(error)) is not None:
+            return max(seconds, self._interval)
         doublings = min(self._failures, 20)  # 2.0**1024 is too large for a float
         longest = min(self._interval * 2.0**doublings, BACK_OFF_CAP)
         return max(self._interval, longest * (0.5 + self._jitter() / 2))
+
+
+def _retry_after(error: BackendError) -> float | None:
+    return error.retry_after if isinstance(error, BackendUnavailable) else None
 
 
 def _while_reading(snapshot: Snapshot[Value], seconds: float) -> Snapshot[Value]:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from progress.contract import (
     BackendUnavailable,
@@ -45,6 +45,13 @@ MAX_TRACEBACK = 15_000
 """Characters of a traceback."""
 FINISH_DELAYS = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Seconds between the attempts to write the outcome: it is the write that must not be lost."""
+MAX_REFUSALS = 3
+"""Attempts to write the outcome to a backend that takes heartbeats: it refuses the outcome."""
+
+OTHER_PROCESS = (
+    "`report` cannot be used in another process. Let the function of the process return what it"
+    " did, and call `report` in the job."
+)
 
 
 class FailureList:
@@ -76,10 +83,15 @@ class FailureList:
 
 
 class ProgressLog:
-    """What a job has reported. A change replaces `progress`, which itself never changes."""
+    """What a job has reported. A change replaces `progress`, which itself never changes.
 
-    def __init__(self) -> None:
+    Args:
+        on_step: Called with the number and the description of each step that starts.
+    """
+
+    def __init__(self, on_step: Callable[[int, str], None] = lambda number, text: None) -> None:
         self.progress = Progress()
+        self._on_step = on_step
         self._step_started: float | None = None  # None between two steps
         self._failures = FailureList()
         self._has_failed = False  # the current step
@@ -101,6 +113,7 @@ class ProgressLog:
                 total = max(total, ended.current_step + 1)
             self.progress = replace(ended, total_steps=total, step_description=description)
             self._step_started, self._has_failed = time.monotonic(), False
+            self._on_step(ended.current_step + 1, description)
 
     def end_step(self) -> None:
         """End the current step."""
@@ -220,31 +233,42 @@ class PacedWriter:
     def finish(self, status: Status, error: str | None = None, result: str | None = None) -> Status:
         """Store the outcome and return its status: failed if the backend refuses it.
 
+        A backend refuses it if it says so, or takes a heartbeat and is unavailable for the outcome
+        (the disk is full), MAX_REFUSALS times.
+
         Raises:
             BackendUnavailable: The backend was unavailable at each of several attempts.
             Exception: The backend refused the failure, too.
         """
         outcome = (status, self._log.progress, error, result)
-        delays, was_refused = iter(FINISH_DELAYS), False
+        delays, refusals, was_refused = iter(FINISH_DELAYS), 0, False
         while True:
             try:
                 self._writer.finish(*outcome)
                 return outcome[0]
-            except BackendUnavailable as problem:
-                delay = next(delays, None)
-                if delay is None:
-                    raise
-                log.warning("The outcome could not be stored, next try in %s s: %s", delay, problem)
-                time.sleep(delay)
-            except Exception as problem:
-                # The same values would be refused again. Better a failure with a reason than an
-                # operation that never ends.
-                if was_refused:
-                    raise
-                was_refused = True
-                log.exception("The outcome was refused")
-                reason = truncate(sanitize(f"The outcome could not be stored: {problem}"))
-                outcome = (Status.FAILED, Progress(), reason, None)
+            except BackendUnavailable as unavailable:
+                problem: Exception = unavailable
+                # A writer without heartbeats may skip this one, and a lost operation has none.
+                self.write()
+                has_stored = self._stored is not None and self.stop_signal is not OperationLost
+                refusals = refusals + 1 if has_stored and self._has_heartbeat else 0
+                if refusals < MAX_REFUSALS:
+                    delay = next(delays, None)
+                    if delay is None:
+                        raise
+                    log.warning("The outcome was not stored, next try in %s s: %s", delay, problem)
+                    time.sleep(delay)
+                    continue
+            except Exception as refused:
+                problem = refused
+            # The same values would be refused again. Better a failure with a reason than an
+            # operation that never ends.
+            if was_refused:
+                raise problem
+            refusals, was_refused = 0, True
+            log.error("The outcome was refused", exc_info=problem)
+            reason = truncate(sanitize(f"The outcome could not be stored: {problem}"))
+            outcome = (Status.FAILED, self._stored or Progress(), reason, None)
 
     def _is_due(self, interval: float) -> bool:
         return time.monotonic() - self._written_at >= interval
@@ -257,6 +281,11 @@ class Reporter:
         self._log = progress_log
         self._writer = writer
         self._told_to_stop = False
+        self._process = os.getpid()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be sent to another process."""
+        raise TypeError(OTHER_PROCESS)
 
     def total(self, steps: int) -> None:
         """Set the number of steps. Call it again when the number changes.
@@ -264,6 +293,7 @@ class Reporter:
         Raises:
             ValueError: `steps` is not a number from 0 to MAX_STEPS.
         """
+        self._check_process()
         try:
             number = math.floor(steps)
         except (TypeError, ValueError, OverflowError):  # text, NaN, infinity
@@ -283,6 +313,7 @@ class Reporter:
             OperationCancelled: Somebody asked to cancel.
             OperationLost: The operation no longer belongs to this worker.
         """
+        self._check_process()
         self._log.start_step(sanitize(str(description)))
         self._writer.write_change()
         if self._writer.stop_signal is not None:
@@ -291,6 +322,7 @@ class Reporter:
 
     def step_failed(self, reason: BaseException | str) -> None:
         """Report that the current step failed. The job goes on, and will end as partial."""
+        self._check_process()
         if isinstance(reason, BaseException):
             # Not the lines before it, the code of a SyntaxError, nor the notes after it.
             lines = traceback.format_exception_only(reason)
@@ -306,6 +338,7 @@ class Reporter:
         A job for which this was True ends as cancelled, whatever it returns or raises.
         Without a heartbeat thread this also writes what has changed.
         """
+        self._check_process()
         self._writer.check()
         self._told_to_stop = self._writer.stop_signal is not None
         return self._told_to_stop
@@ -319,6 +352,11 @@ class Reporter:
         """
         if self._told_to_stop and self._writer.stop_signal is not None:
             raise self._writer.stop_signal
+
+    def _check_process(self) -> None:
+        # A process that was forked has a copy: no heartbeat, and the file of the database open.
+        if os.getpid() != self._process:
+            raise RuntimeError(OTHER_PROCESS)
 
 
 Job = Callable[[Reporter, str], dict[str, Any] | None]
@@ -340,7 +378,11 @@ def jobs_module() -> JobsModule:
 
 
 def run_job(
-    name: str, subject: str, writer: ProgressWriter, heartbeat: bool = True
+    name: str,
+    subject: str,
+    writer: ProgressWriter,
+    heartbeat: bool = True,
+    on_step: Callable[[int, str], None] = lambda number, text: None,
 ) -> Status | None:
     """Run a job to its end and store the outcome, whatever it is.
 
@@ -349,11 +391,12 @@ def run_job(
         subject: What the job works on.
         writer: Where its progress goes.
         heartbeat: Whether a thread writes between the steps: see `PacedWriter`.
+        on_step: See `ProgressLog`. It is called without a delay, also if the writer is unavailable.
 
     Returns:
         The terminal status; None if the operation no longer belongs to this worker.
     """
-    progress_log = ProgressLog()
+    progress_log = ProgressLog(on_step)
     paced_writer = PacedWriter(writer, progress_log, heartbeat)
     report = Reporter(progress_log, paced_writer)
     result: str | None = None

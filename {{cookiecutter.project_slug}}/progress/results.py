@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence, Set, ValuesView
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -83,12 +84,10 @@ class _Converter:
 
     def convert(self, value: Any, path: str, parents: tuple[int, ...]) -> Any:
         """Return `value` as JSON has it. `parents` are the ids of the values that contain it."""
-        try:
+        # Whatever a value of the job raises here, the rest of the result is kept.
+        with suppress(Exception):
             if len(parents) < MAX_DEPTH and id(value) not in parents:
                 return self._known(value, path, (*parents, id(value)))
-        except Exception:
-            # Whatever a value of the job raises here, the rest of the result is kept.
-            pass
         self.replaced += 1
         shown = safe_repr(value)
         if len(self._notes) < MAX_NOTES:

@@ -42,6 +42,10 @@ class Settings:
     """Seconds without interaction after which a page stops polling."""
     stale_after: float
     """Seconds without a heartbeat after which an operation is shown as stale."""
+    max_active: int
+    """How many operations of one owner may be queued or in progress."""
+    requires_login: bool
+    """Whether only users who are logged in see the app."""
     shared: bool
     """Whether everybody who can open the app sees all operations. Only the owner may cancel."""
 
@@ -86,6 +90,8 @@ def read_settings(path: Path = ROOT / "settings.toml") -> Settings:
         poll_interval=_seconds(tables, "progress", "poll_interval", 0.2, 60),
         idle_budget=_seconds(tables, "progress", "idle_budget", 1, 7 * 24 * 3600),
         stale_after=_seconds(tables, "progress", "stale_after", 2, 24 * 3600),
+        max_active=_count(tables, "progress", "max_active"),
+        requires_login=_choice(tables, "app", "login", ("none", "required")) == "required",
         shared=_flag(tables, "progress", "shared"),
     )
 
@@ -116,6 +122,14 @@ def _text(tables: dict[str, Any], table: str, name: str) -> str:
     return value
 
 
+def _choice(tables: dict[str, Any], table: str, name: str, choices: tuple[str, ...]) -> str:
+    value = _value(tables, table, name)
+    if value not in choices:
+        known = " or ".join(f'"{choice}"' for choice in choices)
+        raise SettingsError(f"settings.toml: {name} = {value!r} is invalid. Write {known}.")
+    return str(value)
+
+
 def _pages(tables: dict[str, Any]) -> tuple[Page, ...]:
     pages = tables.get("pages")
     if not isinstance(pages, dict) or "run" not in pages:
@@ -139,6 +153,13 @@ def _flag(tables: dict[str, Any], table: str, name: str) -> bool:
         raise SettingsError(
             f"settings.toml: {name} = {value!r} is neither true nor false. Write true or false."
         )
+    return value
+
+
+def _count(tables: dict[str, Any], table: str, name: str) -> int:
+    value = _value(tables, table, name)
+    if type(value) is not int or value < 1:
+        raise SettingsError(f"settings.toml: {name} = {value!r} is no number from 1. Write 20.")
     return value
 
 

@@ -1,5 +1,14 @@
 """Text that can be stored and shown."""
 
+# Embeddings, overrides and isolates: they turn round what a page shows after them.
+_DIRECTIONS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+
+
+def as_line(text: str, length: int = 500) -> str:
+    """Return a name as a page shows it: one line, at most `length` characters, without controls
+    that change the direction of text."""
+    return truncate(" ".join(text.translate(_DIRECTIONS).split()), length)
+
 
 def truncate(text: str, length: int = 500) -> str:
     """Return at most `length` characters of `text`; an ellipsis shows that some are missing."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit import config
 
 from dev.local_server import local_server
 from progress.backend.connection import ProgressConnection
@@ -31,6 +32,7 @@ def data_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def environment(data_folder: Path) -> Iterator[dict[str, str]]:
     """A local server of this test run: the variables by which the app and its jobs find it."""
+    config.set_option("server.address", "127.0.0.1")  # else a page would warn: no login
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOBS_MODULE", "tests.jobs")
         with local_server(data_folder, always=True) as variables:

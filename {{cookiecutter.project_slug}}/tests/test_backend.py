@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from progress.backend.connection import ProgressConnection
+from progress.contract import BackendRejected
 from progress.operation import (
     LAST_STEPS,
+    MAX_NAME,
     MAX_STEP_DESCRIPTION,
     Operation,
     Query,
@@ -55,6 +57,16 @@ def test_times_are_aware_and_in_order(connection: ProgressConnection, started: S
     ]
     assert times == sorted(times)
     assert all(time.utcoffset() is not None for time in times)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_names_that_are_too_long_are_refused(connection: ProgressConnection, number: int) -> None:
+    names = ["succeed", "fast", OWNER]
+    names[number] = "x" * (MAX_NAME + 1)
+    operation_id = new_operation_id()
+    with pytest.raises(BackendRejected, match="has 2,001 characters"):
+        connection.start(operation_id, *names)
+    assert not connection.read([operation_id])
 
 
 def test_progress_is_visible_while_the_job_runs(

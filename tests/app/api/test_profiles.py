@@ -255,6 +255,24 @@ def test_azure_percent_and_times() -> None:
     assert read.problem is None
 
 
+@pytest.mark.parametrize("name", ["startTime", "createdDateTime", "created"])
+def test_azure_names_the_time_of_creation_differently(name: str) -> None:
+    body = {"status": "Running", name: "2026-01-01T10:00:00Z"}
+    read = operation(AZURE, body | {"lastActionDateTime": "2026-01-01T10:00:07Z"})
+    assert read.created_at == read.started_at == datetime(2026, 1, 1, 10, tzinfo=UTC)
+    assert read.last_updated == datetime(2026, 1, 1, 10, 0, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("message", "cancelled"),
+    [("statusMessage", "requestedCancellation"), ("statusDetail", "cancelRequested")],
+)
+def test_google_services_name_their_metadata_differently(message: str, cancelled: str) -> None:
+    read = operation(AIP, {"name": "o/1", "metadata": {message: "Reading", cancelled: True}})
+    assert read.step_description == "Reading"
+    assert read.is_cancelling
+
+
 def test_databricks_tasks_are_steps_and_times_are_milliseconds() -> None:
     read = operation(DATABRICKS, databricks_run(RUNNING, WELL, BROKEN, RUNNING, DONE))
     assert (read.current_step, read.total_steps, read.failed_steps) == (2, 4, 1)

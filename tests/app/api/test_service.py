@@ -16,9 +16,10 @@ import uvicorn
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from dev.local_jobs.store import OperationStore
-from dev.local_server import service
+from dev.local_server import local_server, service
 from dev.service import DESCRIPTION, make_app
 from progress.backend.connection import ProgressConnection
+from progress.contract import BackendRejected
 from progress.operation import Status, new_operation_id
 from tests.conftest import wait_until
 
@@ -195,6 +196,21 @@ def test_an_unavailable_store_is_503_with_retry_after(tmp_path: Path) -> None:
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
+def test_values_that_the_store_refuses_are_422_with_its_reason(tmp_path: Path) -> None:
+    store = OperationStore(tmp_path / "service.db")
+    store.execute(
+        "CREATE TRIGGER quota BEFORE INSERT ON operations"
+        " BEGIN SELECT raise(ABORT, 'no more operations today'); END",
+        (),
+    )
+    app = make_app(store, TOKEN)
+    with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        answer = start(client, new_operation_id())
+    store.close()
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "service.db: no more operations today"
+
+
 def test_a_job_and_its_data_survive_a_restart_of_the_service(
     environment: dict[str, str], data_folder: Path
 ) -> None:
@@ -213,6 +229,31 @@ def test_a_job_and_its_data_survive_a_restart_of_the_service(
         api.cancel(operation_id)
         wait_until(api, operation_id, lambda operation: operation.status is Status.CANCELLED)
     api.reset()
+
+
+def test_make_dev_says_which_service_the_app_uses(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = data_folder / "dev"
+    monkeypatch.setenv("PROGRESS_API_URL", "https://me:hush@jobs.example.com/api")
+    monkeypatch.setenv("SERVICE_MODULE", "no_such_module")
+    with local_server(folder) as variables:
+        assert variables == {}
+    assert capsys.readouterr().out == (
+        "The app uses the service at jobs.example.com/api, as configured.\n"
+    )
+    monkeypatch.setenv("PROGRESS_API_URL", "")
+    with (
+        pytest.raises(BackendRejected, match="ModuleNotFoundError"),
+        local_server(folder),
+    ):
+        pass
+    monkeypatch.setenv("SERVICE_MODULE", "progress.backend.reference")
+    with local_server(folder) as variables:
+        url = variables["PROGRESS_API_URL"]
+    assert capsys.readouterr().out == (
+        f"The app uses the reference service, dev/service.py, at {url}.\n"
+    )
 
 
 # So that some of the generated cases are about an operation that exists.

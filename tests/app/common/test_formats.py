@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from progress.text import truncate, truncate_middle
+from progress.text import as_line, truncate, truncate_middle
 from progress.ui.formats import (
     escape_markdown,
     format_datetime,
@@ -61,7 +61,17 @@ def test_the_middle_of_long_text_is_cut() -> None:
 
 def test_markdown_is_escaped() -> None:
     assert escape_markdown("a *b* <i> $x$ :red[c] \\") == r"a \*b\* \<i\> \$x\$ \:red\[c\] \\"
-    assert escape_markdown("Größe 😀") == "Größe 😀"
+    assert escape_markdown("Größe 😀 05:12, a: b") == r"Größe 😀 05\:12\, a\: b"
+
+
+def test_what_streamlit_replaces_after_markdown_is_broken_up() -> None:
+    joined = escape_markdown("www.a.b x@a.b http://a :home: ->").replace("\\", "")
+    assert joined == "www⁠.a.b x@⁠a.b http:⁠//a :⁠home: -⁠>".replace("⁠", "\N{WORD JOINER}")
+
+
+def test_a_name_is_one_line_in_one_direction() -> None:
+    assert as_line(" a\r\n\n    b\tc\u202ed\u2066e ") == "a b cde"
+    assert as_line("x" * 201, 200) == "x" * 199 + "…"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from progress.contract import BackendError, BackendRejected, BackendUnavailable, PartlyUnavailable
 from progress.operation import Operation, Status
-from progress.poller import BACK_OFF_CAP, FORGET_AFTER, HUNG_AFTER, Poller
+from progress.poller import BACK_OFF_CAP, FORGET_AFTER, HUNG_AFTER, MAX_UNKNOWN, Poller
 
 INTERVAL = 0.5
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -216,6 +216,7 @@ def test_ids_without_requests_are_forgotten(
 
 def test_forget_after_sets_how_soon(backend: Backend, clock: Clock) -> None:
     poller = Poller(backend.read, INTERVAL, clock=clock, forget_after=10)
+    backend.put("b")
     poller.read("b")
     clock.now += 9
     poller.read("a")
@@ -325,11 +326,48 @@ def test_an_id_that_cannot_be_read_does_not_hide_the_others(
     assert b.value == backend.operations["b"]
     assert gone.known
     assert gone.value is None
-    count = len(backend.reads)
     for wait, expected in ((INTERVAL, retry_after is None), (7, True)):
         clock.now += wait
         poller.read("b")
-        assert (len(backend.reads) > count) is expected
+        assert ("a" in backend.reads[-1]) is expected
+        assert "b" in backend.reads[-1], "the others are read as before"
+
+
+def test_a_made_up_id_is_read_once_for_each_request(
+    poller: Poller[Operation], backend: Backend, clock: Clock
+) -> None:
+    poller.read_all(["a", "made up"])
+    for _ in range(3):
+        clock.now += INTERVAL
+        poller.read("a")
+    assert backend.reads == [["a", "made up"], ["a"], ["a"], ["a"]]
+    clock.now += INTERVAL
+    poller.read("made up")
+    assert backend.reads[-1] == ["a", "made up"]
+
+
+def test_an_id_that_no_read_could_answer_is_read_when_it_is_requested(
+    poller: Poller[Operation], backend: Backend, clock: Clock
+) -> None:
+    backend.error = BackendUnavailable("away")
+    assert not poller.read("a").known
+    backend.error = None
+    clock.now += BACK_OFF_CAP
+    assert poller.read("a").known
+
+
+def test_many_made_up_ids_do_not_get_into_one_read(
+    poller: Poller[Operation], backend: Backend, clock: Clock
+) -> None:
+    poller.read("a")
+    clock.now += INTERVAL
+    made_up = [f"made up {number}" for number in range(3 * MAX_UNKNOWN)]
+    for _ in range(3):
+        poller.read_all(["a", *made_up])
+        clock.now += INTERVAL
+    assert [len(ids) for ids in backend.reads[1:]] == [1 + MAX_UNKNOWN] * 3
+    assert all("a" in ids for ids in backend.reads)
+    assert set(made_up) < {name for ids in backend.reads for name in ids}
 
 
 @pytest.mark.parametrize("error", [BackendRejected("no such table"), ZeroDivisionError("oops")])

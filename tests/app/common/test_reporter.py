@@ -6,9 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -422,6 +424,47 @@ def test_threads_of_a_job_may_share_the_reporter(
 # When progress is written
 
 
+def test_a_reporter_that_is_sent_to_another_process_names_the_remedy(
+    run: Run, writer: Recorder
+) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(print, report).result()
+
+    assert run(job) is Status.FAILED
+    assert read(writer.outcomes[0][2]).reason == f"TypeError: {reporter.OTHER_PROCESS}"
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda report: report.total(3),
+        lambda report: report.step("one"),
+        lambda report: report.step_failed("bad"),
+        lambda report: report.cancelled,
+    ],
+)
+def test_a_forked_process_cannot_use_the_reporter(
+    report: Reporter, use: Callable[[Reporter], object]
+) -> None:
+    fork = get_context("fork")
+    here, there = fork.Pipe()
+
+    def child() -> None:
+        try:
+            use(report)
+        except RuntimeError as error:
+            there.send(str(error))
+        there.close()
+
+    process = fork.Process(target=child)
+    process.start()
+    there.close()
+    assert here.recv() == reporter.OTHER_PROCESS
+    process.join()
+
+
 def test_quick_steps_are_few_writes_and_the_last_is_written(
     report: Reporter, paced: PacedWriter, writer: Recorder, clock: Clock
 ) -> None:
@@ -763,6 +806,70 @@ def test_an_outcome_that_is_refused_becomes_a_failure_with_the_reason_immediatel
     paced = PacedWriter(picky, progress_log)
     assert paced.finish(Status.COMPLETED, result="{}") is Status.FAILED
     assert picky.outcomes[0][2] == "The outcome could not be stored: too large"
+
+
+@pytest.mark.parametrize("has_heartbeat", [True, False])
+def test_a_heartbeat_that_is_not_stored_does_not_show_that_an_outcome_is_refused(
+    progress_log: ProgressLog, monkeypatch: pytest.MonkeyPatch, has_heartbeat: bool
+) -> None:
+    class Skipping(Recorder):
+        """A writer that needs no connection to skip a progress, or to know that it is lost."""
+
+        def progress(self, progress: Progress) -> bool:
+            if has_heartbeat:
+                raise OperationLost
+            return False
+
+    delays: list[float] = []
+    monkeypatch.setattr(time, "sleep", delays.append)
+    away = Skipping(error=BackendUnavailable("no route"))
+    with pytest.raises(BackendUnavailable):
+        PacedWriter(away, progress_log, has_heartbeat).finish(Status.COMPLETED)
+    assert delays == list(reporter.FINISH_DELAYS)
+
+
+@dataclass
+class Full(Recorder):
+    """A writer on a full disk: it takes what is as small as a heartbeat, unless it is away."""
+
+    is_away: Callable[[], bool] = lambda: False
+
+    def progress(self, progress: Progress) -> bool:
+        if self.is_away():
+            raise BackendUnavailable("no route")
+        return super().progress(progress)
+
+    def finish(
+        self, status: Status, progress: Progress, error: str | None, result: str | None
+    ) -> None:
+        if self.is_away() or result is not None:
+            raise BackendUnavailable("the disk is full")
+        super().finish(status, progress, error, result)
+
+
+def test_an_outcome_is_refused_if_only_heartbeats_can_be_stored(
+    progress_log: ProgressLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delays: list[float] = []
+    monkeypatch.setattr(time, "sleep", delays.append)
+    progress_log.start_step("one")
+    full = Full()
+    paced = PacedWriter(full, progress_log)
+    assert paced.finish(Status.COMPLETED, result="{}") is Status.FAILED
+    assert sum(delays) < 3
+    reason = "The outcome could not be stored: the disk is full"
+    assert full.outcomes == [(Status.FAILED, Progress(step_description="one"), reason, None)]
+
+
+def test_a_backend_that_is_away_now_and_then_does_not_refuse_the_outcome(
+    progress_log: ProgressLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delays: list[float] = []
+    monkeypatch.setattr(time, "sleep", delays.append)
+    away = Full(is_away=lambda: len(delays) % 2 == 1)
+    with pytest.raises(BackendUnavailable):
+        PacedWriter(away, progress_log).finish(Status.COMPLETED, result="{}")
+    assert delays == list(reporter.FINISH_DELAYS), "it is tried as long as any other outcome"
 
 
 def test_the_failure_after_a_refused_outcome_is_written_again_after_an_error(

@@ -58,6 +58,11 @@ def test_an_invalid_duration_is_refused(text: str) -> None:
         ("stale_after", "[]", "stale_after: '[]' is not a duration"),
         ("title", "7", "title = 7 is not text"),
         ("shared", '"yes"', "shared = 'yes' is neither true nor false"),
+        ("login", '"yes"', 'login = \'yes\' is invalid. Write "none" or "required".'),
+        ("login", "false", "login = False is invalid"),
+        ("max_active", "0", "max_active = 0 is no number from 1"),
+        ("max_active", '"3"', "max_active = '3' is no number from 1"),
+        ("max_active", "true", "max_active = True is no number from 1"),
         ("shared", "1", "shared = 1 is neither true nor false"),
     ],
 )
@@ -71,7 +76,7 @@ def test_a_bad_value_is_named(tmp_path: Path, name: str, value: str, said: str) 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["poll_interval", "title", "shared"])
+@pytest.mark.parametrize("name", ["poll_interval", "title", "login", "max_active", "shared"])
 def test_a_missing_value_is_named(tmp_path: Path, name: str) -> None:
     lines = [line for line in GOOD.splitlines() if not line.startswith(name)]
     with pytest.raises(SettingsError, match=f"has no {name} under"):

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import sys
 import time
 from collections.abc import Callable
 from datetime import date
@@ -104,6 +105,71 @@ def test_a_page_recovers_when_jobs_py_is_mended(module: Module) -> None:
     assert not page.button(key="start").disabled
 
 
+def test_jobs_that_cannot_be_listed_are_a_message(module: Module) -> None:
+    module(
+        "class Odd(dict):\n    def items(self): raise ConnectionError\n"
+        "JOBS = Odd(a=1)\ndef subjects(): return ['a']"
+    )
+    assert open_page().error[0].value == "The jobs cannot be listed."
+
+
+def test_a_module_that_streamlit_removes_while_it_is_imported_is_imported_again(
+    module: Module,
+) -> None:
+    module(
+        "import sys\nif not hasattr(sys, 'edited'):\n    sys.edited = sys.modules.pop(__name__)\n"
+        "JOBS = {'job': lambda report, subject: None}\ndef subjects(): return ['a']"
+    )
+    page = open_page()
+    del vars(sys)["edited"]
+    assert not page.error
+    assert page.selectbox(key="subject").options == ["a"]
+
+
+SLOW = """
+import time
+from pathlib import Path
+
+def wait(name):
+    while not (Path(__file__).parent / name).exists():
+        time.sleep(0.05)
+
+def subjects():
+    wait("listed")
+    return ["a"]
+
+wait("imported")
+JOBS = {"slow_job": lambda report, subject: None}
+"""
+
+
+def test_what_runs_is_shown_while_jobs_py_is_imported_and_its_subjects_are_listed(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "LOAD_TIMEOUT", 0.2)
+    page = start(open_page(), "endless", "slow")
+    module(SLOW)
+    newer = open_page()
+    for name in ("imported", "listed"):
+        page.run()
+        assert page.status[0].label == "Loading jobs.py and the subjects"
+        assert is_polling(page, "progress")
+        assert page.selectbox(key="job").value == "endless", "the choices of before"
+        newer.run()
+        assert newer.status
+        assert not newer.selectbox
+        assert [caption.value for caption in newer.caption][1:] == ["jobs.py is loading."]
+        assert is_polling(newer, "progress"), "it notices the end of the import"
+        assert not switch_page(open_page(), "board").error
+        (tmp_path / name).touch()
+    run_until(click(page, "cancel"), is_cancelled)
+    for loaded in (page, newer):
+        run_until(loaded, lambda page: not page.status)
+        assert loaded.selectbox(key="subject").options == ["a"]
+        assert not loaded.button(key="start").disabled
+        assert not is_polling(loaded, "progress")
+
+
 async def wait(report: object, subject: str) -> None:
     """A job that is async."""
 
@@ -157,7 +223,7 @@ def test_any_function_of_two_arguments_is_a_job(
     job: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "JOBS", {"job": job})
-    assert choices.jobs() == choices.Choices(("job",))
+    assert choices.read_choices()[0] == choices.Choices(("job",))
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, subjects: Callable[[], Any]) -> None:
@@ -260,7 +326,7 @@ def test_an_edit_of_jobs_py_lists_the_subjects_anew(monkeypatch: pytest.MonkeyPa
         found.clear()  # as Streamlit does: the next module may get the same id
         found.append(ModuleType("jobs"))
         vars(found[0])["subjects"] = partial(list, [f"edition {number}"])
-        assert choices.subjects().names == (f"edition {number}",)
+        assert choices.read_choices()[1].names == (f"edition {number}",)
 
 
 def test_a_page_with_50_000_subjects_is_drawn(

@@ -20,6 +20,7 @@ from progress.settings import Page
 from tests.conftest import wait_for_end, wait_until
 from tests.pages import (
     TESTER,
+    click,
     end_all,
     entries,
     ids_in_url,
@@ -261,7 +262,9 @@ def click_on() -> None:
     context = get_script_run_ctx()
     assert context is not None
     assert context.script_requests is not None
-    context.script_requests.request_rerun(RerunData(page_script_hash=context.page_script_hash))
+    # The URL of the browser: it has not received what this run has changed.
+    data = RerunData(context.query_string, page_script_hash=context.page_script_hash)
+    context.script_requests.request_rerun(data)
 
 
 def test_a_page_drawn_during_a_start_polls_until_it_has_answered(
@@ -327,6 +330,22 @@ def test_a_click_during_a_cancel_loses_nothing(monkeypatch: pytest.MonkeyPatch) 
         patched.setattr(ProgressConnection, "read", read_while_clicked_on)
         page.button(key="cancel").click().run()
     run_until(page, is_cancelled)
+
+
+def test_a_job_that_does_not_stop_does_not_keep_its_subject(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = start(open_page(), "endless", "slow")
+    (operation_id,) = running(page)
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressConnection, "cancel", lambda self, operation_id: None)
+        click(page, "cancel")
+    assert "Cancelling" in labels(page)
+    assert page.button(key="start").disabled
+    click(page, "untrack")
+    assert not page.button(key="start").disabled
+    connection.cancel(operation_id)
+    wait_for_end(connection, operation_id)
 
 
 def test_ids_in_the_url_are_tracked_in_their_order(connection: ProgressConnection) -> None:
@@ -610,3 +629,43 @@ def test_a_page_that_cannot_be_shown_is_named(
     page = open_page()
     assert page.error[0].value == "A page in settings.toml cannot be shown:"
     assert said in texts(page)[0]
+
+
+def test_an_owner_starts_no_more_than_the_limit(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An owner of this test only.
+    monkeypatch.setattr("streamlit.user_info._get_user_info", lambda: {"user_name": "LIMITED"})
+    settings = replace(resources.SETTINGS, max_active=2)
+    monkeypatch.setattr(resources, "SETTINGS", settings)
+    page = open_page()
+    connection.start(new_operation_id(), "succeed", "fast", "somebody else")
+    start(page, "endless", "fast")
+    page.selectbox(key="subject").set_value("slow").run()
+    start(page, "endless", "slow")
+    assert len(running(page)) == 2
+    page.selectbox(key="job").set_value("succeed").run()
+    start(page, "succeed", "fast")
+    assert [error.value for error in page.error] == [
+        "You have 2 active operations: at most 2 at a time. Wait, or cancel one."
+    ]
+    assert len(running(page)) == 2
+    end_all(page)
+    start(page, "succeed", "fast")
+    run_until(page, lambda page: bool(page.success))
+
+
+@pytest.mark.parametrize("text", ["a b", "x" * 201, "a/b", "é", "", "<b>", "a\nb"])
+def test_what_is_no_id_in_the_url_is_not_read(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = ProgressConnection.read
+
+    def note(self: ProgressConnection, ids: Sequence[str]) -> Mapping[str, Operation]:
+        read.extend(ids)
+        return original(self, ids)
+
+    monkeypatch.setattr(ProgressConnection, "read", note)
+    page = open_page(operation=[text, "1" * 32])
+    assert page.error[0].value == "The address names what is no id of an operation:"
+    assert ids_in_url(page) == ["1" * 32]
+    assert set(read) == {"1" * 32}

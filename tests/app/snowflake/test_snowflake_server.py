@@ -47,3 +47,29 @@ def test_it_listens_on_this_machine_only(server: FakeSnowflake) -> None:
     # Another address of this machine, on which a server for all addresses would answer.
     with pytest.raises((ConnectionRefusedError, TimeoutError)):
         socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_it_refuses_another_password(server: FakeSnowflake) -> None:
+    guessed = Account(server.options | {"password": "local"})
+    with pytest.raises(BackendRejected, match="Incorrect username or password"):
+        guessed.execute("SELECT 1")
+    guessed.close()
+
+
+@pytest.mark.parametrize("source", ["read_text('FILE')", "read_csv('FILE')", "'FILE'"])
+def test_a_statement_reads_no_file(database: Account, tmp_path: Path, source: str) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a secret", "utf-8")
+    statement = "SELECT * FROM SOURCE".replace("SOURCE", source.replace("FILE", str(secret)))
+    with pytest.raises(BackendRejected) as caught:
+        database.execute(statement)
+    assert "a secret" not in str(caught.value)
+
+
+def test_other_users_do_not_reach_its_data(data_folder: Path) -> None:
+    with FakeSnowflake(data_folder / "private" / "snowflake"):
+        modes = [
+            (data_folder / "private").stat().st_mode,
+            *(path.stat().st_mode for path in (data_folder / "private").iterdir()),
+        ]
+        assert [oct(mode & 0o777) for mode in modes] == ["0o700"] * 2

@@ -264,3 +264,13 @@ def test_a_full_disk_is_unavailable_and_named(store: OperationStore) -> None:
         OperationWriter(store, operation_id).finish(
             Status.COMPLETED, Progress(), None, "x" * 1_000_000
         )
+
+
+def test_other_users_of_the_machine_do_not_reach_the_data(tmp_path: Path) -> None:
+    with closing(OperationStore(tmp_path / "data" / "progress.db")) as store:
+        assert start_process(store, insert(store, "succeed", "fast")).wait(20) == 0
+        folder = store.path.parent
+        found = {path: oct(path.stat().st_mode & 0o777) for path in (folder, *folder.iterdir())}
+    jobs = store.path.with_suffix(".jobs")
+    assert found == {path: "0o700" if path in (folder, jobs) else "0o600" for path in found}
+    assert {jobs, store.path} < set(found)

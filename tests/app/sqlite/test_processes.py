@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -12,18 +13,24 @@ from typing import Any
 
 import pytest
 
-from progress import reporter
 from progress.backend import runner
 from progress.backend.store import OperationStore
 from progress.operation import Operation, Status
 from progress.reporter import Job, Reporter
 from progress.settings import ROOT
-from tests.test_sqlite import insert, read
+from tests.test_sqlite import insert, read, start_process
 
 
 def end_by_signal(report: Reporter, subject: str) -> None:
     print("half done")
     os.kill(os.getpid(), int(subject))
+
+
+def end_in_a_step(report: Reporter, subject: str) -> None:
+    report.step("a step with a long description" * 100)
+    for number in range(2, 100):
+        report.step(f"step {number} of {subject}")
+    os.kill(os.getpid(), 9)
 
 
 def end_by_exit(report: Reporter, subject: str) -> None:
@@ -36,6 +43,17 @@ def crash(report: Reporter, subject: str) -> None:
     ctypes.string_at(0)
 
 
+def sleep_for_ever(report: Reporter, subject: str) -> None:
+    report.step("asleep")
+    time.sleep(600)
+
+
+def hold_the_interpreter(report: Reporter, subject: str) -> None:
+    report.step("in C")
+    time.sleep(0.5)  # the step is stored
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+
 def print_any_text(report: Reporter, subject: str) -> None:
     print("→ ✅ \udce9")
 
@@ -45,7 +63,6 @@ def print_nothing(report: Reporter, subject: str) -> None:
 
 
 def fill_the_disk(report: Reporter, subject: str) -> dict[str, Any]:
-    reporter.FINISH_DELAYS = (0.1, 0.1, 0.1, 0.1, 0.1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
     return {"notes": ["x" * 1_000_000]}
 
@@ -53,7 +70,10 @@ def fill_the_disk(report: Reporter, subject: str) -> dict[str, Any]:
 JOBS: dict[str, Job] = {
     "end_by_signal": end_by_signal,
     "end_by_exit": end_by_exit,
+    "end_in_a_step": end_in_a_step,
     "crash": crash,
+    "sleep_for_ever": sleep_for_ever,
+    "hold_the_interpreter": hold_the_interpreter,
     "print_any_text": print_any_text,
     "print_nothing": print_nothing,
     "fill_the_disk": fill_the_disk,
@@ -115,6 +135,47 @@ def test_the_reason_is_how_the_process_ended_with_its_last_output(
     assert "\n    half done\n" in operation.error
     if job == "crash":
         assert "in string_at" in operation.error, "the traceback of faulthandler"
+
+
+def test_the_last_step_is_known_however_soon_the_process_dies(
+    store: OperationStore, run: Run
+) -> None:
+    operation = run("end_in_a_step", "é" * 600)
+    assert operation.reason == "The process of the job was killed by SIGKILL."
+    assert operation.current_step == 98
+    assert operation.step_description.startswith("step 99 of éé")
+    assert not list(store.path.with_suffix(".jobs").glob("*.step"))
+    run("print_nothing")
+    assert not list(store.path.with_suffix(".jobs").glob("*.step"))
+
+
+@pytest.mark.parametrize("job", ["sleep_for_ever", "hold_the_interpreter"])
+def test_a_job_that_does_not_stop_is_cancelling_until_its_process_is_killed(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch, job: str
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+    monkeypatch.setattr(runner, "HEARTBEAT_TIMEOUT", 0.3)
+    operation_id = insert(store, job)
+    process = start_process(store, operation_id)
+    try:
+        deadline = time.monotonic() + 20
+        while not read(store, operation_id).step_description:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        store.request_cancel(operation_id)
+        time.sleep(1.5)
+        operation = read(store, operation_id)
+        assert operation.is_cancelling
+        assert not runner.recover(store, [operation]), "its process lives"
+    finally:
+        process.kill()
+        process.wait(20)
+    time.sleep(0.4)
+    assert runner.recover(store, [read(store, operation_id)])
+    operation = read(store, operation_id)
+    assert operation.reason is not None
+    assert operation.reason.startswith("The process of the job ended unexpectedly, as it does when")
+    assert operation.step_description in ("asleep", "in C")
 
 
 def test_after_a_restart_of_the_server_the_last_output_is_still_known(
@@ -181,7 +242,9 @@ def test_logs_are_removed_if_they_are_empty_or_old(store: OperationStore, run: R
 
 
 def test_an_outcome_that_a_full_disk_cannot_hold_is_a_failure_with_the_reason(run: Run) -> None:
+    began = time.monotonic()
     operation = run("fill_the_disk")
+    assert time.monotonic() - began < 10
     assert operation.status is Status.FAILED
     assert operation.reason is not None
     assert operation.reason.startswith("The outcome could not be stored: progress.db: ")

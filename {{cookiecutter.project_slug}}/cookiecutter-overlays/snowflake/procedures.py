@@ -3,7 +3,7 @@
 `snow snowpark deploy` puts this file with jobs.py, progress/ and samples/ on a stage.
 """
 
-import os
+import functools
 import shutil
 import sys
 import tempfile
@@ -44,25 +44,23 @@ def run_operation(session: "Session", operation_id: str, job: str, subject: str)
     return status.value if status else "ignored"
 
 
+@functools.cache
 def unpack() -> None:
     """Extract the project's files, so that jobs can import and open them as on any machine.
 
-    Snowflake imports folders as zip archives, in which `open` finds no files.
+    Snowflake imports folders as zip archives, in which `open` finds no files. Once for all calls of
+    a process, into a folder whose name nobody can know before.
     """
     imported = sys._xoptions.get("snowflake_import_directory")
     if not isinstance(imported, str):
         return  # not in Snowflake: the files are in place
-    folder = Path(tempfile.gettempdir()) / f"app-{os.getpid()}"
-    if not folder.exists():
-        extracted = Path(tempfile.mkdtemp())
-        for file in Path(imported).iterdir():
-            if file.suffix == ".zip":
-                with zipfile.ZipFile(file) as archive:
-                    # The Snowflake CLI archives the files of a folder without the folder.
-                    is_folder = "__init__.py" in archive.namelist()
-                    archive.extractall(extracted / file.stem if is_folder else extracted)
-            elif file.is_file():
-                shutil.copy(file, extracted)
-        extracted.rename(folder)
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    folder = Path(tempfile.mkdtemp())
+    for file in Path(imported).iterdir():
+        if file.suffix == ".zip":
+            with zipfile.ZipFile(file) as archive:
+                # The Snowflake CLI archives the files of a folder without the folder.
+                is_folder = "__init__.py" in archive.namelist()
+                archive.extractall(folder / file.stem if is_folder else folder)
+        elif file.is_file():
+            shutil.copy(file, folder)
+    sys.path.insert(0, str(folder))

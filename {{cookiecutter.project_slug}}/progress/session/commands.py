@@ -9,10 +9,12 @@ import time
 
 import streamlit as st
 
-from progress.contract import BackendError
+from progress.contract import Backend, BackendError
+from progress.operation import Query, Status, is_operation_id
 from progress.session import choices, polling, resources, tracking, viewer
 from progress.session.choices import Problem
 from progress.session.tracking import Entry
+from progress.text import truncate
 
 _PROBLEMS = "progress_problems"  # key of the session state
 
@@ -22,8 +24,11 @@ def start_selected() -> None:
     # As the browser sends them: the values of the last run may be out of date.
     job = st.session_state.get("job") or next(iter(choices.jobs().names), None)
     subject: str | None = st.session_state.get("subject")
-    if job is not None and subject is not None:
+    if job in choices.jobs().names and subject in choices.subjects().names:
         start(job, subject)
+    else:  # the lists have changed, or a forged message
+        details = f"{truncate(str(job), 100)}: {truncate(str(subject), 100)}"
+        problems().append(Problem("This is no longer offered. Choose again.", details))
 
 
 def start(job: str, subject: str) -> None:
@@ -49,8 +54,9 @@ def cancel(operation_id: str) -> None:
     entry = tracking.find(operation_id)
     if entry is None:
         return
-    backend, owner, noted = resources.backend(), viewer.owner(), problems()
+    owner, noted = viewer.owner(), problems()
     try:
+        backend = resources.backend()
         # The id may be from the URL: only the owner may cancel.
         found = backend.read([operation_id]).get(operation_id)
         if found is not None and found.owner == owner:
@@ -78,13 +84,18 @@ def track_url() -> None:
         for operation_id in ids
         if tracking.find(operation_id) is None and not tracking.was_just_untracked(operation_id)
     ]
+    invalid = [operation_id for operation_id in new if not is_operation_id(operation_id)]
+    if invalid:
+        problems().append(
+            Problem("The address names what is no id of an operation:", _first(invalid))
+        )
+        new = [operation_id for operation_id in new if operation_id not in invalid]
     room = tracking.MAX_TRACKED - len(tracking.running())
     for operation_id in reversed(new[:room]):
         tracking.track(operation_id)
     if left_out := new[room:]:
         message = f"This page tracks at most {tracking.MAX_TRACKED} operations. Left out:"
-        details = "\n".join(operation_id[:200] for operation_id in left_out)
-        problems().append(Problem(message, details))
+        problems().append(Problem(message, _first(left_out)))
     tracking.write_url()
 
 
@@ -94,19 +105,36 @@ def problems() -> list[Problem]:
     return found
 
 
+def _first(ids: list[str]) -> str:
+    return "\n".join(truncate(operation_id, 200) for operation_id in ids[:10])
+
+
 def _start(job: str, subject: str, retry_of: str = "") -> None:
     polling.resume()
     if tracking.is_full() or tracking.is_running(job, subject):
         return
-    backend, owner, tracked = resources.backend(), viewer.owner(), tracking.entries()
+    owner, tracked, untracked = viewer.owner(), tracking.entries(), tracking.untracked()
     operation_id = tracking.idempotency_key(job, subject, retry_of)
     starting, noted = tracking.starting(), problems()
     starting.append(operation_id)
     try:
+        backend = resources.backend()
+        if (active := _active_count(backend, owner)) >= (most := resources.SETTINGS.max_active):
+            whose = f"You have {active}" if owner else f"There are {active}"
+            message = f"{whose} active operations: at most {most} at a time. Wait, or cancel one."
+            noted.append(Problem(message, "max_active in settings.toml sets the limit."))
+            return
         backend.start(operation_id, job, subject, owner, retry_of)
         # Tracked only now: what makes room for it is not lost if the start fails.
-        tracking.add(tracked, Entry(operation_id, job, subject, time.monotonic()), retry_of)
+        entry = Entry(operation_id, job, subject, time.monotonic())
+        tracking.add(tracked, untracked, entry, retry_of)
     except BackendError as error:
         noted.append(Problem("The operation could not be started. Try again.", str(error)))
     finally:
         starting.remove(operation_id)
+
+
+def _active_count(backend: Backend, owner: str) -> int:
+    active = frozenset({Status.QUEUED, Status.IN_PROGRESS})
+    counts = backend.counts(Query(owner, statuses=active))
+    return sum(counts.get(status, 0) for status in active)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from progress.backend.connection import ProgressConnection
-from progress.contract import Backend
+from progress.contract import Backend, BackendError, BackendRejected
 from progress.operation import Operation
 from progress.overview import FORGET_AFTER, Overview, Overviews
 from progress.poller import Poller
@@ -13,8 +13,21 @@ SETTINGS = load_settings()
 
 
 def backend() -> Backend:
-    """Return the connection to the backend."""
-    return st.connection("progress", type=ProgressConnection)
+    """Return the connection to the backend. Call it where a BackendError is handled.
+
+    Raises:
+        BackendError: It is not configured, or its configuration is invalid.
+    """
+    try:
+        return st.connection("progress", type=ProgressConnection)
+    except BackendError:
+        raise
+    except Exception as error:
+        # Without its text, which may quote a secret.
+        raise BackendRejected(
+            f"The connection cannot be opened ({type(error).__name__}):"
+            " check [connections] in .streamlit/secrets.toml."
+        ) from None
 
 
 @st.cache_resource(show_spinner=False)

@@ -5,14 +5,13 @@ the server and another replica go on with them.
 """
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import streamlit as st
 
 from progress.contract import BackendError
 from progress.operation import Operation, new_operation_id
-from progress.text import truncate
+from progress.text import as_line
 
 MAX_TRACKED = 8
 """Operations that one session tracks at most, outcomes included."""
@@ -55,7 +54,7 @@ class Entry:
     @property
     def name(self) -> str:
         """What a page calls it. It is data, not Markdown."""
-        return truncate(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
+        return as_line(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
 
 
 def entries() -> list[Entry]:
@@ -88,6 +87,12 @@ def starting() -> list[str]:
     return ids
 
 
+def untracked() -> dict[str, float]:
+    """Return what was tracked on this page: when it last was, by `time.monotonic()`."""
+    times: dict[str, float] = st.session_state.setdefault(_UNTRACKED, {})
+    return times
+
+
 def needs_polling() -> bool:
     """Return whether an operation runs, or is about to be tracked."""
     return bool(running() or starting())
@@ -112,8 +117,7 @@ def was_just_started(job: str, subject: str) -> bool:
 
 def was_just_untracked(operation_id: str) -> bool:
     """Return whether it was tracked a moment ago, so that the browser's URL may still name it."""
-    untracked: dict[str, float] = st.session_state.get(_UNTRACKED, {})
-    return time.monotonic() - untracked.get(operation_id, -float("inf")) < URL_DELAY
+    return time.monotonic() - untracked().get(operation_id, -float("inf")) < URL_DELAY
 
 
 def unannounced() -> list[Entry]:
@@ -133,15 +137,18 @@ def idempotency_key(job: str, subject: str, retry_of: str) -> str:
 def track(operation_id: str) -> None:
     """Track an operation, if there is room: the oldest outcome makes room, what runs does not."""
     if not is_full():
-        add(entries(), Entry(operation_id))
+        add(entries(), untracked(), Entry(operation_id))
 
 
-def add(tracked: list[Entry], entry: Entry, retry_of: str = "") -> None:
+def add(
+    tracked: list[Entry], untracked: dict[str, float], entry: Entry, retry_of: str = ""
+) -> None:
     """Track an operation in the place of the one that it repeats.
 
     Args:
         tracked: What `entries()` returned. After the start of an operation, an access to the
             session state may end the callback before the operation is tracked.
+        untracked: What `untracked()` returned.
         entry: The new entry.
         retry_of: The operation that it repeats, or "".
     """
@@ -153,16 +160,16 @@ def add(tracked: list[Entry], entry: Entry, retry_of: str = "") -> None:
     tracked.insert(0, entry)
     for known in replaced:
         tracked.remove(known)
+        untracked[known.operation_id] = time.monotonic()
     _forget_key(entry.operation_id)
-    _note_untracked(replaced)
     write_url()
 
 
 def untrack(operation_id: str) -> None:
     """Stop tracking an operation, or dismiss its outcome. It goes on without this session."""
+    untracked()[operation_id] = time.monotonic()
     if (entry := find(operation_id)) is not None:
         entries().remove(entry)
-        _note_untracked([entry])
         write_url()
 
 
@@ -204,13 +211,6 @@ def write_url() -> None:
         st.query_params["operation"] = ids
     elif not ids:
         st.query_params.pop("operation", None)
-
-
-def _note_untracked(removed: Iterable[Entry]) -> None:
-    now = time.monotonic()
-    untracked: dict[str, float] = st.session_state.get(_UNTRACKED, {})
-    recent = {name: at for name, at in untracked.items() if now - at < URL_DELAY}
-    st.session_state[_UNTRACKED] = recent | {entry.operation_id: now for entry in removed}
 
 
 def _forget_key(operation_id: str) -> None:

@@ -5,19 +5,24 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from progress.operation import Status
+from progress.text import as_line
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+# What Streamlit replaces after it read the Markdown, where no escape helps: addresses by links,
+# `:streamlit:` by its logo, `:material_home:` by an icon, "->" by an arrow.
+_REPLACED = re.compile(
+    r"(?<=:)(?=//|[\w+/-]+:)|(?<=www)(?=\.)|(?<=@)(?=\w)|(?<=[<>=~-])(?=[<>=~-])", re.IGNORECASE
+)
 
 
 def escape_markdown(text: str) -> str:
-    """Return `text` escaped for Streamlit's Markdown, so that nothing in it is markup.
+    """Return `text` as one line, escaped for Streamlit's Markdown, so that nothing in it is markup.
 
-    CommonMark allows a backslash before any ASCII punctuation. Streamlit still replaces some text:
-    " -> " becomes one character, an address a link, `:streamlit:` its logo and `:material_home:` an
-    icon. Use this for names and labels; text that a job wrote goes to `st.text`, `st.code` or a
-    table, which show it as it is.
+    CommonMark allows a backslash before any ASCII punctuation. Use this for names and labels; text
+    that a job wrote goes to `st.text`, `st.code` or a table, which show it as it is.
     """
-    return _PUNCTUATION.sub(r"\\\1", text)
+    line = _REPLACED.sub("\N{WORD JOINER}", as_line(text, len(text)))
+    return _PUNCTUATION.sub(r"\\\1", line)
 
 
 def format_duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 from progress.contract import BackendError
 from progress.operation import Operation, Query, Status
 from progress.session import choices, history, resources, viewer
-from progress.text import truncate
+from progress.text import as_line
 from progress.ui.formats import format_duration, format_status, format_time
 
 COLORS = {
@@ -42,6 +42,7 @@ def draw() -> None:
 def draw_filters() -> None:
     """Draw the filters."""
     history.restore_filters()
+    choices.load()
     with st.container(horizontal=True):
         st.selectbox(
             "Job",
@@ -110,14 +111,14 @@ def row(operation: Operation) -> dict[str, object]:
     status = "Cancelling" if operation.is_cancelling else format_status(operation.status)
     cells: dict[str, object] = {
         "Status": [status],
-        "Job": truncate(operation.job),
-        "Subject": truncate(operation.subject),
+        "Job": as_line(operation.job),
+        "Subject": as_line(operation.subject),
         "Progress": None if operation.progress is None else round(100 * operation.progress),
         "Created": operation.created_at,
         "Duration": format_duration(operation.elapsed),
     }
     if resources.SETTINGS.shared:
-        cells["Owner"] = truncate(operation.owner)
+        cells["Owner"] = as_line(operation.owner)
     return cells
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import streamlit as st
@@ -35,7 +35,23 @@ ICONS = {
     Status.FAILED: ":material/error:",
     Status.CANCELLED: ":material/cancel:",
 }
+# Not in the output of a process that died, which is indented.
+TRACEBACK = re.compile(r"^(  \+ Exception Group )?Traceback ", re.MULTILINE)
 SHOWN_LINES = 5  # of the failed steps; the rest is behind a click
+# What a browser draws in a moment. The whole result can be downloaded.
+SHOWN_METRICS = 50
+SHOWN_POINTS = 2_000
+SHOWN_SERIES = 20
+SHOWN_COLUMNS = 200
+SHOWN_NOTES = 100
+SHOWN_CHARACTERS = 2_000  # of a note
+EXPECTED = {
+    "metrics": "a dict of figures",
+    "chart": "a list of dicts, one for each point",
+    "table": "a list of dicts, one for each row",
+    "notes": "a list of texts",
+    REPLACED: "a list of texts",
+}
 
 
 def draw(entry: Entry) -> None:
@@ -77,18 +93,22 @@ def draw_status(operation: Operation) -> None:
     """Draw the headline."""
     done = format_steps(operation.current_step, operation.total_steps)
     duration = format_duration(operation.elapsed)
+    if not (operation.current_step or operation.total_steps):
+        done, after = "", duration  # some jobs and services have no steps
+    else:
+        done, after = f": {done}", f"{done}, in {duration}"
     icon = ICONS[operation.status]
     match operation.status:
         case Status.COMPLETED:
-            st.success(f"Completed: {done} in {duration}.", icon=icon)
+            st.success(f"Completed{done} in {duration}.", icon=icon)
         case Status.PARTIAL:
             if operation.failed_steps:  # 0 if the job reported a failure before its first step
-                done = f"{format_steps(operation.failed_steps, operation.current_step)} failed"
-            st.warning(f"Partly completed: {done}, in {duration}.", icon=icon)
+                done = f": {format_steps(operation.failed_steps, operation.current_step)} failed,"
+            st.warning(f"Partly completed{done} in {duration}.", icon=icon)
         case Status.CANCELLED:
-            st.info(f"Cancelled after {done}, in {duration}.", icon=icon)
+            st.info(f"Cancelled after {after}.", icon=icon)
         case _:
-            st.error(f"Failed after {done}, in {duration}.", icon=icon)
+            st.error(f"Failed after {after}.", icon=icon)
 
 
 def draw_figures(operation: Operation) -> None:
@@ -112,6 +132,8 @@ def draw_error(operation: Operation) -> None:
             st.text(f"In step {operation.current_step + 1:,}: {operation.step_description}")
         lines = [operation.reason or ""]
         label = "Failed steps and traceback" if operation.failed_steps else "Traceback"
+        if not re.search(TRACEBACK, operation.error or ""):
+            label = "Details"
     elif operation.status != Status.PARTIAL and not operation.failed_steps:
         return
     shown = "\n".join(truncate(line) for line in lines)
@@ -138,12 +160,13 @@ def draw_result(operation: Operation) -> None:
         importlib.import_module("pandas")
     rest = dict(result)
     for key, draw_part in draw_parts.items():
-        if part := rest.get(key):
+        if (part := rest.get(key)) is not None:
             try:
                 draw_part(part)
             except Exception:
                 # A job may return anything; what cannot be drawn is shown as JSON.
                 log.exception("The %s of a result cannot be drawn", key)
+                st.caption(f"`{key}` cannot be drawn: it is not {EXPECTED[key]}. It is below.")
             else:
                 del rest[key]
     if rest:
@@ -155,29 +178,73 @@ def draw_result(operation: Operation) -> None:
 def draw_metrics(metrics: dict[str, Any]) -> None:
     """Draw named figures side by side."""
     with st.container(horizontal=True, gap="medium"):
-        for name, value in metrics.items():
+        for name, value in list(metrics.items())[:SHOWN_METRICS]:
             # None, a dash, is also what NaN was stored as.
             shown = None if value is None else escape_markdown(str(value))
             st.metric(escape_markdown(str(name)), shown, width="content")
+    draw_limit("metrics", SHOWN_METRICS, len(metrics))
 
 
 def draw_chart(rows: list[dict[str, Any]]) -> None:
-    """Draw the first column as x, and a line for each of the others."""
-    x, *lines = rows[0]
-    st.line_chart(rows, x=x, y=lines)
+    """Draw the first column as x, and a line for each other column of numbers.
+
+    A row that lacks a value leaves a gap. What cannot be drawn is named, and shown as a table.
+    """
+    if not rows:
+        st.caption("The chart has no points.")
+        return
+    points = rows[:: -(-len(rows) // SHOWN_POINTS)]
+    x, *all_names = dict.fromkeys(name for row in points for name in row)
+    names = all_names[:SHOWN_SERIES]
+    lines = [name for name in names if is_numeric(row.get(name) for row in points)]
+    is_text = all(isinstance(row.get(x), str | None) for row in points)
+    if not lines or not (is_text or is_numeric(row.get(x) for row in points)):
+        names, lines = [x, *names], []
+    if left_out := [name for name in names if name not in lines]:
+        shown = escape_markdown(truncate(", ".join(left_out)))
+        st.caption(f"A chart cannot hold every value of {shown}. Here is the table:")
+        draw_table(rows)
+    if lines:
+        columns = [{name: row.get(name) for name in (x, *lines)} for row in points]
+        st.line_chart(columns, x=x, y=lines)
+        draw_limit("points", len(points), len(rows))
+        draw_limit("lines", SHOWN_SERIES, len(all_names))
+
+
+def is_numeric(values: Iterable[Any]) -> bool:
+    """Return whether every value, apart from None, is a number; False if there is none."""
+    found = [value for value in values if value is not None]
+    return bool(found) and all(
+        isinstance(value, int | float) and abs(value) < 2**63 for value in found
+    )
 
 
 def draw_table(rows: list[dict[str, Any]]) -> None:
     """Draw one line for each row."""
+    if not rows:
+        st.caption("The table has no rows.")
+        return
+    names = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
+    if len(names) > SHOWN_COLUMNS:  # rows with keys of their own would need gigabytes
+        shown = set(names[:SHOWN_COLUMNS])
+        rows = [{name: row[name] for name in row if name in shown} for row in rows]
     st.dataframe(rows, hide_index=True)
+    draw_limit("columns", SHOWN_COLUMNS, len(names))
 
 
 def draw_notes(notes: list[Any]) -> None:
     """Draw plain text, one line each."""
     if isinstance(notes, str):
         notes = [notes]
-    for note in notes:
-        st.text(str(note))
+    for note in notes[:SHOWN_NOTES]:
+        st.text(truncate(str(note), SHOWN_CHARACTERS))
+    draw_limit("notes", SHOWN_NOTES, len(notes))
+
+
+def draw_limit(name: str, shown: int, count: int) -> None:
+    """Draw how much of the result is shown, if that is not all."""
+    if count > shown:
+        st.caption(f"{shown:,} of {count:,} {name} are shown. The download has all of them.")
 
 
 def draw_replaced(names: list[str]) -> None:
@@ -214,13 +281,22 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
 
 
 def table_as_csv(rows: list[dict[str, Any]]) -> bytes:
-    """Return rows as CSV, with the byte order mark which Excel needs to read it as UTF-8."""
+    """Return rows as CSV, with the byte order mark which Excel needs to read it as UTF-8.
+
+    Text that a spreadsheet would run as a formula begins with an apostrophe, as OWASP advises.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text)
+    writer.writerow(map(_as_cell, names))
+    writer.writerows([_as_cell(row.get(name, "")) for name in names] for row in rows)
     return text.getvalue().encode("utf-8-sig")
+
+
+def _as_cell(value: object) -> object:
+    if not isinstance(value, str) or re.fullmatch(r"[+-]?[\d.,]+", value):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def draw_buttons(entry: Entry) -> None:

@@ -10,6 +10,7 @@ from html import escape
 import streamlit as st
 
 from progress.operation import Operation, Status
+from progress.text import as_line
 from progress.ui.formats import format_duration
 
 _HEIGHT = 1.75  # rem of a line
@@ -57,7 +58,7 @@ def timeline(operation: Operation | None, ended_steps: int, accent: str) -> str:
 
 
 def _line(icon: str, text: str, duration: str, color: str) -> str:
-    shown = escape(text)
+    shown = escape(as_line(text))
     return (
         f'<li style="{_LINE}"><span aria-hidden="true" style="{_ICON};color:{escape(color)}">'
         f'{icon}</span><span style="{_TEXT}" title="{shown}">{shown}</span>'

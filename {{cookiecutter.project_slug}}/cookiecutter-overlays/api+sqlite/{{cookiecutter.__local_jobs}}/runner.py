@@ -5,7 +5,8 @@ when the process ends, in whatever way. So "in progress, but the lock is free" p
 process died. A stale heartbeat would only be a hint: a process may be slow, or suspended.
 
 The process prints to a log of its own, next to the lock. A log is removed when the job has ended
-and printed nothing, or after a week.
+and printed nothing, or after a week. A third file holds the step that the job has begun: the store
+gets it up to 0.2 s later, which a process that dies may not have.
 """
 
 import hashlib
@@ -41,6 +42,8 @@ LOG_AGE = 7 * 24 * 3600.0
 """Seconds after which a log is removed."""
 LOG_TAIL = 4000
 """Bytes at the end of a log that the reason of a death contains."""
+STEP_LENGTH = 1000
+"""Bytes of the file with the step that a job has begun."""
 
 _ENVIRONMENT = {
     # A print never fails, whatever the locale, and is in the log even if the process is killed.
@@ -59,7 +62,7 @@ def launch(database: Path, operation_id: str) -> None:
     """
     path = _file(database, operation_id, ".log")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(database), operation_id],
@@ -96,8 +99,7 @@ def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
             store.path, operation.operation_id
         ):
             ending = "ended unexpectedly, as it does when its machine or container restarts"
-            reason = _reason(store.path, operation.operation_id, ending)
-            changed |= store.declare_failed(operation.operation_id, reason)
+            changed |= _declare_failed(store, operation.operation_id, ending)
     return changed
 
 
@@ -109,7 +111,7 @@ def _wait_for_end(process: "subprocess.Popen[bytes]", database: Path, operation_
     try:
         if not _is_alive(database, operation_id):  # else this was a second process for it
             with closing(OperationStore(database, create=False)) as store:
-                store.declare_failed(operation_id, _reason(database, operation_id, _ending(code)))
+                _declare_failed(store, operation_id, _ending(code))
     except BackendError as error:
         log.warning("The end of a job could not be stored, %s: %s", _ending(code), error)
 
@@ -121,6 +123,17 @@ def _ending(code: int) -> str:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"was killed by signal {-code}"
+
+
+def _declare_failed(store: OperationStore, operation_id: str, ending: str) -> bool:
+    path, step = _file(store.path, operation_id, ".step"), None
+    with suppress(FileNotFoundError):
+        number, _, description = path.read_text("utf-8", "ignore").rstrip().partition(" ")
+        if number.isdecimal():
+            step = int(number), description
+    changed = store.declare_failed(operation_id, _reason(store.path, operation_id, ending), step)
+    path.unlink(missing_ok=True)
+    return changed
 
 
 def _reason(database: Path, operation_id: str, ending: str) -> str:
@@ -145,7 +158,7 @@ def _file(database: Path, operation_id: str, suffix: str) -> Path:
 
 def _lock(database: Path, operation_id: str) -> FileLock:
     path = _file(database, operation_id, ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return FileLock(path)
 
 
@@ -171,11 +184,21 @@ def _run(database: Path, operation_id: str) -> None:
     begun = store.begin(operation_id)
     if begun is not None:
         job, subject = begun
-        try:
-            run_job(job, subject, OperationWriter(store, operation_id))
-        except BackendError as error:
-            # The disk may have room for this line, although it has none for a result.
-            store.declare_failed(operation_id, f"The outcome could not be stored: {error}")
+        path = _file(database, operation_id, ".step")
+        with path.open("wb", buffering=0) as step_file:
+
+            def write_step(number: int, description: str) -> None:
+                # The same length each time, so that it needs one call, and never has an old end.
+                text = f"{number} {description}".encode()[:STEP_LENGTH].ljust(STEP_LENGTH)
+                with suppress(OSError):  # The disk is full: the job goes on.
+                    os.pwrite(step_file.fileno(), text, 0)
+
+            try:
+                run_job(job, subject, OperationWriter(store, operation_id), on_step=write_step)
+            except BackendError as error:
+                # The disk may have room for this line, although it has none for a result.
+                store.declare_failed(operation_id, f"The outcome could not be stored: {error}")
+        path.unlink(missing_ok=True)
     # The status is terminal: nobody checks the lock any more.
     Path(lock.lock_file).unlink(missing_ok=True)
     _remove_logs(_file(database, operation_id, ".log"))

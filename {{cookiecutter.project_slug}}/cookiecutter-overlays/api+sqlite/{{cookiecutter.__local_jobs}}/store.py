@@ -185,13 +185,24 @@ class OperationStore:
         )
         return bool(rows)
 
-    def declare_failed(self, operation_id: str, error: str) -> bool:
-        """Store `failed` for an operation whose process has died; return False if it has ended."""
+    def declare_failed(
+        self, operation_id: str, error: str, step: tuple[int, str] | None = None
+    ) -> bool:
+        """Store `failed` for an operation whose process has died; return False if it has ended.
+
+        Args:
+            operation_id: The id.
+            error: The reason.
+            step: The number and the description of its last step, if they are known.
+        """
+        ended_steps, description = (None, None) if step is None else (step[0] - 1, step[1])
         rows = self.execute(
-            "UPDATE operations SET status = 'failed', error = ?, finished_at = utc_now()"
+            "UPDATE operations SET status = 'failed', error = ?, finished_at = utc_now(),"
+            " current_step = coalesce(?, current_step),"
+            " step_description = coalesce(?, step_description)"
             " WHERE operation_id = ? AND status IN ('queued', 'in_progress')"
             " RETURNING operation_id",
-            (error, operation_id),
+            (error, ended_steps, description, operation_id),
         )
         return bool(rows)
 
@@ -240,7 +251,8 @@ class OperationStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._create:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.touch(mode=0o600)  # other users of the machine must not read it
         elif not self.path.exists():
             raise FileNotFoundError("The file was removed.")
         connection = sqlite3.connect(

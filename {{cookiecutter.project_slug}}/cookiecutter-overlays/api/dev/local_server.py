@@ -8,8 +8,11 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from progress.backend.client import configuration
+from progress.backend import reference
+from progress.backend.credentials import configuration
+from progress.backend.mapping import load_service
 from progress.contract import BackendRejected
 from progress.settings import ROOT
 
@@ -17,6 +20,8 @@ from progress.settings import ROOT
 @contextmanager
 def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
     """Run a reference service with a new token, unless another service is configured.
+
+    It says which service the app uses, unless `always`.
 
     Args:
         folder: Where it keeps its data.
@@ -26,14 +31,31 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
         The environment variables with which the app uses it.
 
     Raises:
-        BackendRejected: .streamlit/secrets.toml is not TOML, or the service did not start.
+        BackendRejected: .streamlit/secrets.toml is not TOML, the service did not start, or
+            service.py is for another service, and none is configured.
     """
-    if not always and "url" in configured():
-        yield {}
-        return
+    if not always:
+        if url := configured().get("url"):
+            # Without credentials, which do not belong there.
+            where = str(url).rpartition("@")[2]
+            print(f"The app uses the service at {where}, as configured.", flush=True)
+            yield {}
+            return
+        if load_service() is not reference.SERVICE:
+            raise BackendRejected(
+                "progress/backend/service.py is not for the reference service, and no other is"
+                " configured: set url under [connections.progress] in .streamlit/secrets.toml, or"
+                " PROGRESS_API_URL."
+            )
     token = secrets.token_urlsafe(24)
     with service(folder, token) as url:
-        yield {"PROGRESS_API_URL": url, "PROGRESS_API_TOKEN": token}
+        if not always:
+            print(f"The app uses the reference service, dev/service.py, at {url}.", flush=True)
+        yield {
+            "PROGRESS_API_URL": url,
+            "PROGRESS_API_TOKEN": token,
+            "SERVICE_MODULE": reference.__name__,
+        }
 
 
 @contextmanager
@@ -72,7 +94,7 @@ def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
                 process.kill()
 
 
-def configured() -> dict[str, str]:
+def configured() -> dict[str, Any]:
     """Return the settings of the service in .streamlit/secrets.toml and the environment."""
     try:
         tables = tomllib.loads((ROOT / ".streamlit" / "secrets.toml").read_text("utf-8"))

@@ -35,7 +35,7 @@ from starlette.routing import Route
 
 from dev.local_jobs import runner
 from dev.local_jobs.store import OperationStore
-from progress.contract import BackendUnavailable
+from progress.contract import BackendRejected, BackendUnavailable
 from progress.operation import Operation, Query, Status
 from progress.settings import ROOT
 
@@ -129,7 +129,11 @@ def make_app(
             Route("/openapi.json", describe, methods=["GET"]),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=check_token)],
-        exception_handlers={HTTPException: _refused, BackendUnavailable: _unavailable},
+        exception_handlers={
+            HTTPException: _refused,
+            BackendRejected: _rejected,
+            BackendUnavailable: _unavailable,
+        },
     )
 
 
@@ -218,6 +222,10 @@ def _problem(status: int, detail: str, headers: dict[str, str] | None = None) ->
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _problem(error.status_code, error.detail, dict(error.headers or {}))
+
+
+async def _rejected(request: Request, error: Exception) -> Response:
+    return _problem(422, str(error))
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from progress.settings import ROOT
 from samples.cortex import load_transcripts
 
 USER = "local"
-PASSWORD = "local"
+VARIABLE = "FAKE_SNOWFLAKE_PASSWORD"
 ACCOUNT = "local"
 DATABASE = "LOCAL_DB"
 SCHEMA = "APP"
@@ -49,6 +50,7 @@ class FakeSnowflake:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._password = secrets.token_hex()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self._port: int = listener.getsockname()[1]
@@ -58,7 +60,7 @@ class FakeSnowflake:
     @property
     def options(self) -> dict[str, Any]:
         """What `snowflake.connector.connect` needs to reach it."""
-        return connection_options(self._port)
+        return connection_options(self._port, self._password)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -68,7 +70,7 @@ class FakeSnowflake:
         self._process = subprocess.Popen(
             [*command, str(self._folder)],
             cwd=ROOT,
-            env=os.environ | {"TMPDIR": self._temporary.name},
+            env=os.environ | {VARIABLE: self._password, "TMPDIR": self._temporary.name},
             stdin=subprocess.PIPE,
         )
         deadline = time.monotonic() + 60
@@ -114,12 +116,12 @@ class FakeSnowflake:
         self.stop()
 
 
-def connection_options(port: int) -> dict[str, Any]:
+def connection_options(port: int, password: str) -> dict[str, Any]:
     """Return what `snowflake.connector.connect` needs to connect to the server."""
     return {
         "account": ACCOUNT,
         "user": USER,
-        "password": PASSWORD,
+        "password": password,
         "host": "127.0.0.1",
         "port": port,
         "protocol": "http",

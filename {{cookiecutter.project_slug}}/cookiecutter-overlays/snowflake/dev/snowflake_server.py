@@ -1,12 +1,13 @@
 """A fake Snowflake server for development and tests, built on fakesnow (SQL on DuckDB).
 
-`python -m dev.snowflake_server PORT FOLDER` serves on 127.0.0.1 and keeps its tables in FOLDER. It
-stops when its standard input is closed, so it never outlives the process that started it.
+`python -m dev.snowflake_server PORT FOLDER` serves on 127.0.0.1 and keeps its tables in FOLDER. The
+variable FAKE_SNOWFLAKE_PASSWORD is the password of its one user. It stops when its standard input
+is closed, so it never outlives the process that started it.
 
 It adds to fakesnow's server
 - CALL of stored procedures, waited for or asynchronous, with query status and
   SYSTEM$CANCEL_QUERY: see dev/snowflake_procedures.py;
-- a login with one user;
+- a login with one user, and no access to files but its own;
 - AI_SENTIMENT and AI_SUMMARIZE_AGG, answered from a word list and from the first words: they show
   that a job works, not what Cortex would answer;
 - an error for unsupported statements. fakesnow responds with HTTP 500, which the connector
@@ -47,9 +48,9 @@ from starlette.routing import Route
 from dev.local_server import (
     ACCOUNT,
     DATABASE,
-    PASSWORD,
     SCHEMA,
     USER,
+    VARIABLE,
     connection_options,
 )
 from dev.snowflake_procedures import PROCEDURES, Calls
@@ -113,8 +114,10 @@ class Server:
     """Handles the requests that fakesnow does not handle, or not as Snowflake does."""
 
     def __init__(self, port: int, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.calls = Calls(folder / "calls.jsonl", connection_options(port))
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._password = os.environ[VARIABLE]
+        self.calls = Calls(folder / "calls.jsonl", connection_options(port, self._password))
         # DuckDB runs one statement at a time for each session.
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         fakesnow_arrow.timestamp_to_sf_struct = timestamp_or_null
@@ -122,6 +125,8 @@ class Server:
         shared.results_cache = _BoundedCache()
         fakesnow_server.shared_fs = shared
         add_ai_functions(shared)
+        # Else a statement could read every file of this machine. Attached files stay usable.
+        shared.duck_conn.execute("SET enable_external_access = false")
 
     @property
     def app(self) -> Starlette:
@@ -140,7 +145,7 @@ class Server:
         given = (await body_of(request))["data"]
         if given.get("ACCOUNT_NAME", "").lower() != ACCOUNT:
             return Response("No such account.", status_code=404)
-        if (given.get("LOGIN_NAME"), given.get("PASSWORD")) != (USER, PASSWORD):
+        if (given.get("LOGIN_NAME"), given.get("PASSWORD")) != (USER, self._password):
             return refusal("390100", "Incorrect username or password was specified.")
         return cast(Response, await fakesnow_server.login_request(request))
 

@@ -11,10 +11,10 @@ credentials go nowhere else.
 import asyncio
 import json
 import logging
-import os
 import re
 import threading
-from collections.abc import AsyncIterator, Coroutine, Mapping
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,11 +25,13 @@ from typing import Any, TypeVar
 import httpx2
 import stamina
 
+from progress.backend.credentials import PLACE, Credentials
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
 
 log = logging.getLogger(__name__)
-# httpx2 logs every request, which is too much for a poll every half second.
+# They log every request, which is too much for a poll every half second, and what was received.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
+logging.getLogger("httpcore2").setLevel(logging.WARNING)
 
 CONNECT_TIMEOUT = 3.0
 """Seconds to wait for a new connection."""
@@ -50,20 +52,10 @@ MAX_RETRY_AFTER = 900.0
 """Longest Retry-After in seconds; a longer one is shortened to it."""
 THREAD_NAME = "progress-api"
 
-ENVIRONMENT = {
-    "url": "PROGRESS_API_URL",
-    "token": "PROGRESS_API_TOKEN",
-    "header": "PROGRESS_API_HEADER",
-    "username": "PROGRESS_API_USERNAME",
-    "password": "PROGRESS_API_PASSWORD",
-}
-"""The settings under [connections.progress], and their environment variables."""
-
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_WAIT = 2.0  # A longer Retry-After is left to the poller.
 _CLOSED = "The connection to the service was closed before it answered."
-_SECRETS = "under [connections.progress] in .streamlit/secrets.toml"
 
 Result = TypeVar("Result")
 
@@ -111,14 +103,15 @@ class Client:
     """An HTTP client with an event loop and a thread of its own.
 
     Args:
-        settings: From `configuration`.
+        settings: From `configuration` in credentials.py.
 
     Raises:
         BackendRejected: A setting is missing or invalid. The message does not contain its value.
     """
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         self._http = _open(settings)
+        self.credentials = Credentials(settings)
         self.reads = asyncio.Semaphore(MAX_READS)
         self.calls = asyncio.Semaphore(MAX_CALLS)
         self._logged: set[type[Exception]] = set()
@@ -195,17 +188,18 @@ class Client:
                     yield
                 finally:
                     slots.release()
-        except BackendError:
-            raise
+        except BackendError as error:
+            raise self._without_secrets(error) from None
         except TimeoutError:
             message = f"The service did not answer within {DEADLINE:g} s."
             raise BackendUnavailable(message) from None
         except Exception as error:
             if type(error) not in self._logged:
                 self._logged.add(type(error))
-                log.exception("An answer of the service could not be processed")
-            reason = " ".join(str(error).split())[:300]
-            raise Unreadable(f"The answer: {type(error).__name__}: {reason}") from error
+                details = self.credentials.hide(traceback.format_exc())
+                log.error("An answer of the service could not be processed:\n%s", details)
+            reason = self.credentials.one_line(str(error))[:300]
+            raise Unreadable(f"The answer: {type(error).__name__}: {reason}") from None
 
     async def send(
         self,
@@ -275,6 +269,23 @@ class Client:
                 f"The service redirects to {_origin(request.url)}, where the credentials must not"
                 f" go. Only {_origin(self._http.base_url)} is configured."
             )
+        headers = await self.credentials.headers()
+        try:
+            try:
+                return await self._answer(request, headers)
+            except Refused as refusal:
+                renewed = headers
+                if refusal.status == 401:
+                    renewed = await self.credentials.headers(refused=headers)
+                if renewed == headers:
+                    raise
+            # Any request may be repeated that was refused for its token.
+            return await self._answer(request, renewed)
+        except BackendError as error:
+            raise self._without_secrets(error) from None  # a retry is logged with its error
+
+    async def _answer(self, request: httpx2.Request, headers: Mapping[str, str]) -> Answer:
+        request.headers.update(headers)
         try:
             response = await self._http.send(request, stream=True)
             try:
@@ -284,36 +295,18 @@ class Client:
         except httpx2.TimeoutException:
             raise BackendUnavailable(f"{_name(request)} got no answer in time.") from None
         except httpx2.HTTPError as error:
-            cause = " ".join(str(error).split()) or type(error).__name__
-            raise BackendUnavailable(f"{_name(request)}: {cause[:300]}") from error
+            cause = self.credentials.one_line(str(error)) or type(error).__name__
+            raise BackendUnavailable(f"{_name(request)}: {cause[:300]}") from None
         status = response.status_code
         if status >= 400:
             raise _refusal(request, response, content)
         body = None if status in _REDIRECTS or status == 304 else _parse(request, content)
+        body = _map_text(body, self.credentials.hide)  # some services return what they were sent
         return Answer(status, request.url, response.headers, body)
 
-
-def configuration(
-    secrets: Mapping[str, Any], arguments: Mapping[str, Any] | None = None
-) -> dict[str, str]:
-    """Return the settings. Arguments take precedence over the environment, that over the secrets.
-
-    Nothing is taken from below the layer that sets the url: a token there belongs to another
-    service. An empty PROGRESS_API_URL sets it to nothing, and so turns off the secrets.
-    """
-    environment = {name: os.environ.get(variable) for name, variable in ENVIRONMENT.items()}
-    settings: dict[str, str] = {}
-    for layer in (arguments or {}, environment, secrets):
-        names = ENVIRONMENT.keys() - settings.keys()
-        # A token replaces the password of a layer below, and the other way round.
-        if "token" in settings:
-            names -= {"username", "password"}
-        if "username" in settings:
-            names -= {"token", "header"}
-        settings |= {name: str(layer[name]) for name in names if layer.get(name)}
-        if layer.get("url") is not None:
-            break
-    return settings
+    def _without_secrets(self, error: BackendError) -> BackendError:
+        error.args = (self.credentials.one_line(str(error)),)
+        return error
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -344,39 +337,33 @@ def error_reason(body: Any) -> str:
     return ": ".join(text for text in texts if text)[:500]
 
 
-def _open(settings: Mapping[str, str]) -> httpx2.AsyncClient:
+def _open(settings: Mapping[str, Any]) -> httpx2.AsyncClient:
     if "url" not in settings:
-        raise BackendRejected(f"No service is configured. Set url {_SECRETS}, or PROGRESS_API_URL.")
+        raise BackendRejected(f"No service is configured. Set url {PLACE}, or PROGRESS_API_URL.")
     try:
-        url = httpx2.URL(settings["url"].rstrip("/") + "/")
+        url = httpx2.URL(str(settings["url"]).rstrip("/") + "/")
     except (httpx2.InvalidURL, ValueError):
         url = httpx2.URL("")
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
-        raise BackendRejected(f"The url {_SECRETS} must be like https://jobs.example.com/api.")
+        raise BackendRejected(f"The url {PLACE} must be like https://jobs.example.com/api.")
     if url.userinfo:
-        raise BackendRejected(f"The url {_SECRETS} has credentials: set username and password.")
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-    token = settings.get("token")
-    if token is not None:
-        if not re.fullmatch(r"[\x20-\x7e]+", token):
-            raise BackendRejected(
-                f"The token {_SECRETS} has characters that a header cannot hold: copy it again."
-            )
-        name = settings.get("header", "Authorization")
-        if not re.fullmatch(r"[A-Za-z0-9-]+", name):
-            raise BackendRejected(f"The header {_SECRETS} must be a header name like X-API-Key.")
-        headers[name] = token if "header" in settings else f"Bearer {token}"
-    password = settings.get("password", "")
-    return httpx2.AsyncClient(
-        base_url=url,
-        headers=headers,
-        auth=(settings["username"], password) if "username" in settings else None,
-        timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-        limits=httpx2.Limits(max_connections=MAX_READS + MAX_CALLS),
-        follow_redirects=False,
-        # A proxy of the environment is not for servers on this machine.
-        trust_env=url.host not in ("127.0.0.1", "localhost", "::1"),
-    )
+        raise BackendRejected(f"The url {PLACE} has credentials: set username and password.")
+    try:
+        return httpx2.AsyncClient(
+            base_url=url,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+            limits=httpx2.Limits(max_connections=MAX_READS + MAX_CALLS),
+            follow_redirects=False,
+            # No proxy of the environment sees the credentials. Its certificates (SSL_CERT_FILE) are
+            # trusted: services in a company may need them.
+            trust_env=False,
+            verify=httpx2.create_ssl_context(),
+            proxy=settings.get("proxy"),
+        )
+    except (httpx2.InvalidURL, ValueError, TypeError, ImportError):
+        message = f"The proxy {PLACE} must be like http://proxy.example.com:3128."
+        raise BackendRejected(message) from None
 
 
 async def _read_body(request: httpx2.Request, response: httpx2.Response) -> bytes:
@@ -392,7 +379,8 @@ def _parse(request: httpx2.Request, content: bytes) -> Any:
     if not content.strip():
         return None
     try:
-        return _without_surrogates(json.loads(content.decode(), parse_constant=_reject_constant))
+        body = json.loads(content.decode(), parse_constant=_reject_constant)
+        return _map_text(body, _without_surrogates)
     except (ValueError, RecursionError):
         raise Unreadable(f"{_name(request)} answered with what is not JSON.") from None
 
@@ -401,14 +389,19 @@ def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _without_surrogates(value: Any) -> Any:
+def _without_surrogates(text: str) -> str:
     """Replace lone surrogates: valid in JSON, but no UTF-8 can hold them."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _map_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a body with a function applied to each text in it."""
     if isinstance(value, str):
-        return value if value.isascii() else value.encode(errors="replace").decode()
+        return change(value)
     if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
+        return [_map_text(item, change) for item in value]
     if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+        return {change(key): _map_text(item, change) for key, item in value.items()}
     return value
 
 
@@ -421,11 +414,22 @@ def _refusal(request: httpx2.Request, response: httpx2.Response, content: bytes)
     message = f"{_name(request)} answered {status} {response.reason_phrase}".rstrip()
     message += f": {reason}" if reason else "."
     wait = retry_after(response.headers)
+    if wait is None and status in (403, 429):
+        wait = _rate_limit_wait(response.headers, reason)
     if status in _TRANSIENT or wait is not None:
         return BackendUnavailable(message, wait)
     if status in (401, 403):
         message += " Check the credentials under [connections.progress]."
     return Refused(message, status)
+
+
+def _rate_limit_wait(headers: Mapping[str, str], reason: str) -> float | None:
+    """Return the seconds until a rate limit ends, which GitHub answers with a 403."""
+    reset = headers.get("X-RateLimit-Reset", "")
+    if headers.get("X-RateLimit-Remaining") == "0" and re.fullmatch(r"[0-9]{1,11}", reset):
+        now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
+        return min(max(int(reset) - now.timestamp(), 0.0), MAX_RETRY_AFTER)
+    return 60.0 if "rate limit" in reason.lower() else None  # as its documentation says
 
 
 def _wait_before_retry(error: Exception) -> bool | float:

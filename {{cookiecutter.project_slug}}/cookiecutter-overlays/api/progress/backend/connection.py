@@ -6,11 +6,11 @@ from typing import Any
 
 from streamlit.connections import BaseConnection
 
-from progress.backend.client import Client, configuration
-from progress.backend.mapping import Service
+from progress.backend.client import Client
+from progress.backend.credentials import configuration
+from progress.backend.mapping import Service, load_service
 from progress.backend.remote import RemoteOperations
-from progress.backend.service import SERVICE
-from progress.contract import Backend, BackendRejected
+from progress.contract import Backend, check_names
 from progress.operation import Operation, Query, Status
 
 
@@ -18,9 +18,10 @@ class ProgressConnection(BaseConnection[RemoteOperations], Backend):
     """Starts operations and reads their progress. Open it with
     `st.connection("progress", type=ProgressConnection)`.
 
-    The service is `url` under `[connections.progress]` in .streamlit/secrets.toml, with `token`
-    (and `header`), or `username` and `password`. Environment variables, PROGRESS_API_URL and so on,
-    take precedence. With PROGRESS_API_URL no secret is used: set its credentials as variables, too.
+    The service is `url` under `[connections.progress]` in .streamlit/secrets.toml. It gets `token`,
+    or one from `token_file` or `token_command` (in `header`), or `username` and `password`, through
+    `proxy` if there is one. Environment variables, PROGRESS_API_URL and so on, take precedence.
+    With PROGRESS_API_URL no secret is used: set its credentials as variables, too.
     The requests are described in service.py. Safe to share between threads.
     """
 
@@ -33,16 +34,15 @@ class ProgressConnection(BaseConnection[RemoteOperations], Backend):
         with self._lock:
             return super()._instance
 
-    def _connect(self, service: Service = SERVICE, **kwargs: Any) -> RemoteOperations:
-        try:
-            service.check()
-        except ValueError as error:
-            raise BackendRejected(f"The mapping in progress/backend/service.py: {error}") from None
+    def _connect(self, service: Service | None = None, **kwargs: Any) -> RemoteOperations:
+        service = service or load_service()
+        service.check()
         return RemoteOperations(service, Client(configuration(self._secrets, kwargs)))
 
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
     ) -> None:
+        check_names(job, subject, owner)
         remote = self._instance
         remote.client.run(remote.start(operation_id, job, subject, owner, retry_of))
 

@@ -1,5 +1,7 @@
 """What a mapping between a job service and this app is made of. Yours is in service.py."""
 
+import importlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -7,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from progress.contract import BackendRejected
 from progress.operation import Operation, Status
 
 Field = str | Callable[[Any], Any]
@@ -24,6 +27,7 @@ _VALUES = {
     "counts": _FILTERS,
 }
 """The names that each call may use as `{name}`."""
+_MAPPING = "The mapping in progress/backend/service.py:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,20 +105,22 @@ class Service:
         """Check the names in the mapping.
 
         Raises:
-            ValueError: A name is unknown or missing. The message is one line.
+            BackendRejected: A name is unknown or missing.
         """
         columns = {column.name for column in fields(Operation)} - {"problem"} | {"percent"}
         for name in ("operation_id", "status"):
             if name not in self.fields:
-                raise ValueError(f"fields has no {name}, which is required.")
+                raise BackendRejected(f"{_MAPPING} fields has no {name}, which is required.")
         for name in self.fields:
             if name not in columns:
-                raise ValueError(f"fields has {name}, which is not one of {_join(columns)}.")
+                raise BackendRejected(
+                    f"{_MAPPING} fields has {name}, which is not one of {_join(columns)}."
+                )
         for name, allowed in _VALUES.items():
             for value in _placeholders(getattr(self, name)):
                 if value not in allowed:
-                    raise ValueError(
-                        f"{name} has {{{value}}}, which is not one of {_join(allowed)}."
+                    raise BackendRejected(
+                        f"{_MAPPING} {name} has {{{value}}}, which is not one of {_join(allowed)}."
                     )
 
     def row(self, body: Any) -> dict[str, Any]:
@@ -130,6 +136,25 @@ class Service:
             row["current_step"] = row.pop("percent")
             row["total_steps"] = None if row["current_step"] is None else 100
         return row
+
+
+def load_service() -> Service:
+    """Return SERVICE of service.py, or of the module that SERVICE_MODULE names.
+
+    Tests use the mapping of the reference service, whatever yours is.
+
+    Raises:
+        BackendRejected: The module cannot be imported, or has no SERVICE.
+    """
+    module = os.environ.get("SERVICE_MODULE", "progress.backend.service")
+    try:
+        service = importlib.import_module(module).SERVICE
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise BackendRejected(f"{_MAPPING} {type(error).__name__}: {reason}.") from None
+    if not isinstance(service, Service):
+        raise BackendRejected(f"{_MAPPING} SERVICE is {type(service).__name__}, not a Service.")
+    return service
 
 
 def pick(body: Any, where: Field) -> Any:

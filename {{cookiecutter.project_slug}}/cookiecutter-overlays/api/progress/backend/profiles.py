@@ -1,4 +1,4 @@
-"""Mappings for six well-known services. Use one in progress/backend/service.py, or copy it:
+"""Mappings for six well-known services. Make one your progress/backend/service.py:
 
     from progress.backend.profiles import airflow
 
@@ -22,8 +22,9 @@ def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> S
     """Google's long-running operations, https://google.aip.dev/151.
 
     Each service defines the metadata of an operation. This profile expects the request id
-    (AIP-155), job, subject and owner in it, and the createTime, endTime, statusDetail and
-    requestedCancellation of most Google Cloud services.
+    (AIP-155), job, subject and owner in it, and the createTime, endTime, statusMessage (or
+    statusDetail) and requestedCancellation (or cancelRequested) of most Google Cloud services. Its
+    tokens expire after an hour: let `token_command` print one.
 
     Args:
         start: The path of the method that begins an operation.
@@ -68,7 +69,7 @@ def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> S
             "owner": "metadata.owner",
             "status": status,
             "percent": first("metadata.progressPercent", "metadata.progressPercentage"),
-            "step_description": "metadata.statusDetail",
+            "step_description": first("metadata.statusMessage", "metadata.statusDetail"),
             "created_at": "metadata.createTime",
             "started_at": "metadata.createTime",
             "last_updated": "metadata.updateTime",
@@ -83,6 +84,9 @@ def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> S
 def azure(start: str, operations: str = "/operations", api_version: str = "2024-01-01") -> Service:
     """Azure asynchronous operations, whose body has status, percentComplete, startTime and error.
 
+    Some services have createdDateTime or created instead of startTime. Tokens expire after about an
+    hour: let `token_command` print one.
+
     They do not return the operation id, the subject or the owner. So the id is sent as the
     Operation-Id, which Azure's API guidelines let the client choose. The owner is known only to the
     process that started the operation: in an app with a login, it is unknown after a restart.
@@ -93,6 +97,7 @@ def azure(start: str, operations: str = "/operations", api_version: str = "2024-
         api_version: Sent with every request.
     """
     version = {"api-version": api_version}
+    created = first("startTime", "createdDateTime", "created")
     return Service(
         start=Call(
             method="POST",
@@ -121,8 +126,9 @@ def azure(start: str, operations: str = "/operations", api_version: str = "2024-
             "operation_id": lambda body: str(body.get("name") or body["id"]).replace("-", ""),
             "status": "status",
             "percent": "percentComplete",
-            "created_at": "startTime",
-            "started_at": "startTime",
+            "created_at": created,
+            "started_at": created,
+            "last_updated": first("lastActionDateTime", "lastUpdatedDateTime"),
             "finished_at": "endTime",
             "error": first("error.message", "error.code"),
             "result": first("properties", "result"),
@@ -146,7 +152,8 @@ def github_actions(repository: str, workflow: str, ref: str = "main") -> Service
               owner: ...
 
     A dispatch has no idempotency key: it is not repeated when its answer is lost, and a second
-    start first searches for the run of the first.
+    start first searches for the run of the first. The token of a GitHub app expires after an hour:
+    let `token_command` print one.
 
     Args:
         repository: Like "octo-org/octo-repo".
@@ -231,7 +238,8 @@ def airflow(dag_id: str) -> Service:
 
     The operation id is the dag_run_id. Airflow has no status for cancelled runs: cancelling marks
     the run as failed, with a note that tells it from other failures. Airflow 2 does not accept
-    the note in this request.
+    the note in this request. Tokens expire after a day: let `token_command` print the access_token
+    of a POST to /auth/token.
 
     Args:
         dag_id: The DAG.

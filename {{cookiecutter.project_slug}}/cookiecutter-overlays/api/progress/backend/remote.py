@@ -367,7 +367,7 @@ class RemoteOperations:
                     continue
                 if self.client.on_origin(url):
                     return url
-                log.warning("The service's %s is on another origin, %s: ignored.", name, url.host)
+                log.warning("The service's %s is on another origin: ignored.", name)
         return None
 
 

@@ -1,77 +1,9 @@
-"""YOUR service: its requests and its answers. Edit this file; profiles.py has six examples to copy.
+"""YOUR service. As it is, it is the reference service that `make dev` starts.
 
-As it is, it fits the reference service that `make dev` starts: dev/service.py, described in
-dev/openapi.json. mapping.py documents every field.
+For a well-known service use a profile of profiles.py, for your own copy reference.py into this
+file and change it. mapping.py documents every field; `make record` keeps its answers for the tests.
 """
 
-from progress.backend.mapping import Call, Service
-from progress.operation import Status
+from progress.backend import reference
 
-FILTERS = {
-    "owner": "{owner}",
-    "job": "{job}",
-    "subject": "{subject}",
-    "status": "{statuses}",
-    "since": "{since}",
-}
-SERVICE = Service(
-    start=Call(
-        method="POST",
-        path="/operations",
-        headers={"Idempotency-Key": "{operation_id}"},
-        body={
-            "job": "{job}",
-            "subject": "{subject}",
-            "owner": "{owner}",
-            "retry_of": "{retry_of}",
-        },
-        repeatable=True,
-    ),
-    read=Call(method="GET", path="/operations/{operation_id}"),
-    cancel=Call(
-        method="POST",
-        path="/operations/{operation_id}/cancel",
-        headers={"Idempotency-Key": "cancel-{operation_id}"},
-        repeatable=True,
-    ),
-    recent=Call(
-        method="GET",
-        path="/operations",
-        query=FILTERS | {"before": "{before_time}", "before_id": "{before_id}", "limit": "{limit}"},
-    ),
-    items="operations",
-    filters=True,
-    counts=Call(method="GET", path="/counts", query=FILTERS),
-    statuses={
-        "queued": Status.QUEUED,
-        "in_progress": Status.IN_PROGRESS,
-        "completed": Status.COMPLETED,
-        "partial": Status.PARTIAL,
-        "failed": Status.FAILED,
-        "cancelled": Status.CANCELLED,
-    },
-    # Left: our names. Right: where the value is in the service's body, here under the same name.
-    fields={
-        "operation_id": "operation_id",
-        "job": "job",
-        "subject": "subject",
-        "owner": "owner",
-        "status": "status",
-        "read_at": "read_at",
-        "created_at": "created_at",
-        "started_at": "started_at",
-        "last_updated": "last_updated",
-        "heartbeat_at": "heartbeat_at",
-        "finished_at": "finished_at",
-        "current_step": "current_step",
-        "total_steps": "total_steps",
-        "failed_steps": "failed_steps",
-        "step_description": "step_description",
-        "cancel_requested": "cancel_requested",
-        "error": "error",
-        "result": "result",
-        "attempt": "attempt",
-        "retry_of": "retry_of",
-        "last_steps": "last_steps",
-    },
-)
+SERVICE = reference.SERVICE

@@ -7,7 +7,7 @@ from streamlit.connections import BaseConnection
 
 from progress.backend import store
 from progress.backend.database import Pool, open_pool, required_dsn
-from progress.contract import Backend
+from progress.contract import Backend, check_names
 from progress.operation import Operation, Query, Status
 
 POOL_SIZE = 4
@@ -28,6 +28,7 @@ class ProgressConnection(BaseConnection[Pool], Backend):
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
     ) -> None:
+        check_names(job, subject, owner)
         store.start(self._instance, operation_id, job, subject, owner, retry_of)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:

@@ -254,7 +254,8 @@ def _query_state(
     # Not connection.get_query_status(): it reads every response that it does not understand, such
     # as that of an expired session, as a failed query.
     path = f"/monitoring/queries/{quote(query_id, safe='')}"
-    assert connection.rest is not None  # not while it is connected
+    if connection.rest is None:  # it was closed meanwhile
+        raise connector.InterfaceError("The connection is closed.")
     response = connection.rest.request(path, method="get", client="rest", timeout=STATUS_TIMEOUT)
     data = response.get("data") or {}
     if "queries" not in data:

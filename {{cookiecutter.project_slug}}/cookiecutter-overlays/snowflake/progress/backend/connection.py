@@ -9,7 +9,7 @@ from progress.backend import store
 from progress.backend.account import Account, configured_options
 from progress.backend.recovery import Recovery
 from progress.backend.runner import call_procedure, cancel_calls
-from progress.contract import Backend
+from progress.contract import Backend, check_names
 from progress.operation import Operation, Query, Status
 
 
@@ -30,6 +30,7 @@ class ProgressConnection(BaseConnection[Account], Backend):
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
     ) -> None:
+        check_names(job, subject, owner)
         account = self._instance
         if store.create(account.execute, operation_id, job, subject, owner, retry_of):
             call_procedure(account, operation_id, job, subject)

@@ -9,7 +9,7 @@ from streamlit.connections import BaseConnection
 
 from progress.backend import runner
 from progress.backend.store import OperationStore
-from progress.contract import Backend
+from progress.contract import Backend, check_names
 from progress.operation import Operation, Query, Status
 from progress.settings import ROOT
 
@@ -34,6 +34,7 @@ class ProgressConnection(BaseConnection[OperationStore], Backend):
     def start(
         self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
     ) -> None:
+        check_names(job, subject, owner)
         store = self._instance
         if store.insert(operation_id, job, subject, owner, retry_of):
             runner.launch(store.path, operation_id)
