@@ -203,10 +203,8 @@ def test_values_that_the_store_refuses_are_422_with_its_reason(tmp_path: Path) -
         " BEGIN SELECT raise(ABORT, 'no more operations today'); END",
         (),
     )
-    app = make_app(store, TOKEN)
-    with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    with served(store) as url, connected(url) as client:
         answer = start(client, new_operation_id())
-    store.close()
     assert answer.status_code == 422
     assert answer.json()["detail"] == "service.db: no more operations today"
 
