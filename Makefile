@@ -3,64 +3,73 @@ UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 BACKEND ?= sqlite
 DEMO := demo-$(BACKEND)
 BACKENDS = $(shell python3 -c 'import json; print(*json.load(open("cookiecutter.json"))["progress_backend"])')
+# For `make test-newest`.
+PYTHON ?= 3.14
 # What `make bench` measures: the numbers of viewers, and the seconds for each row.
 VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test test-app test-floor lint bench bench-one screenshots
+.PHONY: help demo bake test test-app test-floor test-newest lint bench bench-one screenshots uv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: bake ## bake the default project to build/ and serve it (BACKEND=postgres, PORT=8600 ...)
-	@$(MAKE) --no-print-directory -C build/$(DEMO) dev UV=$(UV)
+	@exec $(MAKE) --no-print-directory -C build/$(DEMO) dev UV="$(UV)"
 
-bake: $(UV) ## bake the default project to build/, instead of the last one there (BACKEND=postgres ...)
+bake: uv ## bake the default project to build/, instead of the last one there (BACKEND=postgres ...)
 	@# Files that tools left in the template's folder would be baked, too.
 	@git clean -fdXq -- '{{cookiecutter.project_slug}}' 2>/dev/null || true
 	@# Files of an earlier bake go, but for what is hidden: the environment, data, secrets.
 	@find build/$(DEMO) -mindepth 1 -maxdepth 1 -not -name '.*' -not -name uv.lock \
 		-exec rm -rf {} + 2>/dev/null || true
-	@$(UV) run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \
+	@"$(UV)" run --quiet cookiecutter . --no-input --default-config --overwrite-if-exists \
 		--output-dir build project_slug=$(DEMO) progress_backend=$(BACKEND) $(ANSWERS)
 
-test: $(UV) lint ## run every test, those of the baked projects and in a browser included
-	PYTHONDONTWRITEBYTECODE=1 $(UV) run python "{{cookiecutter.project_slug}}/dev/browser.py"
+test: uv lint ## run every test, those of the baked projects and in a browser included
+	PYTHONDONTWRITEBYTECODE=1 "$(UV)" run python "{{cookiecutter.project_slug}}/dev/browser.py"
 	@# The slow tests wait much of the time: four processes keep two cores busy.
-	$(UV) run pytest --numprocesses 4 --maxschedchunk 1
+	"$(UV)" run pytest --numprocesses 4 --maxschedchunk 1
 
 test-app: bake ## bake a project and run its tests with those of tests/app (BACKEND=api ARGS="-k poller")
-	$(UV) run python tests/deep_tests.py build/$(DEMO) $(BACKEND)
-	@cd build/$(DEMO) && env -u VIRTUAL_ENV $(UV) run $(UV_OPTIONS) --all-groups pytest $(ARGS)
+	"$(UV)" run python tests/deep_tests.py build/$(DEMO) $(BACKEND)
+	@cd build/$(DEMO) && env -u VIRTUAL_ENV "$(UV)" run $(UV_OPTIONS) --all-groups pytest $(ARGS)
 
 test-floor: ## run those tests with the lowest versions that pyproject.toml allows (BACKEND, ARGS)
 	@$(MAKE) --no-print-directory test-app DEMO=floor-$(BACKEND) \
 		UV_OPTIONS="--resolution lowest-direct --python 3.11"
 
-lint: $(UV) ## check hooks, tests and scripts; the tests check each baked project
-	$(UV) run ruff check hooks tests docs benchmarks
-	$(UV) run ruff format --check hooks tests docs benchmarks
-	$(UV) run mypy hooks tests docs benchmarks/report.py
+test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.14; BACKEND, ARGS)
+	@"$(UV)" python find --no-python-downloads $(PYTHON) >/dev/null 2>&1 || { echo \
+		"make: Python $(PYTHON) is missing. Install it: uv python install $(PYTHON)"; exit 1; }
+	@$(MAKE) --no-print-directory test-app DEMO=newest-$(BACKEND) \
+		UV_OPTIONS="--python $(PYTHON)"
 
-bench: $(UV) ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS_EACH=5 BACKENDS=sqlite)
+lint: uv ## check hooks, tests and scripts; the tests check each baked project
+	"$(UV)" run ruff check hooks tests docs benchmarks
+	"$(UV)" run ruff format --check hooks tests docs benchmarks
+	"$(UV)" run mypy hooks tests docs benchmarks/report.py
+
+bench: uv ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS_EACH=5 BACKENDS=sqlite)
 	@rm -rf build/bench && mkdir -p build/bench
 	@for backend in $(BACKENDS); do $(MAKE) --no-print-directory bench-one \
 		BACKEND=$$backend DEMO=bench-$$backend ANSWERS=poll_interval=0.5s || exit 1; done
 	@# A shortened run is printed, and does not change the docs.
-	@$(UV) run python benchmarks/report.py $(if $(filter command environment,\
+	@"$(UV)" run python benchmarks/report.py $(if $(filter command environment,\
 		$(origin VIEWERS) $(origin SECONDS_EACH) $(origin BACKENDS)),,--write)
 
 bench-one: bake
 	@echo; echo "$(BACKEND):"
 	@for part in start poll compare; do \
-		$(UV) run --quiet --directory build/$(DEMO) python $(CURDIR)/benchmarks/$$part.py \
-			$(BACKEND) $(CURDIR)/build/bench/$$part-$(BACKEND).json || exit 1; done
+		"$(UV)" run --quiet --directory build/$(DEMO) python "$(CURDIR)/benchmarks/$$part.py" \
+			$(BACKEND) "$(CURDIR)/build/bench/$$part-$(BACKEND).json" || exit 1; done
 
 screenshots: bake ## make the pictures of the docs
-	$(UV) run python docs/screenshots.py build/$(DEMO)
+	"$(UV)" run python docs/screenshots.py build/$(DEMO)
 
-# Where uv is not installed: for this folder only.
-$(CURDIR)/.tools/bin/uv:
-	@python3 -m venv .tools || { echo "make: install python3-venv, or uv itself"; exit 1; }
-	@.tools/bin/python -m pip install --quiet "uv>=0.6,<1"
+# Where uv is not installed: for this folder only. A phony target: make splits paths at spaces.
+uv:
+	@command -v "$(UV)" >/dev/null && exit; \
+	python3 -m venv .tools || { echo "make: install python3-venv, or uv itself"; exit 1; }; \
+	.tools/bin/python -m pip install --quiet "uv>=0.6,<1"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -32,6 +33,9 @@ def project(repository: Path, tmp_path: Path) -> Path:
     settings = folder / "settings.toml"
     mine = settings.read_text("utf-8").replace('"Live Progress"', '"Mine"')
     settings.write_text(mine, "utf-8")
+    uv = os.environ.get("UV", "uv")
+    run(folder, tmp_path, uv, "add", "--frozen", "polars", "zstandard")
+    run(folder, tmp_path, uv, "add", "--frozen", "--dev", "ipython")
     commit_all(folder)
     return folder
 
@@ -56,6 +60,13 @@ def test_a_project_moves_from_sqlite_to_postgres(project: Path, tmp_path: Path) 
     assert list(project.rglob("*.rej")) == []
     answers = json.loads((project / ".cruft.json").read_text("utf-8"))["context"]["cookiecutter"]
     assert answers["progress_backend"] == "postgres"
+    # What differs from the template now is the user's.
+    left = run(project, tmp_path, sys.executable, "-m", "cruft", "diff").splitlines()
+    assert [line for line in left if re.match(r"[-+][^-+]", line)] == [
+        "-# my own work",
+        *('-    "polars",', '-    "zstandard",', '-    "ipython",'),
+        *('-title = "Mine"', '+title = "Live Progress"'),
+    ]
 
 
 def test_a_project_drops_the_live_feed(project: Path, tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ def test_no_project_is_named_like_a_package_that_it_installs(bake: Bake, backend
         bake(progress_backend=backend, project_slug="streamlit").read("pyproject.toml")
     )
     lists = [table["project"]["dependencies"], *table["dependency-groups"].values()]
-    names = {canonicalize_name(Requirement(line).name) for lines in lists for line in lines}
+    lines = [line for items in lists for line in items if isinstance(line, str)]
+    names = {canonicalize_name(Requirement(line).name) for line in lines}
     assert names > {"streamlit", "pytest"}
     assert table["project"]["name"] == "streamlit-app"
     # test_project.py resolves such a project. Others cannot collide: no dependency has the suffix.

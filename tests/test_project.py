@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import textwrap
 import time
 import urllib.request
@@ -160,10 +161,12 @@ def test_demo_serves_and_ends_everything_that_it_started(
     template: Path, backend: str, ending: signal.Signals
 ) -> None:
     port = free_port()
+    # Not in pytest's folder: the path of a socket has at most about 100 characters.
+    temporary = tempfile.mkdtemp()
     demo = subprocess.Popen(
         [*MAKE, "demo", f"BACKEND={backend}"],
         cwd=template,
-        env=ENVIRONMENT | {"PORT": str(port)},
+        env=ENVIRONMENT | {"PORT": str(port), "TMPDIR": temporary},
         start_new_session=True,
     )
     folder = template / "build" / f"demo-{backend}"
@@ -182,7 +185,12 @@ def test_demo_serves_and_ends_everything_that_it_started(
             assert time.monotonic() < deadline, f"still running: {left}"
             time.sleep(0.2)
         assert not answers(port)
+        # Apart from cookiecutter's hooks, uv's locks, and the user's one runtime folder.
+        known = re.compile(r"tmp\w+\.py|uv-\w+\.lock|runtime-\d+")
+        remaining = [name for name in os.listdir(temporary) if not known.fullmatch(name)]
+        assert remaining == []
     finally:
+        shutil.rmtree(temporary)
         for pid in processes_in(folder):
             os.kill(pid, signal.SIGKILL)
 

@@ -1,7 +1,7 @@
 
 .PHONY: service record
-service: $(UV) ## run the reference service alone (PROGRESS_API_TOKEN=secret SERVICE_PORT=8600)
-	$(UV) run python -m dev.service
+service: uv ## run the reference service alone (PROGRESS_API_TOKEN=secret SERVICE_PORT=8600)
+	exec "$(UV)" run python -m dev.service
 
-record: $(UV) ## keep what your service answers about an operation, for the tests (ID=...)
-	@$(UV) run --quiet python -m dev.record "$(ID)"
+record: uv ## keep what your service answers about an operation, for the tests (ID=...)
+	@"$(UV)" run --quiet python -m dev.record "$(ID)"

@@ -1,7 +1,7 @@
 
 .PHONY: worker schema
-worker: $(UV) ## run a worker against the configured database
-	$(UV) run python -m progress.backend.runner
+worker: uv ## run a worker against the configured database
+	exec "$(UV)" run python -m progress.backend.runner
 
-schema: $(UV) ## apply the schema to the configured database
-	$(UV) run python -m progress.backend.schema
+schema: uv ## apply the schema to the configured database
+	"$(UV)" run python -m progress.backend.schema

@@ -25,6 +25,12 @@ except ModuleNotFoundError as error:
 
 def main() -> int:
     """Serve until a signal arrives; return the exit code of the server."""
+    if sys.platform not in ("linux", "darwin"):
+        print(
+            f"{sys.platform} is not supported, and parts of the project fail here: use Linux or"
+            " macOS, or WSL on Windows.",
+            file=sys.stderr,
+        )
     port = os.environ.get("PORT") or "8501"
     if not (port.isdecimal() and 0 < int(port) < 65536):
         print(

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 import schemathesis
 import uvicorn
 from schemathesis.specs.openapi.checks import negative_data_rejection
-from starlette.testclient import TestClient
 
 from dev.local_jobs.store import OperationStore
 from dev.local_server import local_server, service
@@ -27,34 +27,64 @@ TOKEN = "secret"
 DESCRIBED = json.loads(DESCRIPTION.read_text("utf-8"))
 
 
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[TestClient]:
-    store = OperationStore(tmp_path / "service.db")
+@contextmanager
+def served(store: OperationStore) -> Iterator[str]:
+    """Serve the operations in a thread, with a service that starts no jobs."""
     app = make_app(store, TOKEN, launch=lambda path, operation_id: None)
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    with TestClient(app, headers=headers, raise_server_exceptions=False) as opened:
-        yield opened
+    # Without websockets: what uvicorn 0.34 imports for them warns of its age.
+    config = uvicorn.Config(app, log_level="critical", ws="none")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while thread.is_alive() and not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
     store.close()
 
 
-def start(client: TestClient, key: str, **changes: str) -> httpx2.Response:
+def connected(url: str) -> httpx2.Client:
+    return httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+EXISTING = "existing"
+
+
+@pytest.fixture(scope="module")
+def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    store = OperationStore(tmp_path_factory.mktemp("service") / "service.db")
+    assert store.insert(EXISTING, "j", "s", "")
+    with served(store) as url:
+        yield url
+
+
+@pytest.fixture
+def client(base_url: str) -> Iterator[httpx2.Client]:
+    with connected(base_url) as opened:
+        yield opened
+
+
+def start(client: httpx2.Client, key: str, **changes: str) -> httpx2.Response:
     values = {"job": "j", "subject": "s", "owner": "o"} | changes
     return client.post("/operations", json=values, headers={"Idempotency-Key": key})
 
 
-def test_a_start_answers_with_a_location_and_a_time_to_read_it(client: TestClient) -> None:
+def test_a_start_answers_with_a_location_and_a_time_to_read_it(client: httpx2.Client) -> None:
     key = new_operation_id()
-    answer = start(client, key)
+    answer = start(client, key, owner=key)
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/operations/{key}"
     assert answer.headers["Retry-After"] == "1"
     assert answer.json()["status"] == "queued"
     again = start(client, key, subject="another")
     assert again.json()["subject"] == "s"
-    assert len(client.get("/operations?owner=o").json()["operations"]) == 1
+    assert len(client.get("/operations", params={"owner": key}).json()["operations"]) == 1
 
 
-def test_an_etag_is_valid_until_the_operation_changes(client: TestClient) -> None:
+def test_an_etag_is_valid_until_the_operation_changes(client: httpx2.Client) -> None:
     key = new_operation_id()
     tag = start(client, key).headers["ETag"]
     path = f"/operations/{key}"
@@ -67,7 +97,7 @@ def test_an_etag_is_valid_until_the_operation_changes(client: TestClient) -> Non
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic c2VjcmV0", "\xff"])
-def test_every_path_needs_the_token(client: TestClient, authorization: str) -> None:
+def test_every_path_needs_the_token(client: httpx2.Client, authorization: str) -> None:
     for path in ("/operations", "/openapi.json", "/operations/x", "/nowhere"):
         headers = {b"Authorization": authorization.encode("latin-1")}
         answer = client.get(path, headers=headers)
@@ -92,7 +122,7 @@ def test_every_path_needs_the_token(client: TestClient, authorization: str) -> N
     ],
 )
 def test_a_malformed_start_is_a_problem(
-    client: TestClient, content: str, key: str, status: int
+    client: httpx2.Client, content: str, key: str, status: int
 ) -> None:
     headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
     answer = client.post("/operations", content=content, headers=headers)
@@ -102,13 +132,20 @@ def test_a_malformed_start_is_a_problem(
     assert answer.json()["title"]
 
 
-def listed(client: TestClient, **query: Any) -> list[str]:
+def listed(client: httpx2.Client, **query: Any) -> list[str]:
     answer = client.get("/operations", params=query)
     assert answer.status_code == 200
     return [body["operation_id"] for body in answer.json()["operations"]]
 
 
-def test_lists_and_counts_are_filtered(client: TestClient) -> None:
+@pytest.fixture
+def empty_client(tmp_path: Path) -> Iterator[httpx2.Client]:
+    with served(OperationStore(tmp_path / "service.db")) as url, connected(url) as opened:
+        yield opened
+
+
+def test_lists_and_counts_are_filtered(empty_client: httpx2.Client) -> None:
+    client = empty_client
     start(client, "a", job="one")
     start(client, "b", job="two", retry_of="a")
     start(client, "c", job="two", owner="another")
@@ -145,7 +182,7 @@ def test_lists_and_counts_are_filtered(client: TestClient) -> None:
         "before=0001-01-01T00:00:00%2B14:00",
     ],
 )
-def test_a_malformed_query_is_a_problem(client: TestClient, query: str) -> None:
+def test_a_malformed_query_is_a_problem(client: httpx2.Client, query: str) -> None:
     answer = client.get(f"/operations?{query}")
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith(query.partition("=")[0])
@@ -153,8 +190,8 @@ def test_a_malformed_query_is_a_problem(client: TestClient, query: str) -> None:
 
 def test_an_unavailable_store_is_503_with_retry_after(tmp_path: Path) -> None:
     tmp_path.joinpath("service.db").mkdir()
-    app = make_app(OperationStore(tmp_path / "service.db"), TOKEN)
-    with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    store = OperationStore(tmp_path / "service.db")
+    with served(store) as url, connected(url) as client:
         answer = client.get("/operations/x")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
@@ -166,10 +203,8 @@ def test_values_that_the_store_refuses_are_422_with_its_reason(tmp_path: Path) -
         " BEGIN SELECT raise(ABORT, 'no more operations today'); END",
         (),
     )
-    app = make_app(store, TOKEN)
-    with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    with served(store) as url, connected(url) as client:
         answer = start(client, new_operation_id())
-    store.close()
     assert answer.status_code == 422
     assert answer.json()["detail"] == "service.db: no more operations today"
 
@@ -219,32 +254,12 @@ def test_make_dev_says_which_service_the_app_uses(
     )
 
 
-EXISTING = "existing"
 # So that some of the generated cases are about an operation that exists.
 for path in ("/operations/{operation_id}", "/operations/{operation_id}/cancel"):
     for call in DESCRIBED["paths"][path].values():
         call["parameters"][0]["example"] = EXISTING
 schema = schemathesis.openapi.from_dict(DESCRIBED)
 schema.config.generation.update(max_examples=30, deterministic=True)
-
-
-@pytest.fixture(scope="module")
-def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service that starts no jobs."""
-    store = OperationStore(tmp_path_factory.mktemp("described") / "service.db")
-    app = make_app(store, TOKEN, launch=lambda path, operation_id: None)
-    assert store.insert(EXISTING, "j", "s", "")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
-    store.close()
 
 
 @schema.parametrize()

@@ -38,6 +38,7 @@ def test_it_stops_with_the_process_that_started_it(data_folder: Path) -> None:
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(20) in (0, -signal.SIGTERM)
+    other.stop()
 
 
 def test_it_listens_on_this_machine_only(server: FakeSnowflake) -> None:

@@ -98,7 +98,8 @@ def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
         elif operation.heartbeat_age > HEARTBEAT_TIMEOUT and not _is_alive(
             store.path, operation.operation_id
         ):
-            changed |= _declare_failed(store, operation.operation_id, "ended unexpectedly")
+            ending = "ended unexpectedly, as it does when its machine or container restarts"
+            changed |= _declare_failed(store, operation.operation_id, ending)
     return changed
 
 

@@ -6,6 +6,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dev.snowflake_server import VARIABLE, connection_options
 from progress.backend.account import Account, configured_options
 from progress.settings import ROOT
 from samples.cortex import load_transcripts
+
+USER = "local"
+VARIABLE = "FAKE_SNOWFLAKE_PASSWORD"
+ACCOUNT = "local"
+DATABASE = "LOCAL_DB"
+SCHEMA = "APP"
 
 
 @contextmanager
@@ -49,6 +55,7 @@ class FakeSnowflake:
             listener.bind(("127.0.0.1", 0))
             self._port: int = listener.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
+        self._temporary: tempfile.TemporaryDirectory[str]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -58,10 +65,12 @@ class FakeSnowflake:
     def start(self) -> None:
         """Start, and wait until it answers."""
         command = [sys.executable, "-m", "dev.snowflake_server", str(self._port)]
+        # fakesnow leaves its temporary files.
+        self._temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [*command, str(self._folder)],
             cwd=ROOT,
-            env=os.environ | {VARIABLE: self._password},
+            env=os.environ | {VARIABLE: self._password, "TMPDIR": self._temporary.name},
             stdin=subprocess.PIPE,
         )
         deadline = time.monotonic() + 60
@@ -77,17 +86,18 @@ class FakeSnowflake:
 
     def stop(self) -> None:
         """Stop it, and the procedures that it runs."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.communicate()
-            self._process = None
+        self._end(subprocess.Popen.terminate)
 
     def kill(self) -> None:
         """Kill it, as a crash would."""
+        self._end(subprocess.Popen.kill)
+
+    def _end(self, end: Callable[[subprocess.Popen[bytes]], None]) -> None:
         if self._process is not None:
-            self._process.kill()
+            end(self._process)
             self._process.communicate()
             self._process = None
+            self._temporary.cleanup()
 
     def __enter__(self) -> Self:
         self.start()
@@ -104,6 +114,22 @@ class FakeSnowflake:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def connection_options(port: int, password: str) -> dict[str, Any]:
+    """Return what `snowflake.connector.connect` needs to connect to the server."""
+    return {
+        "account": ACCOUNT,
+        "user": USER,
+        "password": password,
+        "host": "127.0.0.1",
+        "port": port,
+        "protocol": "http",
+        "database": DATABASE,
+        "schema": SCHEMA,
+        # Otherwise each process tries for 0.4 s to find out in which cloud it runs.
+        "platform_detection_timeout_seconds": 0.0,
+    }
 
 
 def create_tables(execute: Callable[[str], object]) -> None:

@@ -45,6 +45,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from dev.local_server import (
+    ACCOUNT,
+    DATABASE,
+    SCHEMA,
+    USER,
+    VARIABLE,
+    connection_options,
+)
 from dev.snowflake_procedures import PROCEDURES, Calls
 
 # A module by name, because the package has a function of the same name.
@@ -52,33 +60,12 @@ fakesnow_server: Any = importlib.import_module("fakesnow.server")
 fakesnow_arrow: Any = importlib.import_module("fakesnow.arrow")
 pyarrow: Any = importlib.import_module("pyarrow")  # it has no types
 
-USER = "local"
-VARIABLE = "FAKE_SNOWFLAKE_PASSWORD"
-ACCOUNT = "local"
-DATABASE = "LOCAL_DB"
-SCHEMA = "APP"
 MAX_RESULTS = 50
 """Results that are kept to be fetched again; fakesnow alone keeps all of them."""
 
 SYNTAX_ERROR = "001003"
 CALL = re.compile(r"\s*call\s+(?:[\w\"]+\.)*\"?(\w+)\"?\s*\(([?,\s]*)\)\s*;?\s*", re.IGNORECASE)
 CANCEL = re.compile(r"\s*select\s+system\$cancel_query\s*\(\s*\?\s*\)\s*;?\s*", re.IGNORECASE)
-
-
-def connection_options(port: int, password: str) -> dict[str, Any]:
-    """Return what `snowflake.connector.connect` needs to connect to the server."""
-    return {
-        "account": ACCOUNT,
-        "user": USER,
-        "password": password,
-        "host": "127.0.0.1",
-        "port": port,
-        "protocol": "http",
-        "database": DATABASE,
-        "schema": SCHEMA,
-        # Otherwise each process tries for 0.4 s to find out in which cloud it runs.
-        "platform_detection_timeout_seconds": 0.0,
-    }
 
 
 # --- requests and responses ----------------------------------------------------------------
