@@ -194,8 +194,10 @@ def test_two_workers_run_one_job_each(
         time.sleep(0.1)
 
 
-def test_a_worker_requeues_its_job_on_sigterm(dsn: str, operations: ProgressConnection) -> None:
-    # No worker becomes stale within this test.
+def test_a_worker_requeues_its_job_on_sigterm(
+    dsn: str, operations: ProgressConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No operation is lost within this test.
     environment = {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs", "WORKER_STALE_AFTER": "600"}
     with workers(environment, 2) as running:
         operation_id = start(operations, "succeed")
@@ -206,6 +208,25 @@ def test_a_worker_requeues_its_job_on_sigterm(dsn: str, operations: ProgressConn
         operation = wait_for_end(operations, operation_id)
     assert (operation.status, operation.attempt) == (Status.COMPLETED, 1)
     assert not operation.cancel_requested
+    output = capsys.readouterr().out
+    assert output.count("requeued") == 1
+    assert "Traceback" not in output
+
+
+def test_only_lost_workers_count_as_attempts(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, _, job = begin(operations, database)
+    for _ in range(store.MAX_ATTEMPTS):
+        store.requeue(database, [job])
+        assert operations.read([operation_id])[operation_id].status is Status.QUEUED
+        (row,) = queue_jobs(database)[-1:]
+        job = row["id"]
+        assert store.begin(database, job) is not None
+    store.requeue_lost(database, job)
+    assert operations.read([operation_id])[operation_id].status is Status.QUEUED
+    assert store.begin(database, queue_jobs(database)[-1]["id"]) is not None
+    assert operations.read([operation_id])[operation_id].attempt == 2
 
 
 def test_a_job_may_print_a_lot(

@@ -108,8 +108,6 @@ def open_pool(dsn: str, size: int) -> Pool:
         kwargs={"autocommit": True, "row_factory": psycopg.rows.dict_row},
         max_size=size,
         configure=_keep_json_as_text,
-        # Without it each connection of the pool raises an error once after the server restarted.
-        check=ConnectionPool.check_connection,
         open=True,
         **POOL_SETTINGS,
     )
@@ -123,16 +121,28 @@ def _keep_json_as_text(connection: psycopg.Connection[dict[str, Any]]) -> None:
 def execute(pool: Pool, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """Run one prepared statement as a transaction of its own and return its rows.
 
+    It is repeated if the connection breaks: the second time it must not change anything more.
+
     Raises:
         BackendUnavailable: The server cannot be reached, or is too slow.
         BackendRejected: The server understood and refused.
     """
-    try:
-        with pool.connection() as connection:
-            cursor = connection.execute(statement.encode(), parameters, prepare=True)
-            return cursor.fetchall() if cursor.description else []
-    except psycopg.Error as error:
-        raise backend_error(error) from error
+    # After a restart of the server every connection of the pool is broken.
+    for remaining in reversed(range(pool.max_size + 1)):
+        try:
+            with pool.connection() as connection:
+                cursor = connection.execute(statement.encode(), parameters, prepare=True)
+                return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            if not (remaining and _is_broken_connection(error)):
+                raise backend_error(error) from error
+    raise AssertionError  # the last time returns or raises
+
+
+def _is_broken_connection(error: psycopg.Error) -> bool:
+    if not isinstance(error, psycopg.OperationalError) or isinstance(error, PoolTimeout):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
 _NO_SCHEMA = (

@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, LiteralString, ParamSpec, TypeVar
 
 import psycopg
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
@@ -52,8 +52,11 @@ Not LISTEN/NOTIFY: the worker would end its jobs when the listening connection b
 """
 LOST_CHECKS = 4
 """Checks in a row with the same heartbeat after which an operation is lost."""
-UNKNOWN_JOB_TRIES = 8
-"""How often an operation is requeued because the worker does not know its job."""
+UNKNOWN_JOB_TRIES = 20
+"""How often an operation is requeued because a worker does not know its job.
+
+In all for three times WORKER_STALE_AFTER: workers of an older version have been replaced by then.
+"""
 STOP_TIMEOUT = 5.0
 """Seconds that jobs have to reach their next step when the worker stops."""
 EXIT_TIMEOUT = 9.0
@@ -82,8 +85,8 @@ def repeated(
                 is_unreachable = isinstance(error.__cause__, psycopg.OperationalError)
                 if stopping.is_set() or not is_unreachable:
                     raise
-                log.warning("The queue is unreachable, next try in 1 s: %s", error.__cause__)
-                await asyncio.sleep(1)
+                log.warning("The queue is unreachable: %s", error.__cause__)
+                await asyncio.sleep(QUEUE_POLL_INTERVAL)
 
     return repeat
 
@@ -94,9 +97,17 @@ class RepeatingConnector(PsycopgConnector):
     If the answer to a fetch was lost, the job does not run. It has no heartbeat, so it is requeued.
     """
 
-    execute_query_async = repeated(PsycopgConnector.execute_query_async)
     execute_query_one_async = repeated(PsycopgConnector.execute_query_one_async)
     execute_query_all_async = repeated(PsycopgConnector.execute_query_all_async)
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """Run a statement without a result."""
+        try:
+            await repeated(super().execute_query_async)(query, **arguments)
+        except ConnectorException as error:
+            # The job to end has left the queue: it was requeued, or the first answer was lost.
+            if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+                raise
 
 
 class UnknownJob(Exception):
@@ -113,6 +124,8 @@ class UnknownJobStrategy(BaseRetryStrategy):
         return None
 
 
+# Not its lines about each job, with a traceback for each that is requeued.
+logging.getLogger("procrastinate").setLevel("ERROR")
 app = App(connector=PsycopgConnector())  # `run_jobs` gives it the configured database
 
 
@@ -127,8 +140,9 @@ def run_operation(context: JobContext, operation_id: str) -> None:
         if job is None:
             return
         if is_unknown(job) and context.job.attempts < UNKNOWN_JOB_TRIES:
-            log.warning("Operation %s: unknown job %r, requeued", operation_id, job)
-            raise UnknownJob(context.additional_context["stale_after"] / (LOST_CHECKS - 1))
+            if context.job.attempts == 0:
+                log.warning("Operation %s: unknown job %r, requeued", operation_id, job)
+            raise UnknownJob(3 * context.additional_context["stale_after"] / UNKNOWN_JOB_TRIES)
         begun = store.begin(pool, queue_job)
         if begun is None:
             return
@@ -206,10 +220,9 @@ async def work(dsn: str, concurrency: int, stale_after: float) -> None:
     await asyncio.to_thread(wait_for_database, dsn)
     if stopping.is_set():
         return
-    settings = POOL_SETTINGS | {"check": AsyncConnectionPool.check_connection}
     with closing(open_pool(dsn, concurrency + 1)) as pool:
         await asyncio.to_thread(store.check, pool, QUEUE)
-        async with AsyncConnectionPool(with_limits(dsn), open=False, **settings) as queue_pool:
+        async with AsyncConnectionPool(with_limits(dsn), open=False, **POOL_SETTINGS) as queue_pool:
             with app.replace_connector(RepeatingConnector()):
                 await app.connector.open_async(queue_pool)
                 await run_jobs(pool, concurrency, stale_after, stopped)
@@ -296,8 +309,6 @@ def exit_now() -> None:
 def main() -> str | None:
     """Work until a signal arrives; return the reason in one line if it cannot start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
-    # Its lines about each job, with a traceback for a job that is requeued.
-    logging.getLogger("procrastinate").setLevel("WARNING")
     try:
         concurrency = number("WORKER_CONCURRENCY", 1, 1, 100)
         stale_after = number("WORKER_STALE_AFTER", 30, 1, 3600)

@@ -112,7 +112,8 @@ def begin(pool: Pool, queue_job: int) -> tuple[str, str] | None:
     """
     rows = execute(
         pool,
-        "UPDATE operations SET status = 'in_progress', attempt = attempt + 1,"
+        "UPDATE operations SET status = 'in_progress',"
+        " attempt = attempt + CASE status WHEN 'queued' THEN 1 ELSE 0 END,"
         " current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '',"
         " last_steps = '[]',"
         " started_at = clock_timestamp(), heartbeat_at = clock_timestamp()"
