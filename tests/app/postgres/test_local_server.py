@@ -4,6 +4,7 @@ import ctypes
 import os
 import time
 
+import psycopg
 import pytest
 
 from dev.local_server import workers
@@ -52,3 +53,13 @@ def test_a_worker_whose_job_holds_the_interpreter_is_not_stale(
     with workers({"DATABASE_URL": dsn, "JOBS_MODULE": __name__}, 2):
         ended = wait_for_end(operations, start(operations, "hold"))
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
+
+
+def test_workers_that_cannot_start_are_not_restarted(
+    dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = psycopg.conninfo.make_conninfo(dsn, user="nobody")
+    with pytest.raises(SystemExit, match="could not start"), workers({"DATABASE_URL": nobody}, 1):
+        pass
+    (line,) = capsys.readouterr().out.splitlines()
+    assert 'role "nobody" does not exist' in line

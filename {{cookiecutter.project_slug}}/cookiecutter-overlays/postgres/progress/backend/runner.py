@@ -179,8 +179,7 @@ def run_to_end(job: str, subject: str, writer: store.OperationWriter) -> Status 
     try:
         return run_job(job, subject, writer)
     except Exception as error:
-        # ASCII, which every encoding contains.
-        reason = ascii(f"The outcome could not be stored: {error}")[1:-1]
+        reason = f"The outcome could not be stored: {error}"
         writer.finish(Status.FAILED, Progress(), reason, None)
         return Status.FAILED
 
