@@ -239,21 +239,22 @@ def test_a_job_may_print_a_lot(
 def test_a_suspended_worker_loses_its_job_and_is_fenced_when_it_resumes(
     operations: ProgressConnection, database: Pool, two_workers: list[Worker]
 ) -> None:
+    # With the process of its heartbeats, as when a container is paused.
     operation_id = start(operations, "endless")
     wait_for_step(operations, operation_id, 2)
     for worker in two_workers:
         assert worker.process is not None
     owner = worker_of(database, operation_id)
     processes = [worker.process.pid for worker in two_workers if worker.process is not None]
-    os.kill(processes[0], signal.SIGSTOP)
+    os.killpg(processes[0], signal.SIGSTOP)
     time.sleep(0.5)
     if is_moving(operations, operation_id):  # The other worker has the job.
-        os.kill(processes[0], signal.SIGCONT)
+        os.killpg(processes[0], signal.SIGCONT)
         processes.reverse()
-        os.kill(processes[0], signal.SIGSTOP)
+        os.killpg(processes[0], signal.SIGSTOP)
     wait_until(operations, operation_id, lambda operation: operation.attempt == 2, 30)
     wait_for_step(operations, operation_id, 1)
-    os.kill(processes[0], signal.SIGCONT)
+    os.killpg(processes[0], signal.SIGCONT)
     time.sleep(2)
     assert is_moving(operations, operation_id), "the second attempt stopped"
     assert worker_of(database, operation_id) != owner

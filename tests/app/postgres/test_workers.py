@@ -84,6 +84,7 @@ def terminated_connections(dsn: str) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow_store
 def test_a_job_with_heartbeats_is_not_lost_while_connections_break(
     dsn: str, operations: ProgressConnection
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_worker_ends_within_10_s_although_a_step_lasts_longer(
     assert (operation.status, operation.attempt) == (Status.QUEUED, 0)
 
 
+@pytest.mark.slow_store
 def test_a_worker_ends_within_10_s_although_the_database_is_away(
     server: PostgresServer, dsn: str, operations: ProgressConnection
 ) -> None:
@@ -183,6 +185,14 @@ def test_a_job_that_a_worker_does_not_know_waits_for_another_worker(
         with worker(variables(dsn)):
             ended = wait_for_end(operations, operation_id)
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
+
+
+def test_the_heartbeats_end_with_the_worker_although_a_child_of_a_job_holds_the_pipe(
+    dsn: str,
+) -> None:
+    command = [sys.executable, "-m", "progress.backend.heartbeat", "1", "0.2"]  # not our process
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as process:
+        assert process.wait(5) == 0
 
 
 @pytest.fixture

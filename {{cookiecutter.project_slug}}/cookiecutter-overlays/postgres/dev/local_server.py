@@ -54,8 +54,7 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
 @contextmanager
 def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worker"]]:
     """Run workers: they are ready when the context begins, and stopped when it ends."""
-    # Shorter than in production, but no job is lost because a call into C holds the interpreter,
-    # and with it the heartbeat of its worker, for some seconds: a large sort, `json.loads`.
+    # Shorter than in production: somebody waits for it.
     variables = {"WORKER_STALE_AFTER": "15"} | os.environ | OUTPUT | environment
     started = [Worker(f"worker {number}", variables) for number in range(1, count + 1)]
     try:

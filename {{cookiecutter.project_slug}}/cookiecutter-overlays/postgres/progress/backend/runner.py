@@ -38,6 +38,7 @@ from progress.backend.database import (
     required_dsn,
     with_limits,
 )
+from progress.backend.heartbeat import Heartbeat
 from progress.contract import BackendError, BackendRejected
 from progress.operation import Progress, Status
 from progress.reporter import jobs_module, run_job
@@ -64,8 +65,6 @@ EXIT_TIMEOUT = 9.0
 
 stopping = threading.Event()
 """Set when this worker must stop."""
-running: set[int] = set()
-"""The queue jobs that this worker runs."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -135,6 +134,7 @@ def run_operation(context: JobContext, operation_id: str) -> None:
     queue_job = context.job.id
     assert queue_job is not None
     pool: Pool = context.additional_context["pool"]
+    heartbeat: Heartbeat = context.additional_context["heartbeat"]
     try:
         job = store.job_of(pool, queue_job)
         if job is None:
@@ -146,10 +146,10 @@ def run_operation(context: JobContext, operation_id: str) -> None:
         begun = store.begin(pool, queue_job)
         if begun is None:
             return
-        running.add(queue_job)
         log.info("Operation %s: %s started", operation_id, job)
         writer = store.OperationWriter(pool, queue_job, stopping.is_set)
-        status = run_to_end(*begun, writer)
+        with heartbeat.of(queue_job):
+            status = run_to_end(*begun, writer)
         if status is None and stopping.is_set():
             store.requeue(pool, [queue_job])
             log.info("Operation %s: requeued, because this worker stops", operation_id)
@@ -158,8 +158,6 @@ def run_operation(context: JobContext, operation_id: str) -> None:
     except BackendError as error:
         # It has no queue job now, and no heartbeat: some worker will requeue it.
         log.warning("Operation %s: %s", operation_id, error)
-    finally:
-        running.discard(queue_job)
 
 
 def is_unknown(job: str) -> bool:
@@ -231,12 +229,17 @@ async def run_jobs(
     pool: Pool, concurrency: int, stale_after: float, stopped: asyncio.Event
 ) -> None:
     """Run jobs until stopped, then give them some time to reach their next step."""
+    heartbeat = Heartbeat(stale_after / 5)
     requeuing = asyncio.create_task(requeue_lost(pool, stale_after))
     worker = asyncio.create_task(
         app.run_worker_async(
             queues=[QUEUE],
             concurrency=concurrency,
-            additional_context={"pool": pool, "stale_after": stale_after},
+            additional_context={
+                "pool": pool,
+                "heartbeat": heartbeat,
+                "stale_after": stale_after,
+            },
             listen_notify=False,
             fetch_job_polling_interval=QUEUE_POLL_INTERVAL,
             # Seconds after which the row of a worker is removed. Operations have heartbeats of
@@ -263,8 +266,9 @@ async def run_jobs(
         await asyncio.gather(worker, return_exceptions=True)  # the database may be unreachable
         return
     try:
-        await asyncio.to_thread(store.requeue, pool, list(running))
-        log.info("Requeued in the middle of a step: %s operations", len(running))
+        queue_jobs = list(heartbeat.queue_jobs)
+        await asyncio.to_thread(store.requeue, pool, queue_jobs)
+        log.info("Operations requeued in the middle of a step: %s", len(queue_jobs))
     except BackendError as error:
         log.warning("Not requeued: %s", error)
     exit_now()

@@ -162,6 +162,16 @@ def heartbeats(pool: Pool, queue: str) -> list[tuple[int, datetime | None]]:
     return [(row["queue_job"], row["heartbeat_at"]) for row in rows]
 
 
+def beat(pool: Pool, queue_jobs: list[int]) -> None:
+    """Store a heartbeat for jobs that a worker runs."""
+    execute(
+        pool,
+        "UPDATE operations SET heartbeat_at = clock_timestamp()"
+        " WHERE queue_job = ANY(%(queue_jobs)s) AND status = 'in_progress'",
+        {"queue_jobs": queue_jobs},
+    )
+
+
 def requeue_lost(pool: Pool, queue_job: int) -> None:
     """Requeue the operation of a lost job; after the last attempt declare it failed."""
     error = f"The worker stopped responding in each of {MAX_ATTEMPTS} attempts."
