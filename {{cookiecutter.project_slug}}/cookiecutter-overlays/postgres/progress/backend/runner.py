@@ -164,7 +164,7 @@ def is_unknown(job: str) -> bool:
     """Return whether jobs.py lacks a job."""
     try:
         return job not in jobs_module().JOBS
-    except Exception:
+    except BaseException:
         return False  # `run_job` stores why jobs.py cannot be imported.
 
 
