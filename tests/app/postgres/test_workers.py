@@ -1,6 +1,7 @@
 """Workers that stop, lose the database, are of another version, or are misconfigured."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,8 +155,8 @@ def test_a_worker_ends_within_10_s_although_the_database_is_away(
 def test_an_outcome_that_times_out_each_time_fails_once(
     dsn: str, operations: ProgressConnection, database: Pool, tmp_path: Path
 ) -> None:
-    with psycopg.connect(dsn) as connection:
-        connection.execute(TIMEOUT_OF_COMPLETED)
+    execute(database, FUNCTION, {})
+    execute(database, TRIGGER, {})
     try:
         with workers(variables(dsn), 1):
             operation_id = start(operations, "never_stored", str(tmp_path / "runs"))
@@ -167,11 +168,13 @@ def test_an_outcome_that_times_out_each_time_fails_once(
     assert (tmp_path / "runs").read_text() == "run\n"
 
 
-TIMEOUT_OF_COMPLETED = """
+FUNCTION = """
 CREATE FUNCTION refuse_outcome() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE query_canceled USING MESSAGE = 'it took too long'; END $$;
+    $$ BEGIN RAISE query_canceled USING MESSAGE = 'it took too long'; END $$
+"""
+TRIGGER = """
 CREATE TRIGGER refuse_outcome BEFORE UPDATE ON operations
-    FOR EACH ROW WHEN (NEW.status = 'completed') EXECUTE FUNCTION refuse_outcome();
+    FOR EACH ROW WHEN (NEW.status = 'completed') EXECUTE FUNCTION refuse_outcome()
 """
 
 
@@ -217,8 +220,8 @@ def password(dsn: str, database: Pool) -> Iterator[None]:
         ({"user": "with_password"}, "no password supplied"),
         ({"user": "nobody"}, 'role "nobody" does not exist'),
         ({"dbname": "nowhere"}, 'database "nowhere" does not exist'),
-        ({"dbname": "template1"}, "Apply the schema: make schema."),
-        ({"user": "no_rights"}, "permission denied"),
+        ({"dbname": "template1"}, "Apply the schema: make schema"),
+        ({"user": "no_rights"}, "permission denied|grant this login"),
     ],
 )
 def test_a_worker_that_the_database_refuses_ends_with_one_line(
@@ -231,7 +234,7 @@ def test_a_worker_that_the_database_refuses_ends_with_one_line(
     assert ended.returncode == 1
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
-    assert said in line
+    assert re.search(said, line)
     assert "geheim" not in line
 
 
