@@ -218,6 +218,7 @@ def password(dsn: str, database: Pool) -> Iterator[None]:
     [
         ({"user": "with_password", "password": "geheim"}, "password authentication failed"),
         ({"user": "with_password"}, "no password supplied"),
+        ({"sslmode": "sometimes"}, "invalid sslmode value"),
         ({"user": "nobody"}, 'role "nobody" does not exist'),
         ({"dbname": "nowhere"}, 'database "nowhere" does not exist'),
         ({"dbname": "template1"}, "Apply the schema: make schema"),

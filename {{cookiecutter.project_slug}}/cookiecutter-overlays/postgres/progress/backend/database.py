@@ -168,12 +168,14 @@ def backend_error(error: psycopg.Error) -> BackendError:
 
 # What the server says when it takes no connections for now.
 _TEMPORARY = ("starting up", "shutting down", "recovery", "too many", "connection slots")
+# What the client says of a configuration that can never connect.
+_MISCONFIGURED = ("no password supplied", "invalid ", "SSL was required", "certificate")
 
 
 def connection_error(error: psycopg.OperationalError) -> BackendError:
     """Return why no connection was made: rejected if the server refuses it for good."""
     line = str(error).strip().splitlines()[0]
     refused = "FATAL:" in line and not any(words in line for words in _TEMPORARY)
-    if refused or "no password supplied" in line:
+    if refused or any(words in line for words in _MISCONFIGURED):
         return BackendRejected(f"Postgres refused the connection: {line}")
     return BackendUnavailable(f"Postgres: {line}")

@@ -81,10 +81,10 @@ def repeated(
             try:
                 return await method(*args, **kwargs)
             except ConnectorException as error:
-                is_unreachable = isinstance(error.__cause__, psycopg.OperationalError)
-                if stopping.is_set() or not is_unreachable:
+                cause = error.__cause__
+                if stopping.is_set() or not isinstance(cause, psycopg.OperationalError):
                     raise
-                log.warning("The queue is unreachable: %s", error.__cause__)
+                log.warning("A statement of the queue is repeated: %s", backend_error(cause))
                 await asyncio.sleep(QUEUE_POLL_INTERVAL)
 
     return repeat
