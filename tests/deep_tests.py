@@ -20,6 +20,7 @@ GROUPS = {
 
 # What the deep tests need, and the tests of a project do not.
 PACKAGES = ("hypothesis>=6.100,<7", "joserfc>=1,<2", "schemathesis>=4.20,<5", "streamlit[auth]")
+MARKERS = 'markers = ["slow_store: waits for timeouts of a store"]\n'
 
 
 def add_deep_tests(project: Path, backend: str) -> None:
@@ -28,7 +29,9 @@ def add_deep_tests(project: Path, backend: str) -> None:
     lines = "".join(f'    "{package}",\n' for package in PACKAGES)
     text = pyproject.read_text("utf-8")
     if lines not in text:
-        pyproject.write_text(text.replace("dev = [\n", f"dev = [\n{lines}", 1), "utf-8")
+        text = text.replace("dev = [\n", f"dev = [\n{lines}", 1)
+        text = text.replace("testpaths", f"{MARKERS}testpaths", 1)
+        pyproject.write_text(text, "utf-8")
     folders = project / "tests" / "app", project / "tests" / "browser" / "app"
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)

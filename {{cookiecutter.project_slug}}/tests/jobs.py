@@ -42,6 +42,11 @@ def fail(report: Reporter, subject: str) -> dict[str, Any]:
     raise RuntimeError("the **third** step broke :red[badly]")
 
 
+def broken(report: Reporter, subject: str) -> None:
+    """Raise without a step."""
+    raise RuntimeError("broken")
+
+
 def partial(report: Reporter, subject: str) -> dict[str, Any]:
     """Run all steps; two of them fail."""
     report.total(STEPS)
@@ -119,6 +124,7 @@ JOBS: dict[str, Job] = {
     "odd_text": odd_text,
     "unfit": unfit,
     "chatter": chatter,
+    "broken": broken,
 }
 
 

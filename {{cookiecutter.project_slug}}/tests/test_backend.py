@@ -225,12 +225,12 @@ def history(connection: ProgressConnection) -> list[Operation]:
     """All 13 operations of an owner, newest first, as `read` returns them.
 
     The first completed, the second failed and is a retry of the first, the third is partial. The
-    others have an unknown job, which is the fastest way to end.
+    others raise, which is the fastest way to end.
     """
     ended: list[Operation] = []
     for number in range(13):
         operation_id = new_operation_id()
-        job = ["succeed", "fail", "partial"][number] if number < 3 else "no_such_job"
+        job = ["succeed", "fail", "partial"][number] if number < 3 else "broken"
         retry_of = ended[0].operation_id if number == 1 else ""
         connection.start(operation_id, job, SUBJECTS[number % 2], HISTORIAN, retry_of)
         # One by one: each may need its own process.
@@ -297,14 +297,14 @@ def test_pages_have_no_gaps_and_no_duplicates(
     ("subject", "job", "statuses", "since"),
     [
         (SUBJECTS[1], None, set(), None),
-        (None, "no_such_job", set(), None),
+        (None, "broken", set(), None),
         (None, None, {Status.FAILED}, None),
         (None, None, {Status.COMPLETED, Status.PARTIAL}, None),
         (None, None, {Status.QUEUED}, None),
         (None, None, set(), 9),
-        (None, "no_such_job", {Status.FAILED}, 9),
+        (None, "broken", {Status.FAILED}, 9),
         (SUBJECTS[0], "partial", {Status.PARTIAL, Status.FAILED}, 12),
-        (SUBJECTS[1], "no_such_job", {Status.FAILED}, 7),
+        (SUBJECTS[1], "broken", {Status.FAILED}, 7),
         (SUBJECTS[1], "partial", {Status.FAILED}, 7),
     ],
 )

@@ -686,7 +686,7 @@ def test_an_operation_that_is_cancelled_and_then_lost_is_lost(
             "no_such_job",
             Status.FAILED,
             "LookupError: There is no job 'no_such_job'; the jobs are succeed, fail, partial,"
-            " endless, rows, die, many, odd_text, unfit, chatter.",
+            " endless, rows, die, many, odd_text, unfit, chatter, broken.",
         ),
         ("unfit", Status.COMPLETED, None),
     ],

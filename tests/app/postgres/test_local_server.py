@@ -4,6 +4,7 @@ import ctypes
 import os
 import time
 
+import psycopg
 import pytest
 
 from dev.local_server import workers
@@ -45,10 +46,20 @@ def test_jobs_may_print_any_bytes_and_each_line_names_the_worker(
     assert lines.count("worker 1 | → still here") == 2
 
 
-def test_a_worker_whose_job_holds_the_interpreter_is_not_stale(
-    dsn: str, operations: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_holds_the_interpreter_is_not_lost(
+    dsn: str, operations: ProgressConnection
 ) -> None:
-    monkeypatch.delenv("WORKER_STALE_AFTER", raising=False)
-    with workers({"DATABASE_URL": dsn, "JOBS_MODULE": __name__}, 2):
+    environment = {"DATABASE_URL": dsn, "JOBS_MODULE": __name__, "WORKER_STALE_AFTER": "2"}
+    with workers(environment, 2):
         ended = wait_for_end(operations, start(operations, "hold"))
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
+
+
+def test_workers_that_cannot_start_are_not_restarted(
+    dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = psycopg.conninfo.make_conninfo(dsn, user="nobody")
+    with pytest.raises(SystemExit, match="could not start"), workers({"DATABASE_URL": nobody}, 1):
+        pass
+    (line,) = capsys.readouterr().out.splitlines()
+    assert 'role "nobody" does not exist' in line

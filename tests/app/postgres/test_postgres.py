@@ -16,6 +16,7 @@ from dev.local_server import Worker, workers
 from progress.backend import store
 from progress.backend.connection import POOL_SIZE, ProgressConnection
 from progress.backend.database import Pool, execute, with_limits
+from progress.backend.runner import QUEUE
 from progress.backend.schema import apply_schema
 from progress.contract import BackendRejected, BackendUnavailable
 from progress.operation import Progress, Query, Status, Step
@@ -29,9 +30,8 @@ def begin(operations: ProgressConnection, database: Pool) -> tuple[str, store.Op
     """Start an operation and begin it as a worker would; return its id, writer and queue job."""
     operation_id = start(operations, "succeed")
     (job,) = queue_jobs(database)
-    begun = store.begin(database, operation_id, job["id"])
-    assert begun is not None
-    writer = store.OperationWriter(database, operation_id, begun[2], lambda: False)
+    assert store.begin(database, job["id"]) is not None
+    writer = store.OperationWriter(database, job["id"], lambda: False)
     return operation_id, writer, job["id"]
 
 
@@ -79,9 +79,9 @@ def test_cancel_of_a_queued_operation_ends_it_and_its_job(
 def test_a_cancelled_operation_is_not_requeued(
     operations: ProgressConnection, database: Pool
 ) -> None:
-    operation_id, writer, _ = begin(operations, database)
+    operation_id, _, job = begin(operations, database)
     operations.cancel(operation_id)
-    writer.requeue()
+    store.requeue(database, [job])
     operation = operations.read([operation_id])[operation_id]
     assert operation.status is Status.CANCELLED
     assert operation.finished_at is not None
@@ -92,11 +92,12 @@ def test_an_operation_whose_queue_job_ended_is_requeued(
     operations: ProgressConnection, database: Pool, end: str
 ) -> None:
     operation_id, _, job = begin(operations, database)
-    assert store.orphaned_jobs(database) == []
+    execute(database, "UPDATE procrastinate_jobs SET status = 'todo'", {})
+    assert store.heartbeats(database, QUEUE) == []
     execute(database, "DELETE FROM procrastinate_jobs" if end == "DELETE" else end, {})
-    assert store.orphaned_jobs(database) == [job]
-    store.requeue(database, job)
-    assert store.orphaned_jobs(database) == []
+    assert [found for found, _ in store.heartbeats(database, QUEUE)] == [job]
+    store.requeue_lost(database, job)
+    assert store.heartbeats(database, QUEUE) == []
     operation = operations.read([operation_id])[operation_id]
     assert operation.status is Status.QUEUED
 
@@ -131,7 +132,7 @@ def test_the_next_attempt_begins_without_steps(
     step = Step(1, "one", 0.5, failed=True)
     writer.progress(Progress(1, 6, last_steps=(step,)))
     assert operations.read([operation_id])[operation_id].last_steps == (step,)
-    assert store.begin(database, operation_id, job) is not None
+    assert store.begin(database, job) is not None
     assert operations.read([operation_id])[operation_id].last_steps == ()
 
 
@@ -141,12 +142,12 @@ def test_a_terminal_status_is_never_overwritten(
     operation_id, writer, job = begin(operations, database)
     writer.finish(Status.FAILED, Progress(1, 6), "no", None)
     writer.finish(Status.COMPLETED, Progress(6, 6), None, "{}")
-    store.requeue(database, job)
+    store.requeue_lost(database, job)
     operations.cancel(operation_id)
     operation = operations.read([operation_id])[operation_id]
     assert (operation.status, operation.error) == (Status.FAILED, "no")
     assert not operation.cancel_requested
-    assert len(queue_jobs(database)) == 1
+    assert queue_jobs(database) == []
 
 
 def test_after_the_last_attempt_it_is_failed_with_the_reason(
@@ -154,14 +155,15 @@ def test_after_the_last_attempt_it_is_failed_with_the_reason(
 ) -> None:
     operation_id, _, job = begin(operations, database)
     for attempt in range(2, store.MAX_ATTEMPTS + 1):
-        store.requeue(database, job)
+        store.requeue_lost(database, job)
         job = queue_jobs(database)[-1]["id"]
-        assert store.begin(database, operation_id, job) == ("succeed", "slow", attempt)
-    store.requeue(database, job)
+        assert store.begin(database, job) == ("succeed", "slow")
+        assert operations.read([operation_id])[operation_id].attempt == attempt
+    store.requeue_lost(database, job)
     operation = operations.read([operation_id])[operation_id]
     assert operation.status is Status.FAILED
     assert operation.error == "The worker stopped responding in each of 3 attempts."
-    assert len(queue_jobs(database)) == store.MAX_ATTEMPTS
+    assert queue_jobs(database) == []
 
 
 # --- workers ---
@@ -189,13 +191,15 @@ def test_two_workers_run_one_job_each(
         operations.cancel(operation_id)
         assert wait_for_end(operations, operation_id).status is Status.CANCELLED
     deadline = time.monotonic() + 5
-    while {job["status"] for job in queue_jobs(database)} != {"aborted"}:
+    while queue_jobs(database):
         assert time.monotonic() < deadline, queue_jobs(database)
         time.sleep(0.1)
 
 
-def test_a_worker_requeues_its_job_on_sigterm(dsn: str, operations: ProgressConnection) -> None:
-    # No worker becomes stale within this test.
+def test_a_worker_requeues_its_job_on_sigterm(
+    dsn: str, operations: ProgressConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No operation is lost within this test.
     environment = {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs", "WORKER_STALE_AFTER": "600"}
     with workers(environment, 2) as running:
         operation_id = start(operations, "succeed")
@@ -204,8 +208,27 @@ def test_a_worker_requeues_its_job_on_sigterm(dsn: str, operations: ProgressConn
             assert worker.process is not None
             worker.process.send_signal(signal.SIGTERM)
         operation = wait_for_end(operations, operation_id)
-    assert (operation.status, operation.attempt) == (Status.COMPLETED, 2)
+    assert (operation.status, operation.attempt) == (Status.COMPLETED, 1)
     assert not operation.cancel_requested
+    output = capsys.readouterr().out
+    assert output.count("requeued") == 1
+    assert "Traceback" not in output
+
+
+def test_only_lost_workers_count_as_attempts(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id, _, job = begin(operations, database)
+    for _ in range(store.MAX_ATTEMPTS):
+        store.requeue(database, [job])
+        assert operations.read([operation_id])[operation_id].status is Status.QUEUED
+        (row,) = queue_jobs(database)[-1:]
+        job = row["id"]
+        assert store.begin(database, job) is not None
+    store.requeue_lost(database, job)
+    assert operations.read([operation_id])[operation_id].status is Status.QUEUED
+    assert store.begin(database, queue_jobs(database)[-1]["id"]) is not None
+    assert operations.read([operation_id])[operation_id].attempt == 2
 
 
 def test_a_job_may_print_a_lot(
@@ -218,21 +241,22 @@ def test_a_job_may_print_a_lot(
 def test_a_suspended_worker_loses_its_job_and_is_fenced_when_it_resumes(
     operations: ProgressConnection, database: Pool, two_workers: list[Worker]
 ) -> None:
+    # With the process of its heartbeats, as when a container is paused.
     operation_id = start(operations, "endless")
     wait_for_step(operations, operation_id, 2)
     for worker in two_workers:
         assert worker.process is not None
     owner = worker_of(database, operation_id)
     processes = [worker.process.pid for worker in two_workers if worker.process is not None]
-    os.kill(processes[0], signal.SIGSTOP)
+    os.killpg(processes[0], signal.SIGSTOP)
     time.sleep(0.5)
     if is_moving(operations, operation_id):  # The other worker has the job.
-        os.kill(processes[0], signal.SIGCONT)
+        os.killpg(processes[0], signal.SIGCONT)
         processes.reverse()
-        os.kill(processes[0], signal.SIGSTOP)
+        os.killpg(processes[0], signal.SIGSTOP)
     wait_until(operations, operation_id, lambda operation: operation.attempt == 2, 30)
     wait_for_step(operations, operation_id, 1)
-    os.kill(processes[0], signal.SIGCONT)
+    os.killpg(processes[0], signal.SIGCONT)
     time.sleep(2)
     assert is_moving(operations, operation_id), "the second attempt stopped"
     assert worker_of(database, operation_id) != owner

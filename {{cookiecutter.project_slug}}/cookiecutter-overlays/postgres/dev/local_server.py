@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,15 +54,14 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
 @contextmanager
 def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worker"]]:
     """Run workers: they are ready when the context begins, and stopped when it ends."""
-    # Shorter than in production, but no job is lost because a call into C holds the interpreter,
-    # and with it the heartbeat of its worker, for some seconds: a large sort, `json.loads`.
+    # Shorter than in production: somebody waits for it.
     variables = {"WORKER_STALE_AFTER": "15"} | os.environ | OUTPUT | environment
     started = [Worker(f"worker {number}", variables) for number in range(1, count + 1)]
     try:
         for worker in started:
             worker.start()
         for worker in started:
-            worker.ready.wait(60)
+            worker.wait_until_ready()
         yield started
     finally:
         for worker in started:
@@ -71,7 +71,10 @@ def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worke
 
 
 class Worker(threading.Thread):
-    """A worker process that is restarted whenever it ends, as a service manager does."""
+    """A worker process that is restarted whenever it ends, as a service manager does.
+
+    A process that ends before it was ready is not: it has printed what is wrong.
+    """
 
     def __init__(self, name: str, environment: dict[str, str]) -> None:
         super().__init__(name=name)
@@ -104,7 +107,20 @@ class Worker(threading.Thread):
                     self._print(line.rstrip("\n"))
                     if line.startswith("worker: ready"):
                         self.ready.set()
+            if not self.ready.is_set():
+                return
             self._closing.wait(0.5)
+
+    def wait_until_ready(self) -> None:
+        """Wait until jobs can run, but at most a minute: the database may be unreachable.
+
+        Raises:
+            SystemExit: The process has ended.
+        """
+        deadline = time.monotonic() + 60
+        while not self.ready.wait(0.1) and time.monotonic() < deadline:
+            if not self.is_alive():
+                raise SystemExit(f"{self.name} could not start; it printed why.")
 
     def _print(self, line: str) -> None:
         # Reading must go on, too, if this output is closed, or is not UTF-8.

@@ -127,19 +127,20 @@ def test_the_job_of_a_killed_worker_is_requeued_and_completed(
 def test_a_stale_worker_is_fenced(operations: ProgressConnection, database: Pool) -> None:
     operation_id = start(operations, "succeed")
     (old_job,) = queue_jobs(database)
-    assert store.begin(database, operation_id, old_job["id"]) == ("succeed", "slow", 1)
-    stale = store.OperationWriter(database, operation_id, 1, lambda: False)
-    store.requeue(database, old_job["id"])
-    new_job = queue_jobs(database)[-1]
+    assert store.begin(database, old_job["id"]) == ("succeed", "slow")
+    stale = store.OperationWriter(database, old_job["id"], lambda: False)
+    store.requeue_lost(database, old_job["id"])
+    (new_job,) = queue_jobs(database)
     assert new_job["id"] != old_job["id"]
-    assert store.begin(database, operation_id, old_job["id"]) is None
-    assert store.begin(database, operation_id, new_job["id"]) == ("succeed", "slow", 2)
+    assert store.begin(database, old_job["id"]) is None
+    assert store.begin(database, new_job["id"]) == ("succeed", "slow")
     with pytest.raises(OperationLost):
         stale.progress(Progress(5, 6))
     stale.finish(Status.COMPLETED, Progress(6, 6), None, "{}")
-    stale.requeue()
+    store.requeue(database, [old_job["id"]])
     operation = operations.read([operation_id])[operation_id]
     assert (operation.status, operation.current_step) == (Status.IN_PROGRESS, 0)
+    assert operation.attempt == 2
 
 
 def test_the_web_role_may_start_cancel_and_read_but_not_write(dsn: str, database: Pool) -> None:

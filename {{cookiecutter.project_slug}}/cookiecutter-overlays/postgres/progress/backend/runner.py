@@ -1,35 +1,47 @@
 """A worker: takes operations from the queue and runs their jobs. `make worker` starts one.
 
 Start any number of workers, on any number of hosts. On SIGTERM a worker requeues its jobs at their
-next step, and ends.
+next step, or after 5 s, and ends.
 
 WORKER_CONCURRENCY (default 1) is the number of jobs that run at the same time, each in a thread.
 Raise it for jobs that mostly wait. A job that crashes its worker also ends the other jobs in it.
-WORKER_STALE_AFTER (default 30) is the number of seconds without a heartbeat after which a worker is
-stale, and its jobs are requeued. Use the same value for all workers.
+WORKER_STALE_AFTER (default 30) is the number of seconds without a heartbeat after which an
+operation is lost, and requeued. Use the same value for all workers.
 """
 
 import asyncio
+import functools
 import logging
 import os
 import signal
 import sys
 import threading
-import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
+from datetime import datetime
+from typing import Any, LiteralString, ParamSpec, TypeVar
 
 import psycopg
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
-from procrastinate.exceptions import ConnectorException, JobAborted
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
-from procrastinate.jobs import Status as JobStatus
+from psycopg_pool import AsyncConnectionPool
 
 from progress.backend import store
-from progress.backend.database import Pool, execute, open_pool, required_dsn, with_limits
-from progress.contract import BackendError, BackendRejected, BackendUnavailable
-from progress.operation import Status
-from progress.reporter import run_job
+from progress.backend.database import (
+    POOL_SETTINGS,
+    Pool,
+    backend_error,
+    connection_error,
+    open_pool,
+    required_dsn,
+    with_limits,
+)
+from progress.backend.heartbeat import Heartbeat
+from progress.contract import BackendError, BackendRejected
+from progress.operation import Progress, Status
+from progress.reporter import jobs_module, run_job
 
 log = logging.getLogger("worker")
 
@@ -39,132 +51,262 @@ QUEUE_POLL_INTERVAL = 0.2
 
 Not LISTEN/NOTIFY: the worker would end its jobs when the listening connection breaks.
 """
-RECONNECT_TIMEOUT = 600.0
-"""Seconds that the queue waits for an unreachable database before the worker starts over."""
+LOST_CHECKS = 4
+"""Checks in a row with the same heartbeat after which an operation is lost."""
+UNKNOWN_JOB_TRIES = 20
+"""How often an operation is requeued because a worker does not know its job.
+
+In all for three times WORKER_STALE_AFTER: workers of an older version have been replaced by then.
+"""
+STOP_TIMEOUT = 5.0
+"""Seconds that jobs have to reach their next step when the worker stops."""
+EXIT_TIMEOUT = 9.0
+"""Seconds after which a worker that stops has ended in any case. `docker stop` kills after 10."""
 
 stopping = threading.Event()
 """Set when this worker must stop."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-class Requeue(Exception):
-    """The worker stops before the job ends: another worker must run it."""
+
+def repeated(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Repeat a statement of Procrastinate while the database is unreachable."""
+
+    @functools.wraps(method)
+    async def repeat(*args: P.args, **kwargs: P.kwargs) -> T:
+        while True:
+            try:
+                return await method(*args, **kwargs)
+            except ConnectorException as error:
+                cause = error.__cause__
+                if stopping.is_set() or not isinstance(cause, psycopg.OperationalError):
+                    raise
+                log.warning("A statement of the queue is repeated: %s", backend_error(cause))
+                await asyncio.sleep(QUEUE_POLL_INTERVAL)
+
+    return repeat
 
 
-class RequeueStrategy(BaseRetryStrategy):
-    """Requeue a job when its worker stops, or when its outcome could not be stored."""
+class RepeatingConnector(PsycopgConnector):
+    """Repeats statements: Procrastinate's worker ends when one fails.
+
+    If the answer to a fetch was lost, the job does not run. It has no heartbeat, so it is requeued.
+    """
+
+    execute_query_one_async = repeated(PsycopgConnector.execute_query_one_async)
+    execute_query_all_async = repeated(PsycopgConnector.execute_query_all_async)
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """Run a statement without a result."""
+        try:
+            await repeated(super().execute_query_async)(query, **arguments)
+        except ConnectorException as error:
+            # The job to end has left the queue: it was requeued, or the first answer was lost.
+            if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+                raise
+
+
+class UnknownJob(Exception):
+    """The worker does not know the job. A worker of another version may know it."""
+
+
+class UnknownJobStrategy(BaseRetryStrategy):
+    """Requeue a job that this worker does not know."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """Return when to run the job again, or None to let it end."""
-        not_stored = isinstance(exception, BackendUnavailable) and job.attempts < store.MAX_ATTEMPTS
-        if not_stored or isinstance(exception, Requeue):
-            return RetryDecision(retry_in={"seconds": 0})
+        if isinstance(exception, UnknownJob):
+            return RetryDecision(retry_in={"seconds": exception.args[0]})
         return None
 
 
-app = App(connector=PsycopgConnector())  # `work` gives it the configured database
+# Not its lines about each job, with a traceback for each that is requeued.
+logging.getLogger("procrastinate").setLevel("ERROR")
+app = App(connector=PsycopgConnector())  # `run_jobs` gives it the configured database
 
 
-@app.task(name="run_operation", queue=QUEUE, pass_context=True, retry=RequeueStrategy())
+@app.task(name="run_operation", queue=QUEUE, pass_context=True, retry=UnknownJobStrategy())
 def run_operation(context: JobContext, operation_id: str) -> None:
     """Run the job of an operation, unless that has ended or was requeued as another job."""
-    assert context.job.id is not None
+    queue_job = context.job.id
+    assert queue_job is not None
     pool: Pool = context.additional_context["pool"]
-    begun = store.begin(pool, operation_id, context.job.id)
-    if begun is None:
-        return
-    job, subject, attempt = begun
-    writer = store.OperationWriter(pool, operation_id, attempt, stopping.is_set)
-    status = run_job(job, subject, writer)
-    if status is None and stopping.is_set():
-        writer.requeue()
-        raise Requeue
-    if status == Status.CANCELLED:
-        raise JobAborted
+    heartbeat: Heartbeat = context.additional_context["heartbeat"]
+    try:
+        job = store.job_of(pool, queue_job)
+        if job is None:
+            return
+        if is_unknown(job) and context.job.attempts < UNKNOWN_JOB_TRIES:
+            if context.job.attempts == 0:
+                log.warning("Operation %s: unknown job %r, requeued", operation_id, job)
+            raise UnknownJob(3 * context.additional_context["stale_after"] / UNKNOWN_JOB_TRIES)
+        begun = store.begin(pool, queue_job)
+        if begun is None:
+            return
+        log.info("Operation %s: %s started", operation_id, job)
+        writer = store.OperationWriter(pool, queue_job, stopping.is_set)
+        with heartbeat.of(queue_job):
+            status = run_to_end(*begun, writer)
+        if status is None and stopping.is_set():
+            store.requeue(pool, [queue_job])
+            log.info("Operation %s: requeued, because this worker stops", operation_id)
+        else:
+            log.info("Operation %s: %s", operation_id, status or "lost")
+    except BackendError as error:
+        # It has no queue job now, and no heartbeat: some worker will requeue it.
+        log.warning("Operation %s: %s", operation_id, error)
 
 
-async def requeue_forever(pool: Pool, stale_after: float) -> None:
-    """Requeue the operations of stale workers. Every worker does this for as long as it runs.
+def is_unknown(job: str) -> bool:
+    """Return whether jobs.py lacks a job."""
+    try:
+        return job not in jobs_module().JOBS
+    except BaseException:
+        return False  # `run_job` stores why jobs.py cannot be imported.
+
+
+def run_to_end(job: str, subject: str, writer: store.OperationWriter) -> Status | None:
+    """Run a job. If its outcome cannot be stored the operation fails: running it again is no help.
+
+    Raises:
+        BackendError: Nothing can be stored.
+    """
+    try:
+        return run_job(job, subject, writer)
+    except Exception as error:
+        reason = f"The outcome could not be stored: {error}"
+        writer.finish(Status.FAILED, Progress(), reason, None)
+        return Status.FAILED
+
+
+async def requeue_lost(pool: Pool, stale_after: float) -> None:
+    """Requeue the operations whose heartbeat does not change. Every worker does this all the time.
 
     It is not a task of the queue, which would wait behind long jobs.
     """
-    wait = stale_after / 3
+    checks: dict[tuple[int, datetime | None], int] = {}
     while True:
-        await asyncio.sleep(wait)
-        wait = stale_after / 3
-        began = time.monotonic()
+        await asyncio.sleep(stale_after / (LOST_CHECKS - 1))
         try:
-            stalled = await app.job_manager.get_stalled_jobs(
-                queue=QUEUE, seconds_since_heartbeat=stale_after
-            )
-            if time.monotonic() - began > 1:
-                # The database was unreachable, so no worker could store a heartbeat.
-                wait = stale_after
-                continue
-            for job in stalled:
-                assert job.id is not None
-                log.warning("The worker of job %s is stale", job.id)
-                await app.job_manager.finish_job_by_id_async(
-                    job_id=job.id, status=JobStatus.FAILED, delete_job=False
-                )
-            for queue_job in await asyncio.to_thread(store.orphaned_jobs, pool):
-                log.warning("Requeuing the operation of job %s", queue_job)
-                await asyncio.to_thread(store.requeue, pool, queue_job)
-        except (BackendError, ConnectorException) as error:
-            log.warning("Next check for stale workers in %s s: %s", stale_after, error)
-            wait = stale_after
+            heartbeats = await asyncio.to_thread(store.heartbeats, pool, QUEUE)
+            checks = {heartbeat: checks.get(heartbeat, 0) + 1 for heartbeat in heartbeats}
+            for (queue_job, _), count in checks.items():
+                if count >= LOST_CHECKS:
+                    log.warning("Job %s has no heartbeat: its operation is requeued", queue_job)
+                    await asyncio.to_thread(store.requeue_lost, pool, queue_job)
+        except BackendError as error:
+            # Perhaps no worker can store a heartbeat.
+            checks = {}
+            log.warning("The heartbeats could not be checked: %s", error)
 
 
 async def work(dsn: str, concurrency: int, stale_after: float) -> None:
-    """Run jobs until a signal arrives, and reconnect whenever the database was unreachable."""
+    """Run jobs until a signal arrives.
+
+    Raises:
+        BackendRejected: The database refuses what a worker does. Waiting is no help.
+    """
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(concurrency + 2))
-    this = asyncio.current_task()
-    assert this is not None
+    stopped = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stop, this)
+        loop.add_signal_handler(signal_number, stop, stopped)
+    await asyncio.to_thread(wait_for_database, dsn)
+    if stopping.is_set():
+        return
     with closing(open_pool(dsn, concurrency + 1)) as pool:
-        while not stopping.is_set():
-            try:
-                await asyncio.to_thread(execute, pool, "SELECT 1", {})
-                connector = PsycopgConnector(conninfo=with_limits(dsn), timeout=RECONNECT_TIMEOUT)
-                with app.replace_connector(connector):
-                    async with app.open_async():
-                        await run_jobs(pool, concurrency, stale_after)
-            except (BackendError, ConnectorException, psycopg.OperationalError) as error:
-                log.warning(
-                    "The database is unreachable, next try in 2 s: %s", error.__cause__ or error
-                )
-                with suppress(asyncio.CancelledError):
-                    await asyncio.sleep(2)
-            except asyncio.CancelledError:
-                return  # `stop` cancelled it.
+        await asyncio.to_thread(store.check, pool, QUEUE)
+        async with AsyncConnectionPool(with_limits(dsn), open=False, **POOL_SETTINGS) as queue_pool:
+            with app.replace_connector(RepeatingConnector()):
+                await app.connector.open_async(queue_pool)
+                await run_jobs(pool, concurrency, stale_after, stopped)
 
 
-async def run_jobs(pool: Pool, concurrency: int, stale_after: float) -> None:
-    """Run jobs until cancelled, or until the database was unreachable for too long."""
-    requeuing = asyncio.create_task(requeue_forever(pool, stale_after))
-    print("worker: ready", flush=True)
-    try:
-        await app.run_worker_async(
+async def run_jobs(
+    pool: Pool, concurrency: int, stale_after: float, stopped: asyncio.Event
+) -> None:
+    """Run jobs until stopped, then give them some time to reach their next step."""
+    heartbeat = Heartbeat(stale_after / 5)
+    requeuing = asyncio.create_task(requeue_lost(pool, stale_after))
+    worker = asyncio.create_task(
+        app.run_worker_async(
             queues=[QUEUE],
             concurrency=concurrency,
-            additional_context={"pool": pool},
+            additional_context={
+                "pool": pool,
+                "heartbeat": heartbeat,
+                "stale_after": stale_after,
+            },
             listen_notify=False,
             fetch_job_polling_interval=QUEUE_POLL_INTERVAL,
-            update_heartbeat_interval=stale_after / 5,
-            stalled_worker_timeout=stale_after,
-            delete_jobs="successful",
+            # Seconds after which the row of a worker is removed. Operations have heartbeats of
+            # their own.
+            stalled_worker_timeout=24 * 3600,
+            delete_jobs="always",
             install_signal_handlers=False,
         )
-    finally:
-        requeuing.cancel()
+    )
+    print("worker: ready", flush=True)
+    stop_request = asyncio.create_task(stopped.wait())
+    await asyncio.wait([worker, stop_request], return_when=asyncio.FIRST_COMPLETED)
+    requeuing.cancel()
+    if not stopping.is_set():
+        try:
+            await worker
+        except ConnectorException as error:
+            if isinstance(error.__cause__, psycopg.Error):
+                raise backend_error(error.__cause__) from error
+            raise
+    worker.cancel()
+    await asyncio.wait([worker], timeout=STOP_TIMEOUT)
+    if worker.done():
+        await asyncio.gather(worker, return_exceptions=True)  # the database may be unreachable
+        return
+    try:
+        queue_jobs = list(heartbeat.queue_jobs)
+        await asyncio.to_thread(store.requeue, pool, queue_jobs)
+        log.info("Operations requeued in the middle of a step: %s", len(queue_jobs))
+    except BackendError as error:
+        log.warning("Not requeued: %s", error)
+    exit_now()
 
 
-def stop(task: "asyncio.Task[None]") -> None:
-    """End the worker as soon as its jobs are requeued."""
+def wait_for_database(dsn: str) -> None:
+    """Wait until the database can be reached, or the worker must stop.
+
+    Raises:
+        BackendRejected: The server refuses the connection. Waiting is no help.
+    """
+    while not stopping.is_set():
+        try:
+            psycopg.connect(with_limits(dsn)).close()
+            return
+        except psycopg.OperationalError as error:
+            problem = connection_error(error)
+            if isinstance(problem, BackendRejected):
+                raise problem from None
+            log.warning("The database is unreachable, next try in 2 s: %s", problem)
+            stopping.wait(2)
+
+
+def stop(stopped: asyncio.Event) -> None:
+    """Stop taking jobs, and end the jobs at their next step."""
     if not stopping.is_set():
         stopping.set()
-        task.cancel()
+        stopped.set()
+        # Whatever still waits for the database then.
+        timer = threading.Timer(EXIT_TIMEOUT, exit_now)
+        timer.daemon = True
+        timer.start()
+
+
+def exit_now() -> None:
+    """End this process without waiting for its threads."""
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def main() -> str | None:
@@ -176,7 +318,10 @@ def main() -> str | None:
         dsn = required_dsn()
     except (ValueError, BackendRejected) as error:
         return str(error)
-    asyncio.run(work(dsn, concurrency, stale_after))
+    try:
+        asyncio.run(work(dsn, concurrency, stale_after))
+    except BackendError as error:
+        return str(error)
     return None
 
 

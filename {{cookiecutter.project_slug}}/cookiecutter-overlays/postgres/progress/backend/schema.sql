@@ -82,7 +82,7 @@ END;
 $$;
 
 -- Requeue the operation of a job whose worker is stale; after the last attempt declare it failed. It gets a new queue
--- job: if the stale worker resumes, it can only end the old one.
+-- job: if the stale worker resumes, it changes nothing.
 CREATE OR REPLACE FUNCTION requeue_operation(p_queue_job bigint, p_max_attempts integer, p_error text)
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
@@ -90,6 +90,7 @@ BEGIN
     WHERE queue_job = p_queue_job AND status IN ('queued', 'in_progress') AND attempt >= p_max_attempts;
     UPDATE operations SET status = 'queued', queue_job = defer_operation(operation_id)
     WHERE queue_job = p_queue_job AND status IN ('queued', 'in_progress');
+    DELETE FROM procrastinate_jobs WHERE id = p_queue_job;
 END;
 $$;
 

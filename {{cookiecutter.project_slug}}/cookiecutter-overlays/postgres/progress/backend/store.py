@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from progress import sql
 from progress.backend.database import Pool, execute
@@ -11,6 +12,8 @@ from progress.rows import count_statuses, operation_from_row
 
 MAX_ATTEMPTS = 3
 """Attempts of an operation before it is declared failed."""
+NO_JOB = 0
+"""The id of no job: Postgres counts from 1."""
 
 _CONDITIONS = {
     "owner": "owner = %(owner)s",
@@ -79,43 +82,98 @@ def request_cancel(pool: Pool, operation_id: str) -> None:
     execute(pool, "SELECT cancel_operation(%(operation_id)s)", {"operation_id": operation_id})
 
 
-def begin(pool: Pool, operation_id: str, queue_job: int) -> tuple[str, str, int] | None:
-    """Begin the next attempt of an operation; return its job, subject and attempt.
+def check(pool: Pool, queue: str) -> None:
+    """Run what a worker runs, on no operation.
+
+    Raises:
+        BackendRejected: The schema is missing, or the login lacks a privilege.
+    """
+    heartbeats(pool, queue)
+    begin(pool, NO_JOB)
+    requeue(pool, [NO_JOB])
+    requeue_lost(pool, NO_JOB)
+
+
+def job_of(pool: Pool, queue_job: int) -> str | None:
+    """Return the name of the job that a queue job must run; None as in `begin`."""
+    rows = execute(
+        pool,
+        "SELECT job FROM operations"
+        " WHERE queue_job = %(queue_job)s AND status IN ('queued', 'in_progress')",
+        {"queue_job": queue_job},
+    )
+    return rows[0]["job"] if rows else None
+
+
+def begin(pool: Pool, queue_job: int) -> tuple[str, str] | None:
+    """Begin the next attempt of an operation; return its job and subject.
 
     None means that it has ended, or was requeued as another job of the queue.
     """
     rows = execute(
         pool,
-        "UPDATE operations SET status = 'in_progress', attempt = attempt + 1,"
+        "UPDATE operations SET status = 'in_progress',"
+        " attempt = attempt + CASE status WHEN 'queued' THEN 1 ELSE 0 END,"
         " current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '',"
         " last_steps = '[]',"
         " started_at = clock_timestamp(), heartbeat_at = clock_timestamp()"
-        " WHERE operation_id = %(operation_id)s AND queue_job = %(queue_job)s"
-        " AND status IN ('queued', 'in_progress') RETURNING job, subject, attempt",
-        {"operation_id": operation_id, "queue_job": queue_job},
+        " WHERE queue_job = %(queue_job)s"
+        " AND status IN ('queued', 'in_progress') RETURNING job, subject",
+        {"queue_job": queue_job},
     )
-    if not rows:
-        return None
-    return rows[0]["job"], rows[0]["subject"], rows[0]["attempt"]
+    return (rows[0]["job"], rows[0]["subject"]) if rows else None
 
 
-def orphaned_jobs(pool: Pool) -> list[int]:
-    """Return the jobs that have left the queue although their operations have not ended.
+def requeue(pool: Pool, queue_jobs: list[int]) -> None:
+    """Requeue operations, because this worker stops. That does not count as an attempt.
 
-    A job stores the end of its operation before it leaves the queue, so these never will.
+    An operation of which cancel was requested ends.
+    """
+    execute(
+        pool,
+        "UPDATE operations SET"
+        " status = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END,"
+        " finished_at = CASE WHEN cancel_requested THEN clock_timestamp() END,"
+        " attempt = CASE WHEN cancel_requested THEN attempt ELSE attempt - 1 END,"
+        " queue_job = CASE WHEN cancel_requested THEN queue_job"
+        " ELSE defer_operation(operation_id) END"
+        " WHERE queue_job = ANY(%(queue_jobs)s) AND status = 'in_progress'",
+        {"queue_jobs": queue_jobs},
+    )
+
+
+def heartbeats(pool: Pool, queue: str) -> list[tuple[int, datetime | None]]:
+    """Return the queue jobs that must have a heartbeat, with the heartbeat of each.
+
+    These are the jobs that a worker has taken, and those of operations that have not ended although
+    their job has left the queue.
     """
     rows = execute(
         pool,
-        "SELECT queue_job FROM operations LEFT JOIN procrastinate_jobs ON id = queue_job"
+        "SELECT id AS queue_job, heartbeat_at"
+        " FROM procrastinate_jobs LEFT JOIN operations ON queue_job = id"
+        " WHERE queue_name = %(queue)s AND procrastinate_jobs.status = 'doing'"
+        " UNION SELECT queue_job, heartbeat_at"
+        " FROM operations LEFT JOIN procrastinate_jobs ON id = queue_job"
         " WHERE operations.status IN ('queued', 'in_progress')"
         " AND coalesce(procrastinate_jobs.status NOT IN ('todo', 'doing'), true)",
-        {},
+        {"queue": queue},
     )
-    return [row["queue_job"] for row in rows]
+    return [(row["queue_job"], row["heartbeat_at"]) for row in rows]
 
 
-def requeue(pool: Pool, queue_job: int) -> None:
-    """Requeue the operation of a stale job; after the last attempt declare it failed."""
+def beat(pool: Pool, queue_jobs: list[int]) -> None:
+    """Store a heartbeat for jobs that a worker runs."""
+    execute(
+        pool,
+        "UPDATE operations SET heartbeat_at = clock_timestamp()"
+        " WHERE queue_job = ANY(%(queue_jobs)s) AND status = 'in_progress'",
+        {"queue_jobs": queue_jobs},
+    )
+
+
+def requeue_lost(pool: Pool, queue_job: int) -> None:
+    """Requeue the operation of a lost job; after the last attempt declare it failed."""
     error = f"The worker stopped responding in each of {MAX_ATTEMPTS} attempts."
     execute(
         pool,
@@ -127,21 +185,18 @@ def requeue(pool: Pool, queue_job: int) -> None:
 class OperationWriter:
     """Stores the progress of one attempt of an operation: the `ProgressWriter` of this backend.
 
-    The attempt is a fencing token: once another worker has begun the next attempt, statements of a
-    stale worker change nothing.
+    The queue job is a fencing token: once the operation was requeued, which gives it another queue
+    job, statements of a stale worker change nothing.
 
     Args:
         pool: Connections.
-        operation_id: The operation.
-        attempt: The number that `begin` returned.
+        queue_job: The job in the queue, for which `begin` returned the operation.
         stopping: Whether this worker must stop, and requeue the operation.
     """
 
-    def __init__(
-        self, pool: Pool, operation_id: str, attempt: int, stopping: Callable[[], bool]
-    ) -> None:
+    def __init__(self, pool: Pool, queue_job: int, stopping: Callable[[], bool]) -> None:
         self._pool = pool
-        self._key = {"operation_id": operation_id, "attempt": attempt}
+        self._key = {"queue_job": queue_job}
         self._stopping = stopping
 
     def progress(self, progress: Progress) -> bool:
@@ -157,7 +212,7 @@ class OperationWriter:
             " current_step = %(current_step)s, total_steps = %(total_steps)s,"
             " failed_steps = %(failed_steps)s, step_description = %(step_description)s,"
             " last_steps = %(last_steps)s"
-            " WHERE operation_id = %(operation_id)s AND attempt = %(attempt)s"
+            " WHERE queue_job = %(queue_job)s"
             " AND status = 'in_progress' RETURNING cancel_requested",
             progress.columns() | self._key,
         )
@@ -168,7 +223,7 @@ class OperationWriter:
     def finish(
         self, status: Status, progress: Progress, error: str | None, result: str | None
     ) -> None:
-        """Store the terminal status, unless there is one already or the next attempt has begun."""
+        """Store the terminal status, unless there is one already, or it was requeued."""
         execute(
             self._pool,
             "UPDATE operations SET status = %(status)s, error = %(error)s, result = %(result)s,"
@@ -177,24 +232,9 @@ class OperationWriter:
             " last_steps = %(last_steps)s,"
             " finished_at = clock_timestamp(), last_updated = clock_timestamp(),"
             " heartbeat_at = clock_timestamp()"
-            " WHERE operation_id = %(operation_id)s AND attempt = %(attempt)s"
+            " WHERE queue_job = %(queue_job)s"
             " AND status = 'in_progress'",
             progress.columns()
             | {"status": status.value, "error": error, "result": result}
             | self._key,
-        )
-
-    def requeue(self) -> None:
-        """Set the operation back to queued, because this worker stops before the job ends.
-
-        If cancel was requested it ends here: Procrastinate does not run an aborted job again.
-        """
-        execute(
-            self._pool,
-            "UPDATE operations SET"
-            " status = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END,"
-            " finished_at = CASE WHEN cancel_requested THEN clock_timestamp() END"
-            " WHERE operation_id = %(operation_id)s"
-            " AND attempt = %(attempt)s AND status = 'in_progress'",
-            self._key,
         )
