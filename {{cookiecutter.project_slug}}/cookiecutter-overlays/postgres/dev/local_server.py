@@ -58,7 +58,7 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
     As root it runs as a user `pgserver`, who gets access to the folders above the data.
 
     Its socket is in that folder, too, where no other user has access. The path of a socket has at
-    most 107 bytes, and the library does not quote it, so the server gets a short link to the folder.
+    most 107 bytes, and the library does not quote it: the server gets a short link to the folder.
 
     Raises:
         PermissionError: The place of the link belongs to another user.

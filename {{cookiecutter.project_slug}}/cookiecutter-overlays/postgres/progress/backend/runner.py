@@ -26,7 +26,7 @@ from procrastinate.jobs import Job
 from procrastinate.jobs import Status as JobStatus
 
 from progress.backend import store
-from progress.backend.database import Pool, execute, open_pool, required_dsn, with_limits
+from progress.backend.database import Pool, QueuePool, execute, open_pool, required_dsn, with_limits
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
 from progress.operation import Status
 from progress.reporter import run_job
@@ -126,7 +126,9 @@ async def work(dsn: str, concurrency: int, stale_after: float) -> None:
         while not stopping.is_set():
             try:
                 await asyncio.to_thread(execute, pool, "SELECT 1", {})
-                connector = PsycopgConnector(conninfo=with_limits(dsn), timeout=RECONNECT_TIMEOUT)
+                connector = PsycopgConnector(
+                    pool_factory=QueuePool, conninfo=with_limits(dsn), timeout=RECONNECT_TIMEOUT
+                )
                 with app.replace_connector(connector):
                     async with app.open_async():
                         await run_jobs(pool, concurrency, stale_after)
