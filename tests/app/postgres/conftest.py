@@ -34,7 +34,7 @@ def find_pgbouncer() -> str:
     if not shutil.which("pgbouncer", path=path) and os.getuid() == 0 and shutil.which("apt-get"):
         subprocess.run(["apt-get", "update", "-qq"], check=False)
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "pgbouncer"]
-        subprocess.run(install, check=False, env=os.environ | {"RUNLEVEL": "1"})
+        subprocess.run(install, check=False)
     found = shutil.which("pgbouncer", path=path)
     if found is None:
         pytest.skip("needs PgBouncer: apt-get install pgbouncer")
