@@ -5,7 +5,7 @@
 -- grant one of the roles to each login of the app and the workers.
 
 -- The functions below search temporary tables last. Otherwise a login could hide a table behind a temporary table,
--- whose triggers would run with the privileges of the functions' owner.
+-- whose triggers would run with the privileges of the functions' owner. This lasts for the transaction of `make schema`.
 SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', true);
 
 CREATE TABLE IF NOT EXISTS operations (
