@@ -392,7 +392,7 @@ def test_pages_are_read_by_an_index_whatever_the_query_sets(database: Pool) -> N
         connection.execute("ANALYZE operations")
         for owner, job, status, since, before in product(owners, jobs, statuses, times, places):
             query = Query(owner, job, None, status, since, before)
-            # The plan of a prepared statement, which does not know the values.
+            # The plan for any values.
             statement = "EXPLAIN (GENERIC_PLAN) " + store.recent_statement(query)
             for number, name in enumerate(parameters(query), 1):
                 statement = statement.replace(f"%({name})s", f"${number}")
