@@ -293,8 +293,11 @@ CATALOGUE = """
 SELECT 'column', attrelid::regclass || '.' || attname || ' ' || format_type(atttypid, atttypmod)
 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
 WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'i') AND NOT attisdropped
-UNION SELECT 'function', oid::regprocedure || regexp_replace(prosrc, '\\s+', '', 'g')
+UNION SELECT 'function', oid::regprocedure::text
 FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+-- The function that a migration replaces under its name. Other bodies differ in Procrastinate 3.5.
+UNION SELECT 'body', regexp_replace(prosrc, '\\s+', '', 'g')
+FROM pg_proc WHERE oid = to_regproc('procrastinate_fetch_job_v2')
 UNION SELECT 'trigger', pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
 UNION SELECT 'value', enumtypid::regtype || ' ' || enumlabel FROM pg_enum
 """

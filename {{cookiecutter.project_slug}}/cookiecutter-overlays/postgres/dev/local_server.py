@@ -80,9 +80,10 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
         with server:
             yield server
     finally:
-        if not (data / "postmaster.pid").exists():  # No other process uses the server.
-            link.unlink(missing_ok=True)
-            place.rmdir()
+        if not (data / "postmaster.pid").exists():  # No other process uses the server now.
+            with suppress(OSError):  # It has removed the link first, or starts the server again.
+                link.unlink()
+                place.rmdir()
 
 
 @contextmanager
