@@ -33,9 +33,10 @@ default_pool_size = 2
 def find_pgbouncer() -> str:
     """Return the path of PgBouncer. It is installed if that is possible, as Chromium is."""
     path = f"{os.environ['PATH']}:/usr/sbin"
-    if not shutil.which("pgbouncer", path=path) and os.getuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "update", "-qq"], check=False)
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "pgbouncer"]
+    apt = shutil.which("apt-get")
+    if not shutil.which("pgbouncer", path=path) and os.getuid() == 0 and apt:
+        subprocess.run([apt, "update", "-qq"], check=False)
+        install = [apt, "install", "-y", "-qq", "--no-install-recommends", "pgbouncer"]
         subprocess.run(install, check=False)
     found = shutil.which("pgbouncer", path=path)
     if found is None:
