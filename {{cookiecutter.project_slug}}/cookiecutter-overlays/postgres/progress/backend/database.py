@@ -1,23 +1,24 @@
 """The connection string, the pool, and one statement at a time. No Streamlit: workers use it."""
 
 import os
+import re
 import tomllib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextLoader
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
-from progress.settings import ROOT
-
-Pool = ConnectionPool[psycopg.Connection[dict[str, Any]]]
+from progress.settings import ROOT, SettingsError, read_backend_setting
 
 CONNECT_TIMEOUT = 3
 """Seconds to wait for a connection, new or from the pool."""
 STATEMENT_TIMEOUT = 5
-"""Seconds after which Postgres cancels a statement."""
+"""Seconds after which Postgres cancels a statement, unless the login has a limit of its own."""
 POOL_SETTINGS: dict[str, Any] = {
     "min_size": 1,
     "timeout": CONNECT_TIMEOUT,
@@ -26,6 +27,72 @@ POOL_SETTINGS: dict[str, Any] = {
     "reconnect_timeout": 2,
 }
 """Settings of the pools of the app and the workers."""
+
+CONNECTION: dict[str, Any] = {"prepare_threshold": None}
+"""Options of psycopg. A prepared statement would be unknown on the next connection of a pooler."""
+
+# Settings of one transaction. Those of a session would reach other clients of a pooler.
+_BEGIN = (
+    "SELECT set_config('search_path', %(schema)s, true),"
+    " CASE current_setting('statement_timeout')"
+    " WHEN '0' THEN set_config('statement_timeout', %(timeout)s, true) END"
+)
+
+
+def schema_name() -> str:
+    """Return the schema of this project's tables: `schema` under [postgres] in settings.toml.
+
+    Raises:
+        BackendRejected: It is missing or invalid.
+    """
+    try:
+        name = read_backend_setting("postgres", "schema")
+    except SettingsError as error:
+        raise BackendRejected(str(error)) from None
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name):
+        raise BackendRejected(
+            f"settings.toml: schema = {name!r} is invalid."
+            " Use a-z, 0-9 and _, at most 63 characters, no digit first."
+        )
+    return name
+
+
+def _begin_parameters() -> dict[str, str]:
+    return {"schema": schema_name(), "timeout": f"{STATEMENT_TIMEOUT}s"}
+
+
+class Pool(ConnectionPool[psycopg.Connection[dict[str, Any]]]):
+    """Connections for one transaction each, in the schema of this project."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._parameters = _begin_parameters()
+        super().__init__(*args, **kwargs)
+
+    @contextmanager
+    def connection(
+        self, timeout: float | None = None
+    ) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        """Yield a connection in a transaction, which ends with the context."""
+        with super().connection(timeout) as connection:
+            connection.execute(_BEGIN, self._parameters)
+            yield connection
+
+
+class QueuePool(AsyncConnectionPool[psycopg.AsyncConnection[Any]]):
+    """The same for Procrastinate, which names no schema in its statements."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._parameters = _begin_parameters()
+        super().__init__(*args, kwargs=CONNECTION, **kwargs)
+
+    @asynccontextmanager
+    async def connection(
+        self, timeout: float | None = None
+    ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Yield a connection in a transaction, which ends with the context."""
+        async with super().connection(timeout) as connection:
+            await connection.execute(_BEGIN, self._parameters)
+            yield connection
 
 
 def configured_dsn() -> str | None:
@@ -66,7 +133,9 @@ def required_dsn() -> str:
 
 
 def with_limits(dsn: str) -> str:
-    """Return the connection string with time limits, unless it has its own.
+    """Return the connection string with time limits, unless it has its own, and in UTF-8.
+
+    Nothing in it is for the server alone: a pooler refuses or ignores what it does not know.
 
     Raises:
         BackendRejected: It is not a connection string.
@@ -75,11 +144,10 @@ def with_limits(dsn: str) -> str:
         raise _malformed()
     try:
         given = conninfo_to_dict(dsn)
-        options = f"-c statement_timeout={STATEMENT_TIMEOUT}s {given.get('options') or ''}"
         # The last one is for a server that no longer responds: TCP alone waits 15 minutes.
         limits = {"connect_timeout": CONNECT_TIMEOUT, "tcp_user_timeout": STATEMENT_TIMEOUT * 2000}
         missing = {name: str(value) for name, value in limits.items() if name not in given}
-        return make_conninfo(dsn, options=options, **missing)
+        return make_conninfo(dsn, client_encoding="utf8", **missing)
     except psycopg.ProgrammingError:
         # The message of psycopg would contain the password.
         raise _malformed() from None
@@ -101,11 +169,10 @@ def _malformed() -> BackendRejected:
 
 
 def open_pool(dsn: str, size: int) -> Pool:
-    """Return a pool of autocommit connections. It connects in the background."""
-    return ConnectionPool(
+    """Return a pool of connections. It connects in the background."""
+    return Pool(
         with_limits(dsn),
-        connection_class=psycopg.Connection[dict[str, Any]],
-        kwargs={"autocommit": True, "row_factory": psycopg.rows.dict_row},
+        kwargs=CONNECTION | {"row_factory": psycopg.rows.dict_row},
         max_size=size,
         configure=_keep_json_as_text,
         open=True,
@@ -119,7 +186,7 @@ def _keep_json_as_text(connection: psycopg.Connection[dict[str, Any]]) -> None:
 
 
 def execute(pool: Pool, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run one prepared statement as a transaction of its own and return its rows.
+    """Run one statement as a transaction of its own and return its rows.
 
     It is repeated if the connection breaks: the second time it must not change anything more.
 
@@ -131,7 +198,7 @@ def execute(pool: Pool, statement: str, parameters: dict[str, Any]) -> list[dict
     for remaining in reversed(range(pool.max_size + 1)):
         try:
             with pool.connection() as connection:
-                cursor = connection.execute(statement.encode(), parameters, prepare=True)
+                cursor = connection.execute(statement.encode(), parameters)
                 return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             if not (remaining and _is_broken_connection(error)):
@@ -160,7 +227,10 @@ def backend_error(error: psycopg.Error) -> BackendError:
         )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if isinstance(error, _NO_SCHEMA):
-        return BackendRejected(f"{lines[0]}. Apply the schema: make schema.")
+        return BackendRejected(
+            f"{lines[0]}. Apply the schema: make schema."
+            " If it is applied, grant this login progress_web or progress_worker."
+        )
     if isinstance(error, psycopg.OperationalError):
         return BackendUnavailable(f"Postgres: {lines[0]}")
     return BackendRejected(f"Postgres: {lines[0]}")

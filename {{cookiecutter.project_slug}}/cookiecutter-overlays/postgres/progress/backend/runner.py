@@ -26,12 +26,12 @@ import psycopg
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
-from psycopg_pool import AsyncConnectionPool
 
 from progress.backend import store
 from progress.backend.database import (
     POOL_SETTINGS,
     Pool,
+    QueuePool,
     backend_error,
     connection_error,
     open_pool,
@@ -219,7 +219,7 @@ async def work(dsn: str, concurrency: int, stale_after: float) -> None:
         return
     with closing(open_pool(dsn, concurrency + 1)) as pool:
         await asyncio.to_thread(store.check, pool, QUEUE)
-        async with AsyncConnectionPool(with_limits(dsn), open=False, **POOL_SETTINGS) as queue_pool:
+        async with QueuePool(with_limits(dsn), open=False, **POOL_SETTINGS) as queue_pool:
             with app.replace_connector(RepeatingConnector()):
                 await app.connector.open_async(queue_pool)
                 await run_jobs(pool, concurrency, stale_after, stopped)

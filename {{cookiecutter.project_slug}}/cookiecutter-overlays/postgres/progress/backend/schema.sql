@@ -1,14 +1,12 @@
--- The progress table and the functions around it. `make schema` applies this file, after Procrastinate's own schema,
--- to the first schema of the search path; applying it again changes nothing. A DBA applies it by hand with
---     uv run procrastinate schema --read | psql      -- only once: this fails the second time
---     psql -f schema.sql
--- The login must be allowed to create tables and roles (or the two roles below exist already). Then grant one of the
--- roles to each login of the app and the workers. A new version of Procrastinate may need migrations of its own
--- tables: `uv run procrastinate schema --migrations-path` prints their folder.
+-- The progress table and the functions around it. `make schema` applies this file in the schema that settings.toml
+-- names, after Procrastinate's own schema and migrations; applying it again changes nothing. To read what it creates
+-- for Procrastinate: `uv run procrastinate schema --read`.
+-- The login must be allowed to create the schema and roles (or the schema and the two roles below exist already). Then
+-- grant one of the roles to each login of the app and the workers.
 
 -- The functions below search temporary tables last. Otherwise a login could hide a table behind a temporary table,
--- whose triggers would run with the privileges of the functions' owner.
-SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', false);
+-- whose triggers would run with the privileges of the functions' owner. This lasts for the transaction of `make schema`.
+SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', true);
 
 CREATE TABLE IF NOT EXISTS operations (
     operation_id     text PRIMARY KEY,
@@ -47,7 +45,8 @@ CREATE INDEX IF NOT EXISTS operations_by_time ON operations (created_at DESC, op
 CREATE INDEX IF NOT EXISTS operations_by_queue_job ON operations (queue_job);
 CREATE INDEX IF NOT EXISTS operations_active ON operations (queue_job) WHERE status IN ('queued', 'in_progress');
 
--- SECURITY DEFINER: the web role needs no privileges on Procrastinate's tables.
+-- SECURITY DEFINER: the web role needs no privileges on Procrastinate's tables. Whoever may create functions or
+-- operators in this schema could have them called here with the privileges of the owner: grant CREATE to nobody.
 
 -- Add an operation and its queue job in one transaction, once for each id.
 CREATE OR REPLACE FUNCTION start_operation(
@@ -97,7 +96,7 @@ $$;
 CREATE OR REPLACE FUNCTION defer_operation(p_operation_id text)
 RETURNS bigint LANGUAGE sql SET search_path FROM CURRENT AS $$
     SELECT (procrastinate_defer_jobs_v1(ARRAY[ROW(
-        'operations', 'run_operation', 0, NULL, NULL, jsonb_build_object('operation_id', p_operation_id), NULL
+        'operations', 'run_operation', 0, NULL, NULL, pg_catalog.jsonb_build_object('operation_id', p_operation_id), NULL
     )::procrastinate_job_to_defer_v1]))[1];
 $$;
 
@@ -112,14 +111,17 @@ BEGIN
         CREATE ROLE progress_worker NOLOGIN;
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO progress_web, progress_worker', current_schema());
-    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO progress_worker', current_schema());
     GRANT SELECT ON operations TO progress_web;
     GRANT EXECUTE ON FUNCTION start_operation, cancel_operation TO progress_web;
     GRANT SELECT, UPDATE ON operations TO progress_worker;
     GRANT EXECUTE ON FUNCTION requeue_operation, defer_operation TO progress_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers,
         procrastinate_periodic_defers TO progress_worker;
+    GRANT USAGE ON SEQUENCE procrastinate_jobs_id_seq, procrastinate_events_id_seq,
+        procrastinate_periodic_defers_id_seq TO progress_worker;
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'The roles progress_web and progress_worker were not created: this login may not create roles.';
+    -- `make schema` prints each warning and fails.
+    RAISE WARNING 'No privileges were granted to progress_web and progress_worker: %. Until an administrator creates both roles, or applies the schema, only % can use it.',
+        SQLERRM, current_user;
 END;
 $$;
