@@ -66,7 +66,8 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
     """
     data.mkdir(exist_ok=True)
     name = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:10]
-    place = Path("/tmp") / f"postgres-{os.getuid()}-{name}"
+    # Not the folder of TMPDIR, whose path may be long. The owner is checked.
+    place = Path("/tmp") / f"postgres-{os.getuid()}-{name}"  # noqa: S108
     place.mkdir(mode=0o700, exist_ok=True)
     if place.lstat().st_uid != os.getuid():
         raise PermissionError(f"{place} belongs to another user. Ask for its removal.")

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from typing import IO, cast
 
 from progress.backend import store
 from progress.backend.database import open_pool, required_dsn
@@ -49,11 +50,11 @@ class Heartbeat:
     def _change(self, queue_job: set[int]) -> None:
         with self._lock:
             self.queue_jobs ^= queue_job
-            assert self._process.stdin is not None
+            pipe = cast("IO[bytes]", self._process.stdin)
             # Without the process the job still stores a heartbeat with its progress.
             with suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(list(self.queue_jobs)).encode() + b"\n")
-                self._process.stdin.flush()
+                pipe.write(json.dumps(list(self.queue_jobs)).encode() + b"\n")
+                pipe.flush()
 
 
 def beat(worker: int, interval: float) -> None:

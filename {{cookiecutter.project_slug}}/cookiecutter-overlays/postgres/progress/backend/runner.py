@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
-from typing import Any, LiteralString, ParamSpec, TypeVar
+from typing import Any, LiteralString, ParamSpec, TypeVar, cast
 
 import psycopg
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
@@ -131,8 +131,7 @@ app = App(connector=PsycopgConnector())  # `run_jobs` gives it the configured da
 @app.task(name="run_operation", queue=QUEUE, pass_context=True, retry=UnknownJobStrategy())
 def run_operation(context: JobContext, operation_id: str) -> None:
     """Run the job of an operation, unless that has ended or was requeued as another job."""
-    queue_job = context.job.id
-    assert queue_job is not None
+    queue_job = cast(int, context.job.id)
     pool: Pool = context.additional_context["pool"]
     heartbeat: Heartbeat = context.additional_context["heartbeat"]
     try:
