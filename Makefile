@@ -38,13 +38,13 @@ test-app: bake ## bake a project and run its tests with those of tests/app (BACK
 
 test-floor: ## run those tests with the lowest versions that pyproject.toml allows (BACKEND, ARGS)
 	@$(MAKE) --no-print-directory test-app DEMO=floor-$(BACKEND) \
-		UV_OPTIONS="--resolution lowest-direct --python 3.11"
+		UV_OPTIONS="--upgrade --resolution lowest-direct --python 3.11"
 
 test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.14; BACKEND, ARGS)
 	@"$(UV)" python find --no-python-downloads $(PYTHON) >/dev/null 2>&1 || { echo \
 		"make: Python $(PYTHON) is missing. Install it: uv python install $(PYTHON)"; exit 1; }
 	@$(MAKE) --no-print-directory test-app DEMO=newest-$(BACKEND) \
-		UV_OPTIONS="--python $(PYTHON)"
+		UV_OPTIONS="--upgrade --python $(PYTHON)"
 
 lint: uv ## check hooks, tests and scripts; the tests check each baked project
 	"$(UV)" run ruff check hooks tests docs benchmarks
