@@ -40,7 +40,10 @@ def add_deep_tests(project: Path, backend: str) -> None:
     for group in ("every_backend", *GROUPS.get(backend, (backend,))):
         for path in (DEEP_TESTS / group).rglob("*.py"):
             # Browser tests get the fixtures of tests/browser/conftest.py.
-            shutil.copy2(path, folders[path.parent.name == "browser"])
+            copy = folders[path.parent.name == "browser"] / path.name
+            if copy.exists():
+                raise FileExistsError(f"Two groups have a {path.name}.")
+            shutil.copy2(path, copy)
 
 
 if __name__ == "__main__":

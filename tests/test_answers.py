@@ -210,7 +210,7 @@ def test_text_is_in_the_project_as_typed(bake: Bake, text: str) -> None:
         project_name=text, project_slug="mine", description=text, author=text, operation=text
     )
     app = tomllib.loads(project.read("settings.toml"))["app"]
-    assert app == {"title": text, "description": text, "operation": text}
+    assert [app[name] for name in ("title", "description", "operation")] == [text] * 3
 
     package = tomllib.loads(project.read("pyproject.toml"))["project"]
     assert (package["name"], package["description"]) == ("mine-app", text)

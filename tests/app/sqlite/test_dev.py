@@ -1,4 +1,4 @@
-"""`make dev`: which websites reach it."""
+"""`make dev`: where it runs, and which websites reach it."""
 
 import os
 import socket
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dev.__main__ import main
 from progress.settings import ROOT
 
 
@@ -60,3 +61,16 @@ def test_this_machine_reaches_it(port: int, host: str) -> None:
 
 def test_a_website_that_names_this_machine_does_not(port: int) -> None:
     assert " 101 " not in connect(port, f"rebound.example:{port}")
+
+
+@pytest.mark.parametrize(("system", "supported"), [("linux", 1), ("darwin", 1), ("win32", 0)])
+def test_a_system_that_is_not_supported_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], system: str, supported: int
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setenv("PORT", "none")  # ends it before it starts a server
+    assert main() == 2
+    *lines, port = capsys.readouterr().err.splitlines()
+    assert port.startswith("PORT=none is not a port.")
+    named = "win32 is not supported, and parts of the project fail here: use Linux or macOS, or WSL"
+    assert lines == ([] if supported else [f"{named} on Windows."])
