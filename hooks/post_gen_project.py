@@ -57,6 +57,7 @@ def summary(answers: Mapping[str, Any]) -> list[str]:
         "Next:",
         f"  cd {answers['project_slug']}",
         "  make dev",
+        "Then edit jobs.py.",
         f"Polling every {interval} makes {3600 / seconds(interval):.0f} reads an hour for each"
         " server process while operations",
         "are tracked. The board makes up to four times as many for each login that opens it.",

@@ -276,6 +276,7 @@ def test_a_bake_prints_the_next_steps_and_nothing_else(
         "Next:",
         "  cd mine",
         "  make dev",
+        "Then edit jobs.py.",
         "Polling every 0.5s makes 7200 reads an hour for each server process while operations",
         "are tracked. The board makes up to four times as many for each login that opens it.",
     ]

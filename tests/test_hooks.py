@@ -485,6 +485,7 @@ def test_the_last_lines_are_the_choices_the_next_commands_and_the_cost(
         "Next:",
         "  cd x",
         "  make dev",
+        "Then edit jobs.py.",
         "Polling every 0.5s makes 7200 reads an hour for each server process while operations",
         "are tracked. The board makes up to four times as many for each login that opens it.",
     ]

@@ -118,7 +118,8 @@ def _tables(path: Path) -> dict[str, Any]:
             f"{path.name} is missing: restore it next to streamlit_app.py."
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path.name} cannot be read as TOML: {error}.") from None
+        reason = getattr(error, "strerror", None) or error  # not the path, which a visitor sees
+        raise SettingsError(f"{path.name} cannot be read as TOML: {reason}.") from None
 
 
 def _value(tables: dict[str, Any], table: str, name: str) -> Any:

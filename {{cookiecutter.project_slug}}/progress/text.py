@@ -31,6 +31,12 @@ def safe_repr(value: object, length: int = 200) -> str:
         return f"<{type(value).__name__}>"
 
 
+def reason_of(error: Exception) -> str:
+    """Return why something failed; of an OSError without its number and path, which tell a visitor
+    nothing but how the server is built."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def sanitize(text: str) -> str:
     """Return `text` with replacements for characters that some databases refuse.
 

@@ -274,3 +274,16 @@ def test_other_users_of_the_machine_do_not_reach_the_data(tmp_path: Path) -> Non
     jobs = store.path.with_suffix(".jobs")
     assert found == {path: "0o700" if path in (folder, jobs) else "0o600" for path in found}
     assert {jobs, store.path} < set(found)
+
+
+def test_no_message_names_a_path_of_the_server(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        closing(OperationStore(tmp_path / "file" / "data" / "progress.db")) as store,
+        pytest.raises(BackendUnavailable) as caught,
+    ):
+        insert(store)
+    assert str(caught.value) == "progress.db: Not a directory"
+    with pytest.raises(BackendUnavailable) as caught:
+        runner.launch(tmp_path / "file" / "data" / "progress.db", "a1")
+    assert str(caught.value) == "No process could be started: Not a directory"

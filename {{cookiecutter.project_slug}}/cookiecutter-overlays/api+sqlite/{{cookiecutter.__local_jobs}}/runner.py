@@ -28,7 +28,7 @@ from progress.contract import BackendError, BackendUnavailable
 from progress.operation import Operation, Status
 from progress.reporter import run_job
 from progress.settings import ROOT
-from progress.text import sanitize
+from progress.text import reason_of, sanitize
 
 from .store import OperationStore, OperationWriter
 
@@ -75,7 +75,7 @@ def launch(database: Path, operation_id: str) -> None:
                 start_new_session=True,
             )
     except OSError as error:
-        raise BackendUnavailable(f"No process could be started: {error}") from error
+        raise BackendUnavailable(f"No process could be started: {reason_of(error)}") from error
     arguments = (process, database, operation_id)
     threading.Thread(
         target=_wait_for_end, args=arguments, name=f"job-{operation_id}", daemon=True
@@ -171,7 +171,7 @@ def _is_alive(database: Path, operation_id: str) -> bool:
     except Timeout:
         return True
     except OSError as error:
-        raise BackendUnavailable(f"The lock cannot be checked: {error}") from error
+        raise BackendUnavailable(f"The lock cannot be checked: {reason_of(error)}") from error
 
 
 def _run(database: Path, operation_id: str) -> None:

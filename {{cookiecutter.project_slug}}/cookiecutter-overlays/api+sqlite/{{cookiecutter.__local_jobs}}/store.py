@@ -16,6 +16,7 @@ from progress import sql
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
 from progress.operation import Operation, Progress, Query, Status
 from progress.rows import count_statuses, operation_from_row
+from progress.text import reason_of
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a statement waits while another process writes."""
@@ -234,7 +235,7 @@ class OperationStore:
                 raise BackendRejected(f"{self.path.name}: {error}") from error
             except (sqlite3.Error, OSError) as error:
                 self._close()
-                raise BackendUnavailable(f"{self.path.name}: {error}") from error
+                raise BackendUnavailable(f"{self.path.name}: {reason_of(error)}") from error
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
 from progress.settings import ROOT, SettingsError, read_backend_setting
+from progress.text import reason_of
 
 CONNECT_TIMEOUT = 3
 """Seconds to wait for a connection, new or from the pool."""
@@ -112,7 +113,9 @@ def configured_dsn() -> str | None:
     except FileNotFoundError:
         pass
     except (ValueError, OSError) as error:
-        raise BackendRejected(f".streamlit/secrets.toml cannot be read: {error}.") from None
+        raise BackendRejected(
+            f".streamlit/secrets.toml cannot be read: {reason_of(error)}."
+        ) from None
     return str(dsn) if dsn else None
 
 
