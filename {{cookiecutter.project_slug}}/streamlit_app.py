@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from progress import heap
+from progress import edits, heap
 from progress.settings import SettingsError, have_settings_changed
 from progress.ui.formats import escape_markdown
 
@@ -30,6 +30,7 @@ if viewer.must_log_in():
             args=(provider or None,),
         )
     st.stop()
+edits.forget_edited_modules()
 heap.settle_soon()
 if have_settings_changed():
     st.info("settings.toml has changed: restart the server.", icon=":material/restart_alt:")
