@@ -81,11 +81,11 @@ def describe(operation: Operation) -> str:
         parts = ["queued"]
     if operation.rate:
         parts.append(format_rate(operation.rate))
-    if operation.remaining is not None:
-        parts.append(f"about {format_duration(operation.remaining)} left")
+    if left := running.time_left(operation):
+        parts.append(left)
     if operation.is_cancelling:
         parts.append("cancelling")
-    if operation.heartbeat_age > resources.SETTINGS.stale_after:
+    if running.is_stale(operation):
         parts.append(f"no heartbeat for {format_duration(operation.heartbeat_age)}")
     return " · ".join(parts)
 

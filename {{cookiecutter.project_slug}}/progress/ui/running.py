@@ -11,6 +11,20 @@ from progress.ui.formats import escape_markdown, format_duration, format_rate, f
 from progress.ui.timeline import accent_color, timeline
 
 _SMALL = "font-size:.875rem;line-height:1.5"  # CSS of text like that of st.progress
+# A part of the bar that moves; for those who prefer no motion, dashes. A full bar looks finished.
+_UNKNOWN_TOTAL = """
+<div role="progressbar" aria-label="In progress, the total is unknown" class="unknown-total">
+<div></div></div>
+<style>
+.unknown-total { height: .5rem; margin: .25rem 0; border-radius: 4px; overflow: hidden;
+  background: color-mix(in srgb, currentColor 20%, transparent) }
+.unknown-total div { height: 100%; width: 30%; border-radius: 4px; background: currentColor;
+  animation: unknown-total 2s ease-in-out infinite alternate }
+@keyframes unknown-total { to { transform: translateX(233.3%) } }
+@media (prefers-reduced-motion) {
+  .unknown-total div { width: 100%; animation: none;
+    background: repeating-linear-gradient(90deg, currentColor 0 .5rem, transparent 0 1.5rem) } }
+</style>"""
 
 
 def draw(entry: Entry, ended_steps: int) -> None:
@@ -29,15 +43,11 @@ def draw(entry: Entry, ended_steps: int) -> None:
 def draw_bar(name: str, text: str, operation: Operation | None) -> None:
     """Draw how far an operation is, as two lines of text and a bar."""
     if operation and operation.status == Status.IN_PROGRESS and operation.progress is None:
-        # st.progress has no bar for an unknown total. Stripes that move would jump at every tick.
-        color = accent_color()
-        pale = f"color-mix(in srgb,{color} 33%,transparent)"
-        stripes = f"repeating-linear-gradient(-45deg,{color} 0 8px,{pale} 8px 16px)"
-        st.html(
-            f'<div style="{_SMALL}">{html.escape(name)}<br>{html.escape(text)}</div>'
-            '<div role="progressbar" aria-label="In progress, the total is unknown"'
-            f' style="height:.5rem;margin-top:.25rem;border-radius:4px;background:{stripes}"></div>'
-        )
+        # st.progress has no bar for an unknown total. This one is an element of its own, whose HTML
+        # never changes: else its movement would start again at every tick.
+        with st.container(gap=None):
+            st.html(f'<div style="{_SMALL}">{html.escape(name)}<br>{html.escape(text)}</div>')
+            st.html(f'<div style="color:{accent_color()}">{_UNKNOWN_TOTAL}</div>')
     else:
         progress = (operation.progress if operation else None) or 0.0
         st.progress(progress, text=f"{escape_markdown(name)}  \n{escape_markdown(text)}")
@@ -58,8 +68,8 @@ def figures(operation: Operation | None) -> str:
     times, counts = [], []
     if operation:
         times.append(f"Elapsed {format_duration(operation.elapsed)}")
-        if operation.remaining is not None:
-            times.append(f"about {format_duration(operation.remaining)} left")
+        if left := time_left(operation):
+            times.append(left)
         if operation.rate is not None:
             counts.append(format_rate(operation.rate))
         if operation.failed_steps:
@@ -73,11 +83,25 @@ def figures(operation: Operation | None) -> str:
     return f'<p style="{_SMALL};margin:.5rem 0 0;opacity:.6">{"<br>".join(lines)}</p>'
 
 
+def time_left(operation: Operation) -> str:
+    """Return how long an operation will take, in words; "" if nobody can tell."""
+    if operation.remaining is None or operation.is_cancelling or is_stale(operation):
+        return ""
+    if operation.remaining == 0:
+        return "longer than usual"
+    return f"about {format_duration(max(operation.remaining, 1))} left"
+
+
+def is_stale(operation: Operation) -> bool:
+    """Return whether the worker may be gone."""
+    return operation.heartbeat_age > resources.SETTINGS.stale_after
+
+
 def draw_warnings(operation: Operation) -> None:
     """Draw what a viewer who waits for the operation should know."""
     if operation.is_cancelling:
         st.info("Cancelling: waiting for the job to stop.", icon=":material/hourglass_top:")
-    if operation.heartbeat_age > resources.SETTINGS.stale_after:
+    if is_stale(operation):
         st.warning(
             f"No heartbeat for {format_duration(operation.heartbeat_age)}."
             " The worker may be busy or gone; this page keeps polling.",
