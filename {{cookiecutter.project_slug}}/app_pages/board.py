@@ -55,7 +55,7 @@ def draw(snapshot: Snapshot[Overview]) -> None:
             st.metric(format_status(status), count, border=True)
     left, right = st.columns([3, 2])
     with left.container(height=HEIGHT):
-        draw_active(overview)
+        draw_active(snapshot)
     with right.container(height=HEIGHT):
         draw_throughput(overview.samples)
     if snapshot.error is not None:
@@ -63,8 +63,14 @@ def draw(snapshot: Snapshot[Overview]) -> None:
         st.text(str(snapshot.error))
 
 
-def draw_active(overview: Overview) -> None:
+def draw_active(snapshot: Snapshot[Overview]) -> None:
     """Draw a bar for each active operation of the overview."""
+    overview = snapshot.value
+    if overview is None:
+        st.caption("It is not known which operations are active.")
+        return
+    if snapshot.age:
+        st.caption(f"As of {format_duration(snapshot.age)} ago.")
     if not overview.active:
         st.caption("No operation is active. Those that are started appear here.")
     for operation in overview.active:

@@ -11,11 +11,12 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from progress.backend.connection import ProgressConnection
+from progress.contract import BackendUnavailable
 from progress.operation import Operation, Query, Status
 from progress.rows import count_statuses
 from progress.session import resources
 from progress.ui.formats import escape_markdown, format_duration
-from tests.pages import TESTER, click, figures, is_polling, open_page, switch_page
+from tests.pages import TESTER, click, figures, is_polling, open_page, run_until, switch_page
 
 NOW = datetime.now(UTC)
 PAGE = 50
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.usefixtures("fresh_app")
 
 class Store:
     """Operations in memory, in the place of the backend, and the queries that came."""
+
+    is_available = True
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
@@ -67,6 +70,8 @@ class Store:
         return found[: query.limit]
 
     def counts(self, query: Query) -> dict[Status, int]:
+        if not self.is_available:
+            raise BackendUnavailable("no *route* to it")
         return count_statuses((operation.status, 1) for operation in self.matching(query))
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
@@ -271,6 +276,30 @@ def test_the_polling_ends_with_the_last_operation(store: Store) -> None:
     page.run()
     assert not is_polling(page, "board")
     assert [list(cell) for cell in page.dataframe[0].value["Status"]] == [["Completed"]]
+
+
+def test_what_was_never_read_is_not_known(store: Store) -> None:
+    store.is_available = False
+    page = open_page("board")
+    assert set(figures(page).values()) == {"?"}
+    shown = [caption.value for caption in page.caption]
+    assert "It is not known which operations are active." in shown
+    assert not any("No operation is active" in text for text in shown)
+
+
+def test_figures_that_cannot_be_read_anew_say_how_old_they_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("progress.poller.MIN_OLD", 0.0)
+    monkeypatch.setattr("progress.poller.OLD_AFTER", 0.5)
+    store.put(1, Status.IN_PROGRESS)
+    page = open_page("board")
+    assert not any("ago" in caption.value for caption in page.caption)
+    store.is_available = False
+    run_until(page, lambda page: "As of 1 s ago." in [caption.value for caption in page.caption])
+    assert figures(page)["In progress"] == "1"
+    store.is_available = True
+    run_until(page, lambda page: not any("ago" in caption.value for caption in page.caption))
 
 
 def test_the_toggle_follows_though_nothing_is_active(store: Store) -> None:

@@ -77,7 +77,7 @@ def poll() -> None:
         operation = snapshot.value
         if operation is not None and not viewer.may_see(operation):
             operation = None
-        tracking.update(entry, operation, snapshot.known, snapshot.error)
+        tracking.update(entry, operation, snapshot)
 
 
 def request_full_rerun() -> None:

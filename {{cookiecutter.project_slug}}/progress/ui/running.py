@@ -1,13 +1,20 @@
 """How a running operation is drawn at each tick: bar, latest steps, times."""
 
 import html
+from datetime import UTC, datetime
 
 import streamlit as st
 
 from progress.operation import Operation, Status
 from progress.session import polling, resources
 from progress.session.tracking import Entry
-from progress.ui.formats import escape_markdown, format_duration, format_rate, format_steps
+from progress.ui.formats import (
+    escape_markdown,
+    format_duration,
+    format_rate,
+    format_steps,
+    format_time,
+)
 from progress.ui.timeline import accent_color, timeline
 
 _SMALL = "font-size:.875rem;line-height:1.5"  # CSS of text like that of st.progress
@@ -35,7 +42,7 @@ def draw(entry: Entry, ended_steps: int) -> None:
     """
     operation = entry.operation
     draw_bar(entry.name, headline(operation), operation)
-    st.html(timeline(operation, ended_steps, accent_color()) + figures(operation))
+    st.html(timeline(operation, ended_steps, accent_color()) + figures(operation, entry.age))
     if operation:
         draw_warnings(operation)
 
@@ -63,12 +70,14 @@ def headline(operation: Operation | None) -> str:
     return f"{done} so far" if operation.total_steps is None else done
 
 
-def figures(operation: Operation | None) -> str:
-    """Return times, rate and counts, as two lines of HTML."""
+def figures(operation: Operation | None, age: float = 0.0) -> str:
+    """Return times, rate and counts, as two lines of HTML; and their `age`, unless it is 0."""
     times, counts = [], []
     if operation:
         times.append(f"Elapsed {format_duration(operation.elapsed)}")
-        if left := time_left(operation):
+        if age:
+            times.append(f"as of {format_duration(age)} ago")
+        elif left := time_left(operation):
             times.append(left)
         if operation.rate is not None:
             counts.append(format_rate(operation.rate))
@@ -115,7 +124,9 @@ def draw_warnings(operation: Operation) -> None:
 def draw_paused(meanwhile: str) -> None:
     """Draw why the page stopped polling, and a button to resume; `meanwhile` is what goes on."""
     budget = format_duration(resources.SETTINGS.idle_budget)
+    now = format_time(datetime.now(UTC), st.context.timezone)
     st.info(
-        f"Paused after {budget} without interaction. {meanwhile}", icon=":material/pause_circle:"
+        f"Paused after {budget} without interaction. {meanwhile} What is below is as of {now}.",
+        icon=":material/pause_circle:",
     )
     st.button("Resume", key="resume", on_click=polling.resume)
