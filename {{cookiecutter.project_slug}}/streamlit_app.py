@@ -9,7 +9,7 @@ from progress.ui.formats import escape_markdown
 
 try:
     from progress.session import polling, resources, tracking, viewer  # they read settings.toml
-    from progress.ui import outcome
+    from progress.ui import outcome, running
 except SettingsError as error:
     st.error(escape_markdown(str(error)), icon=":material/settings_alert:")
     st.stop()
@@ -32,6 +32,7 @@ if viewer.must_log_in():
     st.stop()
 edits.forget_edited_modules()
 heap.settle_soon()
+st.html(running.STYLE)
 if have_settings_changed():
     st.info("settings.toml has changed: restart the server.", icon=":material/restart_alt:")
 

@@ -69,8 +69,8 @@ def draw_active(snapshot: Snapshot[Overview]) -> None:
     if overview is None:
         st.caption("It is not known which operations are active.")
         return
-    if snapshot.age:
-        st.caption(f"As of {format_duration(snapshot.age)} ago.")
+    age = f", as of {format_duration(snapshot.age)} ago" if snapshot.age else ""
+    st.html(f"<small>Active operations{age} {running.late_sign()}</small>")
     if not overview.active:
         st.caption("No operation is active. Those that are started appear here.")
     for operation in overview.active:

@@ -53,6 +53,11 @@ def is_called(fragment: str) -> bool:
     return fragment in st.session_state[_CALLED]
 
 
+def is_polling() -> bool:
+    """Return whether the last full rerun called a fragment."""
+    return bool(st.session_state[_CALLED])
+
+
 def tick() -> None:
     """Do what every timed fragment begins with.
 

@@ -1,6 +1,7 @@
 """How a running operation is drawn at each tick: bar, latest steps, times."""
 
 import html
+import time
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -18,11 +19,8 @@ from progress.ui.formats import (
 from progress.ui.timeline import accent_color, timeline
 
 _SMALL = "font-size:.875rem;line-height:1.5"  # CSS of text like that of st.progress
-# A part of the bar that moves; for those who prefer no motion, dashes. A full bar looks finished.
-_UNKNOWN_TOTAL = """
-<div role="progressbar" aria-label="In progress, the total is unknown" class="unknown-total">
-<div></div></div>
-<style>
+STYLE = """<style>
+/* The bar of an unknown total: a part that moves, or dashes. A full bar would look finished. */
 .unknown-total { height: .5rem; margin: .25rem 0; border-radius: 4px; overflow: hidden;
   background: color-mix(in srgb, currentColor 20%, transparent) }
 .unknown-total div { height: 100%; width: 30%; border-radius: 4px; background: currentColor;
@@ -31,7 +29,15 @@ _UNKNOWN_TOTAL = """
 @media (prefers-reduced-motion) {
   .unknown-total div { width: 100%; animation: none;
     background: repeating-linear-gradient(90deg, currentColor 0 .5rem, transparent 0 1.5rem) } }
+/* Shows itself, and counts seconds, unless the next tick replaces it: see `late_sign`. Streamlit
+   drops a style that contains the sign before "integer", hence its code. */
+@property --late { syntax: "\\3c integer>"; inherits: false; initial-value: 0 }
+.late { visibility: hidden; animation: late 3600s linear forwards;
+  counter-reset: late calc(var(--late) + var(--after)) }
+.late::after { content: "· no update for " counter(late) " s" }
+@keyframes late { from { visibility: visible } to { visibility: visible; --late: 3600 } }
 </style>"""
+"""What streamlit_app.py adds to all pages."""
 
 
 def draw(entry: Entry, ended_steps: int) -> None:
@@ -54,7 +60,10 @@ def draw_bar(name: str, text: str, operation: Operation | None) -> None:
         # never changes: else its movement would start again at every tick.
         with st.container(gap=None):
             st.html(f'<div style="{_SMALL}">{html.escape(name)}<br>{html.escape(text)}</div>')
-            st.html(f'<div style="color:{accent_color()}">{_UNKNOWN_TOTAL}</div>')
+            st.html(
+                '<div role="progressbar" aria-label="In progress, the total is unknown"'
+                f' class="unknown-total" style="color:{accent_color()}"><div></div></div>'
+            )
     else:
         progress = (operation.progress if operation else None) or 0.0
         st.progress(progress, text=f"{escape_markdown(name)}  \n{escape_markdown(text)}")
@@ -88,8 +97,22 @@ def figures(operation: Operation | None, age: float = 0.0) -> str:
         if operation.retry_of:
             counts.append(f"retry of {operation.retry_of[:8]}")
     # Two lines from the first tick on, so that nothing jumps when the second one fills.
-    lines = [html.escape(" · ".join(parts)) or "&nbsp;" for parts in (times, counts)]
-    return f'<p style="{_SMALL};margin:.5rem 0 0;opacity:.6">{"<br>".join(lines)}</p>'
+    first, second = [html.escape(" · ".join(parts)) or "&nbsp;" for parts in (times, counts)]
+    lines = f"{first} {late_sign()}<br>{second}"
+    return f'<p style="{_SMALL};margin:.5rem 0 0;opacity:.6">{lines}</p>'
+
+
+def late_sign() -> str:
+    """Return HTML that the browser shows if no tick replaces it; "" on a page that does not poll.
+
+    If packets are lost, or the server hangs, a browser is not told: the connection stays open.
+    """
+    if not polling.is_polling():
+        return ""
+    after = round(max(4 * polling.interval(), 5))
+    style = f"--after:{after};animation-delay:{after}s"
+    # The time makes it another element at each tick, also where nothing else changes.
+    return f'<span class="late" data-at="{time.monotonic()}" style="{style}"></span>'
 
 
 def time_left(operation: Operation) -> str:
