@@ -89,12 +89,14 @@ def test_an_operation_of_another_owner_reads_as_unknown(connection: ProgressConn
 def test_a_page_without_interaction_pauses_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = start(open_page(), "endless", "slow")
     run_until(page, lambda page: "Round" in steps(page))
+    assert 'class="unknown-total moving"' in steps(page)
     with monkeypatch.context() as patch:
         patch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, idle_budget=0.0))
         page.run()
         assert page.info[0].value.startswith("Paused after")
         assert "What is below is as of" in page.info[0].value
         assert "Round" in steps(page), "what was known stays"
+        assert 'class="unknown-total "' in steps(page), "its bar does not move"
         assert "Resume" in labels(page)
         assert running(page)
     page.button(key="resume").click().run()

@@ -20,15 +20,15 @@ from progress.ui.timeline import accent_color, timeline
 
 _SMALL = "font-size:.875rem;line-height:1.5"  # CSS of text like that of st.progress
 STYLE = """<style>
-/* The bar of an unknown total: a part that moves, or dashes. A full bar would look finished. */
+/* The bar of an unknown total: dashes, or a part that moves. A full bar would look finished. */
 .unknown-total { height: .5rem; margin: .25rem 0; border-radius: 4px; overflow: hidden;
   background: color-mix(in srgb, currentColor 20%, transparent) }
-.unknown-total div { height: 100%; width: 30%; border-radius: 4px; background: currentColor;
-  animation: unknown-total 2s ease-in-out infinite alternate }
-@keyframes unknown-total { to { transform: translateX(233.3%) } }
-@media (prefers-reduced-motion) {
-  .unknown-total div { width: 100%; animation: none;
-    background: repeating-linear-gradient(90deg, currentColor 0 .5rem, transparent 0 1.5rem) } }
+.unknown-total div { height: 100%;
+  background: repeating-linear-gradient(90deg, currentColor 0 .5rem, transparent 0 1.5rem) }
+@media (prefers-reduced-motion: no-preference) {
+  .moving div { width: 30%; border-radius: 4px; background: currentColor;
+    animation: moving 2s ease-in-out infinite alternate } }
+@keyframes moving { to { transform: translateX(233.3%) } }
 /* Shows itself, and counts seconds, unless the next tick replaces it: see `late_sign`. Streamlit
    drops a style that contains the sign before "integer", hence its code. */
 @property --late { syntax: "\\3c integer>"; inherits: false; initial-value: 0 }
@@ -58,11 +58,12 @@ def draw_bar(name: str, text: str, operation: Operation | None) -> None:
     if operation and operation.status == Status.IN_PROGRESS and operation.progress is None:
         # st.progress has no bar for an unknown total. This one is an element of its own, whose HTML
         # never changes: else its movement would start again at every tick.
+        moving = "moving" if polling.is_polling() else ""
         with st.container(gap=None):
             st.html(f'<div style="{_SMALL}">{html.escape(name)}<br>{html.escape(text)}</div>')
             st.html(
                 '<div role="progressbar" aria-label="In progress, the total is unknown"'
-                f' class="unknown-total" style="color:{accent_color()}"><div></div></div>'
+                f' class="unknown-total {moving}" style="color:{accent_color()}"><div></div></div>'
             )
     else:
         progress = (operation.progress if operation else None) or 0.0
