@@ -24,7 +24,7 @@ LAYERS = [
     {"progress.backend"},
     {"progress.reporter"},
     {"progress.contract"},
-    {"progress.rows", "progress.results", "progress.sql"},
+    {"progress.rows", "progress.results", "progress.sql", "progress.edits"},
     {"progress.operation", "progress.settings", "progress.text"},
 ]
 CHECKED = ("streamlit_app.py", "app_pages/**/*.py", "dev/**/*.py", "progress/**/*.py")

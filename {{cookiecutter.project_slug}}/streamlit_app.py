@@ -3,13 +3,13 @@
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from progress import heap
+from progress import edits, heap
 from progress.settings import SettingsError, have_settings_changed
 from progress.ui.formats import escape_markdown
 
 try:
     from progress.session import polling, resources, tracking, viewer  # they read settings.toml
-    from progress.ui import outcome
+    from progress.ui import outcome, running
 except SettingsError as error:
     st.error(escape_markdown(str(error)), icon=":material/settings_alert:")
     st.stop()
@@ -30,7 +30,9 @@ if viewer.must_log_in():
             args=(provider or None,),
         )
     st.stop()
+edits.forget_edited_modules()
 heap.settle_soon()
+st.html(running.STYLE)
 if have_settings_changed():
     st.info("settings.toml has changed: restart the server.", icon=":material/restart_alt:")
 

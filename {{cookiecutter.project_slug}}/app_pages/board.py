@@ -55,7 +55,7 @@ def draw(snapshot: Snapshot[Overview]) -> None:
             st.metric(format_status(status), count, border=True)
     left, right = st.columns([3, 2])
     with left.container(height=HEIGHT):
-        draw_active(overview)
+        draw_active(snapshot)
     with right.container(height=HEIGHT):
         draw_throughput(overview.samples)
     if snapshot.error is not None:
@@ -63,8 +63,14 @@ def draw(snapshot: Snapshot[Overview]) -> None:
         st.text(str(snapshot.error))
 
 
-def draw_active(overview: Overview) -> None:
+def draw_active(snapshot: Snapshot[Overview]) -> None:
     """Draw a bar for each active operation of the overview."""
+    overview = snapshot.value
+    if overview is None:
+        st.caption("It is not known which operations are active.")
+        return
+    age = f", as of {format_duration(snapshot.age)} ago" if snapshot.age else ""
+    st.html(f"<small>Active operations{age} {running.late_sign()}</small>")
     if not overview.active:
         st.caption("No operation is active. Those that are started appear here.")
     for operation in overview.active:
@@ -81,11 +87,11 @@ def describe(operation: Operation) -> str:
         parts = ["queued"]
     if operation.rate:
         parts.append(format_rate(operation.rate))
-    if operation.remaining is not None:
-        parts.append(f"about {format_duration(operation.remaining)} left")
+    if left := running.time_left(operation):
+        parts.append(left)
     if operation.is_cancelling:
         parts.append("cancelling")
-    if operation.heartbeat_age > resources.SETTINGS.stale_after:
+    if running.is_stale(operation):
         parts.append(f"no heartbeat for {format_duration(operation.heartbeat_age)}")
     return " · ".join(parts)
 

@@ -26,6 +26,11 @@ def live_progress() -> None:
         polling.request_full_rerun()
     if polling.needs_full_rerun():  # something ended, the viewer left, or the interval changes
         st.rerun(scope="app")
+    draw_progress()
+
+
+def draw_progress() -> None:
+    """Draw the running operations, as of the last update."""
     entries = tracking.running()
     alone = len(entries) == 1
     for entry in entries:
@@ -129,7 +134,7 @@ def draw_controls(entry: Entry, suffix: str = "") -> None:
 
 
 commands.track_url()
-if not all(entry.job for entry in tracking.running()):
+if polling.is_paused() or not all(entry.job for entry in tracking.running()):
     polling.poll()  # the buttons above the fragment need to know what an id in the URL stands for
 
 st.title(escape_markdown(resources.SETTINGS.title))
@@ -152,6 +157,7 @@ commands.problems().clear()
 needs_polling = tracking.needs_polling() or choices.is_loading()
 if needs_polling and polling.is_paused():
     running.draw_paused("The operations go on without it.")
+    draw_progress()
 elif needs_polling:
     polling.begin("progress")
     live_progress()

@@ -54,7 +54,8 @@ def serve(port: str, environment: dict[str, str]) -> int:
     """Run Streamlit until it ends or a signal arrives."""
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
     command += ["--server.port", port, "--server.address", "127.0.0.1", "--server.headless", "true"]
-    command += ["--client.showErrorDetails", "full"]
+    # Apart from production: whole tracebacks, and a prompt to rerun a page after an edit.
+    command += ["--client.showErrorDetails", "full", "--client.toolbarMode", "developer"]
     if "STREAMLIT_SERVER_ALLOWED_HOSTS" not in os.environ:  # else a website could reach the app
         command += ["--server.allowedHosts", "localhost", "--server.allowedHosts", "127.0.0.1"]
     server = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)

@@ -163,22 +163,31 @@ class Operation:
         return self.cancel_requested and not self.status.is_terminal
 
     @property
+    def failed_in_step(self) -> bool:
+        """Whether the job failed in the step after the ended steps, which is `step_description`."""
+        is_last = self.total_steps is not None and self.current_step >= self.total_steps
+        return self.status == Status.FAILED and bool(self.step_description) and not is_last
+
+    @property
     def elapsed(self) -> float:
         """Seconds from its creation to its end, or to `read_at` while it runs."""
         return _seconds(self.created_at, self.finished_at or self.read_at)
 
     @property
     def rate(self) -> float | None:
-        """Steps per second, from the start to the latest update; None if unknown."""
+        """Steps per second, from the start to the latest update; None if that is too little."""
         until = self.last_updated or self.finished_at
         if self.started_at is None or until is None:
             return None
         seconds = _seconds(self.started_at, until)
-        return self.current_step / seconds if self.current_step and seconds else None
+        return self.current_step / seconds if self.current_step > 1 and seconds >= 1 else None
 
     @property
     def remaining(self) -> float | None:
-        """Estimated seconds until the end, at the rate so far; None before two steps have ended."""
+        """Estimated seconds until the end, at the rate so far; None before two steps have ended.
+
+        0 once it lasts longer than was estimated when the current step started.
+        """
         if (
             self.status != Status.IN_PROGRESS
             or self.total_steps is None
@@ -188,8 +197,11 @@ class Operation:
         ):
             return None
         per_step = _seconds(self.started_at, self.last_updated) / self.current_step
-        left = per_step * max(self.total_steps - self.current_step, 0)
-        return max(left - _seconds(self.last_updated, self.read_at), 0.0)
+        steps_left = max(self.total_steps - self.current_step, 0)
+        in_step = _seconds(self.last_updated, self.read_at)
+        if in_step >= per_step * steps_left:
+            return 0.0
+        return per_step * (steps_left - 1) + max(per_step - in_step, 0.0)
 
     @property
     def reason(self) -> str | None:

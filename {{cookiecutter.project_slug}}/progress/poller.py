@@ -16,6 +16,9 @@ BACK_OFF_CAP = 30.0
 """Longest time in seconds between two attempts to reach an unavailable backend."""
 HUNG_AFTER = 10.0
 """Seconds after which a read that has not returned is shown as an error."""
+OLD_AFTER = 4
+"""Intervals after which a snapshot says how old its value is, but no less than MIN_OLD seconds."""
+MIN_OLD = 2.0
 FORGET_AFTER = 60.0
 """Seconds without a request after which an id is no longer read."""
 MAX_UNKNOWN = 50
@@ -34,6 +37,8 @@ class Snapshot(Generic[Value]):
     """Whether the backend has answered for this id. Known without a value: it does not exist."""
     error: BackendError | None = None
     """Why the last read failed; `value` is from an earlier read."""
+    age: float = 0.0
+    """Seconds since `value` was read, if these are more than a few intervals; else 0."""
 
 
 @dataclass(slots=True)
@@ -42,6 +47,8 @@ class _Cached(Generic[Value]):
     snapshot: Snapshot[Value]
     is_final: bool = False
     read_at: float = -float("inf")
+    answered_at: float = -float("inf")
+    """When the snapshot got its value. `read_at` also counts the reads that failed."""
     not_before: float = -float("inf")
     """When it may be read again, if the backend said so for this id."""
 
@@ -88,16 +95,14 @@ class Poller(Generic[Value]):
         part of the snapshot.
         """
         now = self._clock()
+        keys: list[str] = []
         with self._lock:
             cached = self._request(key, now)
-            if self._reading_since is not None and not cached.is_final:
-                return _while_reading(cached.snapshot, now - self._reading_since)
-            if cached.is_final or not self._is_due(now):
-                return cached.snapshot
-            self._forget_unrequested(now)
-            keys = self._keys_to_read(now)
+            if not cached.is_final and self._reading_since is None and self._is_due(now):
+                self._forget_unrequested(now)
+                keys = self._keys_to_read(now)
             if not keys:
-                return cached.snapshot
+                return self._snapshot(cached, now)
             self._reading_since = now
         try:
             self._refresh(keys)
@@ -105,7 +110,7 @@ class Poller(Generic[Value]):
             with self._lock:
                 self._reading_since = None
         with self._lock:
-            return cached.snapshot
+            return self._snapshot(cached, self._clock())
 
     def read_all(self, keys: Iterable[str]) -> dict[str, Snapshot[Value]]:
         """Return what is known of several ids; new ids all go into the same read."""
@@ -115,6 +120,19 @@ class Poller(Generic[Value]):
             for key in requested:
                 self._request(key, now)
         return {key: self.read(key) for key in requested}
+
+    def _snapshot(self, cached: _Cached[Value], now: float) -> Snapshot[Value]:
+        snapshot = cached.snapshot
+        if cached.is_final:
+            return snapshot
+        reading = 0.0 if self._reading_since is None else now - self._reading_since
+        if reading >= HUNG_AFTER:
+            error = BackendUnavailable(f"The backend has not answered for {reading:.0f} s.")
+            snapshot = replace(snapshot, error=error)
+        age = now - cached.answered_at
+        if snapshot.value is not None and age > max(OLD_AFTER * self._interval, MIN_OLD):
+            snapshot = replace(snapshot, age=age)
+        return snapshot
 
     def _request(self, key: str, now: float) -> _Cached[Value]:
         cached = self._cache.setdefault(key, _Cached(now, Snapshot()))
@@ -172,7 +190,7 @@ class Poller(Generic[Value]):
                         cached.not_before = now + (_retry_after(failed[key]) or 0.0)
                 else:
                     value = found.get(key)
-                    cached.snapshot = Snapshot(value, known=True)
+                    cached.snapshot, cached.answered_at = Snapshot(value, known=True), now
                     cached.is_final = value is not None and self._is_final(value)
             self._failures = 0 if error is None else self._failures + 1
             self._due = now + self._back_off(error) if error else self._next_on_grid(now)
@@ -191,10 +209,3 @@ class Poller(Generic[Value]):
 
 def _retry_after(error: BackendError) -> float | None:
     return error.retry_after if isinstance(error, BackendUnavailable) else None
-
-
-def _while_reading(snapshot: Snapshot[Value], seconds: float) -> Snapshot[Value]:
-    if seconds < HUNG_AFTER:
-        return snapshot
-    error = BackendUnavailable(f"The backend has not answered for {seconds:.0f} s.")
-    return replace(snapshot, error=error)

@@ -26,7 +26,7 @@ from progress.contract import (
 )
 from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Progress, Status, Step
 from progress.results import to_json
-from progress.text import safe_repr, sanitize, truncate, truncate_middle
+from progress.text import as_line, safe_repr, sanitize, truncate, truncate_middle
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class FailureList:
 
     def add(self, line: str) -> None:
         """Add a line. Once half of the room is taken, it replaces older lines than the first."""
-        line = truncate(line, MAX_FAILURE)
+        line = as_line(line, MAX_FAILURE)  # several lines would be counted, and cut, as several
         self._added += 1
         if not self._last and self._first_size + len(line) <= MAX_FAILURES // 2:
             self._first.append(line)

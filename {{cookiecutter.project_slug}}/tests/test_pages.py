@@ -1,5 +1,6 @@
 """The wiring of the run page: start, follow, end, cancel, retry, pause."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -87,10 +88,15 @@ def test_an_operation_of_another_owner_reads_as_unknown(connection: ProgressConn
 
 def test_a_page_without_interaction_pauses_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = start(open_page(), "endless", "slow")
+    run_until(page, lambda page: "Round" in steps(page))
+    assert 'class="unknown-total moving"' in steps(page)
     with monkeypatch.context() as patch:
         patch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, idle_budget=0.0))
         page.run()
         assert page.info[0].value.startswith("Paused after")
+        assert "What is below is as of" in page.info[0].value
+        assert "Round" in steps(page), "what was known stays"
+        assert 'class="unknown-total "' in steps(page), "its bar does not move"
         assert "Resume" in labels(page)
         assert running(page)
     page.button(key="resume").click().run()
@@ -130,6 +136,7 @@ def test_an_unavailable_backend_is_not_a_failed_operation(monkeypatch: pytest.Mo
         patch.setattr(ProgressConnection, "read", fail)
         run_until(page, lambda page: bool(page.warning))
         assert page.warning[0].value.startswith("The progress cannot be read now.")
+        run_until(page, lambda page: re.search("as of [0-9]+ s ago", steps(page)) is not None)
         assert "Round" in steps(page), "what was known stays"
         assert not page.error
     run_until(page, lambda page: not page.warning)

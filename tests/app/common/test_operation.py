@@ -70,8 +70,8 @@ def test_a_running_operation() -> None:
     assert operation.progress == pytest.approx(1 / 3)
     assert operation.elapsed == 10
     assert operation.heartbeat_age == 1
-    # 6 steps lasted 6 s, so 12 steps need 12 s, of which 2 s have passed since the last step ended.
-    assert operation.remaining == pytest.approx(10)
+    # 6 steps lasted 6 s. The current one lasts 2 s already, and the other 11 need 11 s.
+    assert operation.remaining == pytest.approx(11)
     assert operation.problem is None
 
 
@@ -90,8 +90,45 @@ def test_no_estimate_before_there_is_a_rate(changes: dict[str, Any]) -> None:
     assert operation_from_row(row(**changes)).remaining is None
 
 
-def test_the_estimate_is_never_negative() -> None:
-    assert operation_from_row(row(read_at=after(500).isoformat())).remaining == 0
+@pytest.mark.parametrize(
+    ("seconds", "current", "remaining"),
+    [
+        (8.5, 6, 11.5),
+        (
+            15,
+            6,
+            11,
+        ),  # the current step lasts 7 s instead of 1 s: the other eleven are still to come
+        (19.9, 6, 11),
+        (20, 6, 0),  # all of the estimate has passed
+        (500, 6, 0),
+        (8.2, 17, 6 / 17 - 0.2),
+        (9, 17, 0),  # the last step overruns
+        (8, 18, 0),
+    ],
+)
+def test_a_step_that_overruns_does_not_eat_the_time_of_the_next_steps(
+    seconds: float, current: int, remaining: float
+) -> None:
+    operation = operation_from_row(row(read_at=after(seconds).isoformat(), current_step=current))
+    assert operation.remaining == pytest.approx(remaining)
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed_in_step"),
+    [
+        ({"status": "failed"}, True),
+        ({"status": "failed", "total_steps": None}, True),
+        ({"status": "failed", "step_description": ""}, False),  # before its first step
+        ({"status": "failed", "current_step": 18}, False),  # after its last step
+        ({"status": "cancelled"}, False),
+        ({}, False),
+    ],
+)
+def test_a_job_fails_in_the_step_that_has_not_ended(
+    changes: dict[str, Any], failed_in_step: bool
+) -> None:
+    assert operation_from_row(row(**changes)).failed_in_step == failed_in_step
 
 
 def test_cancelling_ends_with_the_acknowledgement() -> None:
@@ -159,9 +196,16 @@ def test_the_rate_ignores_the_time_after_the_latest_step() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"current_step": 0}, {"started_at": None}, {"last_updated": after(2)}]
+    "changes",
+    [
+        {"current_step": 0},
+        {"current_step": 1},
+        {"started_at": None},
+        {"last_updated": after(2)},
+        {"last_updated": after(2.9)},
+    ],
 )
-def test_no_rate_before_a_step_has_ended(changes: dict[str, Any]) -> None:
+def test_no_rate_of_a_single_step_or_of_a_moment(changes: dict[str, Any]) -> None:
     assert operation_from_row(row(**changes)).rate is None
 
 

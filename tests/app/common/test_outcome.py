@@ -45,7 +45,7 @@ def test_a_failed_job_shows_the_exception_and_below_it_the_failed_steps() -> Non
     )
     page = draw(status="failed", failed_steps=1, error=error)
     assert [code.value for code in page.code] == ["RuntimeError: then all broke", error]
-    assert [expander.label for expander in page.expander] == ["Failed steps and traceback"]
+    assert [expander.label for expander in page.expander] == ["Failed steps: 1, and the traceback"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,16 @@ def test_a_failed_job_shows_the_exception_and_below_it_the_failed_steps() -> Non
 def test_the_output_of_a_process_that_died_is_no_traceback(error: str, label: str) -> None:
     page = draw(status="failed", error=error)
     assert [expander.label for expander in page.expander] == [label]
+
+
+def test_of_many_failures_the_first_and_the_last_are_shown_and_all_are_counted() -> None:
+    lines = [f"Step {number}, a: row {number} is bad" for number in (1, 2, 3, 4, 5, 6, 3999, 4000)]
+    error = "\n".join([*lines[:6], "… 3,992 more failures …", *lines[6:]])
+    page = draw(status="partial", current_step=5000, failed_steps=4000, error=error)
+    assert page.warning[0].value.startswith("Partly completed: 4,000 of 5,000 steps failed")
+    assert page.code[0].value.splitlines() == [*lines[:4], "…", lines[-1]]
+    assert [expander.label for expander in page.expander] == ["Failed steps: 4,000"]
+    assert page.code[1].value == error
 
 
 def test_a_cancelled_job_shows_its_failed_steps() -> None:

@@ -72,6 +72,38 @@ def poller(backend: Backend, clock: Clock) -> Poller[Operation]:
     return Poller(backend.read, INTERVAL, has_ended, clock, jitter=lambda: 1.0)
 
 
+def test_a_snapshot_that_is_not_renewed_says_how_old_it_is(
+    poller: Poller[Operation], backend: Backend, clock: Clock
+) -> None:
+    assert poller.read("a").age == 0
+    backend.error = BackendUnavailable("gone")
+    clock.now += 2
+    assert poller.read("a").age == 0
+    clock.now += 10
+    old = poller.read("a")
+    assert old.age == 12
+    assert old.value == backend.operations["a"]
+    assert poller.read("never read").age == 0
+    backend.error = None
+    clock.now += BACK_OFF_CAP
+    assert poller.read("a").age == 0
+    backend.put("a", Status.COMPLETED)
+    clock.now += 1
+    assert poller.read("a").age == 0
+    clock.now += 1000
+    assert poller.read("a").age == 0, "it does not change again"
+
+
+def test_a_slow_poll_interval_makes_no_value_old(backend: Backend, clock: Clock) -> None:
+    poller = Poller(backend.read, 60.0, has_ended, clock)
+    poller.read("a")
+    backend.error = BackendUnavailable("gone")
+    clock.now += 200
+    assert poller.read("a").age == 0
+    clock.now += 100
+    assert poller.read("a").age == 300
+
+
 def test_the_first_caller_gets_the_operation_immediately(
     poller: Poller[Operation], backend: Backend
 ) -> None:

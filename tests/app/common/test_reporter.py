@@ -342,6 +342,22 @@ def test_of_many_failures_the_first_and_the_last_are_kept_with_the_count(
     assert count + int(missing.replace(",", "")) == 100_000
 
 
+def test_a_failure_is_one_line_so_that_lines_are_failures(run: Run, writer: Recorder) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        for number in range(1, 4_001):
+            report.step(f"row {number}")
+            report.step_failed(ValueError(f"2 problems\n  amount {number} is missing\n\n  no date"))
+
+    assert run(job) is Status.PARTIAL
+    [(_, progress, error, _)] = writer.outcomes
+    assert progress.failed_steps == 4_000
+    lines = (error or "").splitlines()
+    whole = "Step {0}, row {0}: ValueError: 2 problems amount {0} is missing no date"
+    assert (lines[0], lines[-1]) == (whole.format(1), whole.format(4_000))
+    [missing] = re.findall("… ([0-9,]+) more failures …", error or "")
+    assert len(lines) - 1 + int(missing.replace(",", "")) == 4_000
+
+
 def chained() -> None:
     try:
         raise KeyError("k" * 10_000_000)

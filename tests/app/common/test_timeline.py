@@ -80,9 +80,22 @@ def test_it_keeps_its_height_while_the_operation_runs() -> None:
 
 def test_an_ended_operation_has_no_step_at_hand() -> None:
     state = operation(
-        status=Status.FAILED, current_step=1, step_description="Row 2", last_steps=ended(1)
+        status=Status.CANCELLED, current_step=1, step_description="Row 2", last_steps=ended(1)
     )
     assert len(lines(timeline(state, 20, "teal"))) == 1
+
+
+def test_the_step_in_which_the_job_failed_comes_first_with_a_red_mark() -> None:
+    state = operation(
+        status=Status.FAILED, current_step=1, step_description="Row 2", last_steps=ended(1)
+    )
+    html = timeline(state, 20, "teal")
+    first, second = lines(html)
+    assert "|error|" in first
+    assert "|2. Row 2|" in first
+    assert "|failed|" in first
+    assert "color:#e5484d" in html.split("<li ")[1]
+    assert "|check|" in second
 
 
 @pytest.mark.parametrize("text", ["<b>no</b>", '"><i>no</i>', "&lt;"])

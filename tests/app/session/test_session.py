@@ -655,7 +655,7 @@ def test_an_owner_starts_no_more_than_the_limit(
     run_until(page, lambda page: bool(page.success))
 
 
-@pytest.mark.parametrize("text", ["a b", "x" * 201, "a/b", "é", "", "<b>", "a\nb"])
+@pytest.mark.parametrize("text", ["a b", "x" * 201, "a/b", "é", "<b>", "a\nb"])
 def test_what_is_no_id_in_the_url_is_not_read(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     original = ProgressConnection.read
@@ -669,3 +669,11 @@ def test_what_is_no_id_in_the_url_is_not_read(text: str, monkeypatch: pytest.Mon
     assert page.error[0].value == "The address names what is no id of an operation:"
     assert ids_in_url(page) == ["1" * 32]
     assert set(read) == {"1" * 32}
+
+
+def test_an_empty_id_in_the_url_is_none() -> None:
+    page = open_page(operation="")
+    assert not page.error
+    assert not page.warning
+    assert not entries(page)
+    assert "operation" not in page.query_params

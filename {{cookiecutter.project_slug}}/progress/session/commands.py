@@ -78,7 +78,7 @@ def track_url() -> None:
     A reload, a second tab, a restart of the server and another replica come with ids in the URL and
     an empty session; a page change comes with the session and an empty URL.
     """
-    ids = dict.fromkeys(st.query_params.get_all("operation"))
+    ids = dict.fromkeys(filter(None, st.query_params.get_all("operation")))
     new = [
         operation_id
         for operation_id in ids

@@ -53,6 +53,11 @@ def is_called(fragment: str) -> bool:
     return fragment in st.session_state[_CALLED]
 
 
+def is_polling() -> bool:
+    """Return whether the last full rerun called a fragment."""
+    return bool(st.session_state[_CALLED])
+
+
 def tick() -> None:
     """Do what every timed fragment begins with.
 
@@ -77,7 +82,7 @@ def poll() -> None:
         operation = snapshot.value
         if operation is not None and not viewer.may_see(operation):
             operation = None
-        tracking.update(entry, operation, snapshot.known, snapshot.error)
+        tracking.update(entry, operation, snapshot)
 
 
 def request_full_rerun() -> None:

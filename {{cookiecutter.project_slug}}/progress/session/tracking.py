@@ -11,6 +11,7 @@ import streamlit as st
 
 from progress.contract import BackendError
 from progress.operation import Operation, new_operation_id
+from progress.poller import Snapshot
 from progress.text import as_line
 
 MAX_TRACKED = 8
@@ -44,6 +45,8 @@ class Entry:
     """As of the last update; None before the first one, or if the viewer may not see it."""
     error: BackendError | None = None
     """Why the last read failed; `operation` is then out of date."""
+    age: float = 0.0
+    """Seconds since `operation` was read, if that is long ago; else 0."""
     cancel_requested: bool = False
     """Whether this session requested to cancel it."""
     ended: bool = False
@@ -173,25 +176,22 @@ def untrack(operation_id: str) -> None:
         write_url()
 
 
-def update(
-    entry: Entry, operation: Operation | None, is_known: bool, error: BackendError | None
-) -> None:
+def update(entry: Entry, operation: Operation | None, snapshot: Snapshot[Operation]) -> None:
     """Store what the last read said of an operation.
 
     Args:
         entry: Its entry.
         operation: None: it was not read, does not exist, or is not for this viewer.
-        is_known: Whether the backend has answered. With no operation: there is none.
-        error: Why the last read failed, if it did.
+        snapshot: What is known of it.
     """
-    entry.error = error
+    entry.error, entry.age = snapshot.error, snapshot.age
     if operation is not None:
         entry.operation, entry.job, entry.subject = operation, operation.job, operation.subject
         _forget_key(entry.operation_id)
-    elif is_known:
+    elif snapshot.known:
         # It may have existed a moment ago. How it ended, nobody here can know.
         entry.operation = None
-    entry.ended = is_known and (operation is None or operation.status.is_terminal)
+    entry.ended = snapshot.known and (operation is None or operation.status.is_terminal)
 
 
 def mark_announced(entry: Entry, seconds: float = 0.0) -> None:

@@ -109,11 +109,13 @@ def draw_table(operations: list[Operation]) -> None:
 def row(operation: Operation) -> dict[str, object]:
     """Return the cells of an operation."""
     status = "Cancelling" if operation.is_cancelling else format_status(operation.status)
+    # Only of an ended operation: the bar of an active one moves on, and the table does not.
+    progress = operation.progress if operation.status.is_terminal else None
     cells: dict[str, object] = {
         "Status": [status],
         "Job": as_line(operation.job),
         "Subject": as_line(operation.subject),
-        "Progress": None if operation.progress is None else round(100 * operation.progress),
+        "Progress": None if progress is None else round(100 * progress),
         "Created": operation.created_at,
         "Duration": format_duration(operation.elapsed),
     }

@@ -37,7 +37,7 @@ ICONS = {
 }
 # Not in the output of a process that died, which is indented.
 TRACEBACK = re.compile(r"^(  \+ Exception Group )?Traceback ", re.MULTILINE)
-SHOWN_LINES = 5  # of the failed steps; the rest is behind a click
+SHOWN_LINES = 5  # of the failed steps, the last included; the rest is behind a click
 # What a browser draws in a moment. The whole result can be downloaded.
 SHOWN_METRICS = 50
 SHOWN_POINTS = 2_000
@@ -73,9 +73,10 @@ def draw(entry: Entry) -> None:
         st.warning("The stored progress is partly invalid:", icon=":material/rule:")
         st.text(operation.problem)
     draw_result(operation)
-    if operation.last_steps:
-        count = len(operation.last_steps)
-        label = "Steps" if count == operation.current_step else f"Last {count} steps"
+    count = len(operation.last_steps)
+    if count or (operation.failed_in_step and not operation.current_step):
+        shown = count + operation.failed_in_step
+        label = "Steps" if count == operation.current_step else f"Last {shown} steps"
         with st.expander(label, key=f"steps-{operation.operation_id}", icon=":material/list:"):
             st.html(timeline(operation, count, accent_color()))
     draw_buttons(entry)
@@ -126,12 +127,15 @@ def draw_figures(operation: Operation) -> None:
 
 def draw_error(operation: Operation) -> None:
     """Draw the most informative line or the first failed steps, and the whole text on demand."""
-    lines, label = (operation.error or "").splitlines()[:SHOWN_LINES], "Failed steps"
+    lines = (operation.error or "").splitlines()
+    if len(lines) > SHOWN_LINES:
+        lines = [*lines[: SHOWN_LINES - 1], "…", lines[-1]]
+    label = f"Failed steps: {operation.failed_steps:,}" if operation.failed_steps else "Failures"
     if operation.status == Status.FAILED:
-        if operation.step_description:
+        if operation.failed_in_step:
             st.text(f"In step {operation.current_step + 1:,}: {operation.step_description}")
         lines = [operation.reason or ""]
-        label = "Failed steps and traceback" if operation.failed_steps else "Traceback"
+        label = f"{label}, and the traceback" if operation.failed_steps else "Traceback"
         if not re.search(TRACEBACK, operation.error or ""):
             label = "Details"
     elif operation.status != Status.PARTIAL and not operation.failed_steps:

@@ -45,6 +45,9 @@ def timeline(operation: Operation | None, ended_steps: int, accent: str) -> str:
             since = operation.last_updated or operation.read_at
             duration = format_duration((operation.read_at - since).total_seconds())
         lines.append(_line("pending", text, duration, accent))
+    elif operation is not None and operation.failed_in_step:
+        text = f"{operation.current_step + 1:,}. {operation.step_description}"
+        lines.append(_line("error", text, "failed", _RED))
     for step in reversed(operation.last_steps[-ended_steps:] if operation else ()):
         icon, duration, color = "check", format_duration(step.seconds), "inherit"
         if step.failed:

@@ -118,6 +118,7 @@ def test_a_page_without_interaction_stops_polling(visit: Visit, pausing_server: 
     viewer = visit(at=pausing_server)
     viewer.start("endless", "slow")
     viewer.see("Paused after 3 s")
+    viewer.see("steps so far")
     viewer.expect_no_polling()
     viewer.page.click(".st-key-resume button")
     viewer.see("steps so far")
