@@ -19,7 +19,13 @@ GROUPS = {
 }
 
 # What the deep tests need, and the tests of a project do not.
-PACKAGES = ("hypothesis>=6.100,<7", "joserfc>=1,<2", "schemathesis>=4,<5", "streamlit[auth]")
+PACKAGES = (
+    "axe-playwright-python>=0.1.8,<1",
+    "hypothesis>=6.100,<7",
+    "joserfc>=1,<2",
+    "schemathesis>=4,<5",
+    "streamlit[auth]",
+)
 
 
 def add_deep_tests(project: Path, backend: str) -> None:
