@@ -29,6 +29,11 @@ def live_progress() -> None:
         polling.request_full_rerun()
     if polling.needs_full_rerun():  # something ended, the viewer left, or the interval changes
         st.rerun(scope="app")
+    draw_progress()
+
+
+def draw_progress() -> None:
+    """Draw the running operations, as of the last update, and the title of the tab."""
     tab.draw_title()
     entries = [entry for entry in tracking.running() if entry.operation_id in bars]
     for entry in entries:
@@ -178,7 +183,7 @@ for entry in tracking.running():
 if polling.is_called("progress"):
     live_progress()
 else:
-    tab.draw_title()
+    draw_progress()
 draw_offers()
 for entry in tracking.outcomes():
     with st.container(border=len(tracking.entries()) > 1):

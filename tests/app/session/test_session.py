@@ -534,6 +534,70 @@ def test_in_a_shared_app_a_retry_belongs_to_the_viewer(
     assert connection.read([operation_id])[operation_id].status is before.status
 
 
+def follows(page: AppTest) -> list[str]:
+    """Return the ids of the operations that the page offers to follow."""
+    keys = [str(button.key) for button in page.button]
+    return [key.removeprefix("follow-") for key in keys if key.startswith("follow-")]
+
+
+def test_a_page_offers_what_its_viewer_runs_and_reads_it_once(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [new_operation_id() for _ in range(3)]
+    for operation_id, job, owner in zip(
+        ids,
+        ("endless", "endless", "succeed"),
+        (TESTER, "other@example.com", TESTER),
+        strict=True,
+    ):
+        connection.start(operation_id, job, "slow" if job == "endless" else "fast", owner)
+    wait_for_end(connection, ids[2])
+    reads: list[Query] = []
+    real = ProgressConnection.recent
+
+    def recent(self: ProgressConnection, query: Query) -> list[Operation]:
+        reads.append(query)
+        return real(self, query)
+
+    monkeypatch.setattr(ProgressConnection, "recent", recent)
+    monkeypatch.setattr(tracking, "DOUBLE_CLICK", 0.0)
+    page = open_page()
+    assert follows(page) == ids[:1]
+    page.selectbox(key="job").set_value("endless")
+    page.selectbox(key="subject").set_value("slow").run()
+    assert captions(page)[1].startswith("Already running for this subject: follow it below")
+    assert not is_polling(page, "progress")
+    click(page, f"follow-{ids[0]}")
+    assert running(page) == ids[:1]
+    assert follows(page) == []
+    assert follows(open_page(operation=ids[0])) == [], "a page that tracks one reads nothing"
+    before = len(reads)
+    page.run()
+    assert len(reads) == before
+    click(page, "untrack")
+    switch_page(switch_page(page, "board"), "run")
+    assert follows(page) == ids[:1], "the page opens again"
+    connection.cancel(ids[0])
+    wait_for_end(connection, ids[0])
+    page.run()
+    assert follows(page) == [], "an interaction reads again what is offered"
+    connection.cancel(ids[1])
+    wait_for_end(connection, ids[1])
+
+
+def test_a_page_says_that_it_cannot_know_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: ProgressConnection, query: Query) -> list[Operation]:
+        raise BackendUnavailable("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressConnection, "recent", fail)
+        page = open_page()
+        assert page.error[0].value == "Which operations are running cannot be read."
+        assert "no route" in texts(page)
+    page.run()
+    assert not page.error
+
+
 def test_the_history_of_a_subject_is_read_when_it_is_opened(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
