@@ -19,7 +19,13 @@ GROUPS = {
 }
 
 # What the deep tests need, and the tests of a project do not.
-PACKAGES = ("hypothesis>=6.100,<7", "joserfc>=1,<2", "schemathesis>=4.20,<5", "streamlit[auth]")
+PACKAGES = (
+    "axe-playwright-python>=0.1.8,<1",
+    "hypothesis>=6.100,<7",
+    "joserfc>=1,<2",
+    "schemathesis>=4.20,<5",
+    "streamlit[auth]",
+)
 MARKERS = 'markers = ["slow_store: waits for timeouts of a store"]\n'
 
 

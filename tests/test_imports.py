@@ -25,6 +25,7 @@ LAYERS = [
     {"progress.reporter"},
     {"progress.contract"},
     {"progress.rows", "progress.results", "progress.sql", "progress.edits"},
+    {"progress.health"},
     {"progress.operation", "progress.settings", "progress.text"},
 ]
 CHECKED = ("streamlit_app.py", "app_pages/**/*.py", "dev/**/*.py", "progress/**/*.py")

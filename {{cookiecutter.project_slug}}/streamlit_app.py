@@ -4,18 +4,19 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from progress import edits, heap
-from progress.settings import SettingsError, have_settings_changed
+from progress.settings import ROOT, SettingsError, have_settings_changed
 from progress.ui.formats import escape_markdown
 
 try:
     from progress.session import polling, resources, tracking, viewer  # they read settings.toml
-    from progress.ui import outcome, running
+    from progress.ui import focus, outcome, running
 except SettingsError as error:
     st.error(escape_markdown(str(error)), icon=":material/settings_alert:")
     st.stop()
 
 settings = resources.SETTINGS
-st.set_page_config(page_title=settings.title, page_icon=":material/progress_activity:")
+# A file: browsers would load the icons of Streamlit from the server of a third party.
+st.set_page_config(page_title=settings.title, page_icon=ROOT / ".streamlit" / "icon.svg")
 if refusal := viewer.refusal():
     st.error(escape_markdown(refusal), icon=":material/lock:")
     st.stop()
@@ -78,3 +79,4 @@ if name != "run":
         polling.begin("notices")
         live_notices()
 page.run()
+focus.keep()

@@ -14,6 +14,7 @@ from progress.ui.charts import Point, over_time
 from progress.ui.formats import format_duration, format_rate, format_status, format_steps
 
 # Comments, not docstrings: in a page, Streamlit draws a string on a line of its own.
+METRIC_HEIGHT = 108  # pixels: nothing jumps when the browser has loaded the metrics
 HEIGHT = 340  # pixels of both columns: nothing jumps when operations come and go
 
 
@@ -52,7 +53,7 @@ def draw(snapshot: Snapshot[Overview]) -> None:
     with st.container(horizontal=True, gap="small"):
         for status in Status:
             count = f"{overview.counts.get(status, 0):,}" if snapshot.value else "?"
-            st.metric(format_status(status), count, border=True)
+            st.metric(format_status(status), count, border=True, height=METRIC_HEIGHT)
     left, right = st.columns([3, 2])
     with left.container(height=HEIGHT):
         draw_active(snapshot)
@@ -110,11 +111,7 @@ if selected := history.selected():
     history.clear_selected()
     st.switch_page("app_pages/run.py", query_params={"operation": selected})
 
-st.set_page_config(
-    page_title=f"Board · {resources.SETTINGS.title}",
-    page_icon=":material/view_list:",
-    layout="wide",
-)
+st.set_page_config(page_title=f"Board · {resources.SETTINGS.title}", layout="wide")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Board", width="stretch")
     st.toggle(
@@ -131,5 +128,5 @@ if is_live(snapshot) and not polling.is_paused():
     live_board()
 else:
     draw(snapshot)
-st.subheader("History")
+st.header("History", anchor=False)
 history_table.draw()

@@ -1,14 +1,16 @@
 """The page that starts, follows and cancels operations, and shows how they ended."""
 
-from contextlib import nullcontext
-
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from progress.session import choices, commands, polling, resources, tracking, viewer
 from progress.session.choices import Problem
 from progress.session.tracking import Entry
-from progress.ui import outcome, running, subject_history
-from progress.ui.formats import escape_markdown
+from progress.text import as_line
+from progress.ui import outcome, running, subject_history, tab
+from progress.ui.formats import escape_markdown, format_status
+
+bars: dict[str, DeltaGenerator] = {}  # where the fragment draws each running operation
 
 
 @st.fragment(run_every=polling.interval())
@@ -16,7 +18,8 @@ def live_progress() -> None:
     """Draw the running operations at every tick. The tick that sees an end asks for a full rerun.
 
     Display only, and without arguments: they would freeze until the next full rerun. One fragment
-    for all operations: one timer, and one full rerun for all that ended since the last tick.
+    for all operations: one timer, and one full rerun for all that ended since the last tick. Each
+    is drawn into a place of the page, beside its buttons.
     """
     if not polling.is_called("progress"):
         st.stop()  # a tick that was under way when a full rerun ended the polling
@@ -30,12 +33,12 @@ def live_progress() -> None:
 
 
 def draw_progress() -> None:
-    """Draw the running operations, as of the last update."""
-    entries = tracking.running()
-    alone = len(entries) == 1
+    """Draw the running operations, as of the last update, and the title of the tab."""
+    tab.draw_title()
+    entries = [entry for entry in tracking.running() if entry.operation_id in bars]
     for entry in entries:
-        with nullcontext() if alone else st.container(border=True):
-            running.draw(entry, ended_steps=5 if alone else 1)
+        with bars[entry.operation_id].container():
+            running.draw(entry, ended_steps=5 if len(entries) == 1 else 1)
     if errors := [str(entry.error) for entry in entries if entry.error]:
         st.warning(
             "The progress cannot be read now. The operation is not affected;"
@@ -82,7 +85,10 @@ def draw_problem(problem: Problem | None) -> None:
 
 
 def draw_start(job: str | None, subject: str | None) -> None:
-    """Draw the start button, and why it is disabled."""
+    """Draw the start button, and why it starts nothing.
+
+    Only what cannot change while it is focused disables it: a disabled button loses the focus.
+    """
     reason = ""
     if job is None:
         reason = "jobs.py is loading." if choices.is_loading() else "There is no job to start."
@@ -90,24 +96,39 @@ def draw_start(job: str | None, subject: str | None) -> None:
         reason = "There is no subject to work on."
     elif tracking.is_running(job, subject):
         reason = "Already running for this subject."
+    elif any((job, subject) == (offer.job, offer.subject) for offer in tracking.offers() or []):
+        reason = "Already running for this subject: follow it below, or start another operation."
     elif tracking.is_full():
         reason = f"This page tracks {tracking.MAX_TRACKED} operations, which is its limit."
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            escape_markdown(resources.SETTINGS.operation),
-            key="start",
-            type="primary",
-            icon=":material/play_arrow:",
-            on_click=commands.start_selected,
-            disabled=bool(reason),
-        )
-        if len(tracking.running()) == 1:
-            draw_controls(tracking.running()[0])
+    st.button(
+        escape_markdown(resources.SETTINGS.operation),
+        key="start",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=commands.start_selected,
+        disabled=job is None or subject is None,
+    )
     if reason:
         st.caption(reason)
 
 
-def draw_controls(entry: Entry, suffix: str = "") -> None:
+def draw_offers() -> None:
+    """Draw the viewer's operations that run, where the page opened without tracking any."""
+    for offer in tracking.offers() or []:
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.text(as_line(f"{offer.job}: {offer.subject}", 200), width="stretch")
+            st.caption(format_status(offer.status), width="content")
+            st.button(
+                "Follow",
+                key=f"follow-{offer.operation_id}",
+                icon=":material/visibility:",
+                on_click=commands.track,
+                args=(offer.operation_id,),
+                disabled=tracking.is_full(),
+            )
+
+
+def draw_controls(entry: Entry, suffix: str) -> None:
     """Draw the buttons of a running operation; `suffix` makes their keys unique."""
     operation = entry.operation
     if operation is None or operation.owner == viewer.owner():
@@ -119,7 +140,6 @@ def draw_controls(entry: Entry, suffix: str = "") -> None:
             icon=":material/close:",
             on_click=commands.cancel,
             args=(entry.operation_id,),
-            disabled=cancelling,
         )
     st.button(
         "Stop tracking",
@@ -134,6 +154,7 @@ def draw_controls(entry: Entry, suffix: str = "") -> None:
 
 
 commands.track_url()
+commands.find_offers()
 if polling.is_paused() or not all(entry.job for entry in tracking.running()):
     polling.poll()  # the buttons above the fragment need to know what an id in the URL stands for
 
@@ -145,11 +166,6 @@ if choices.is_loading():
 job = choose_job()
 subject = choose_subject()
 draw_start(job, subject)
-if len(tracking.running()) > 1:
-    for entry in tracking.running():
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.text(entry.name, width="stretch")
-            draw_controls(entry, f"-{entry.operation_id}")
 for problem in commands.problems():
     draw_problem(problem)
 commands.problems().clear()
@@ -157,10 +173,18 @@ commands.problems().clear()
 needs_polling = tracking.needs_polling() or choices.is_loading()
 if needs_polling and polling.is_paused():
     running.draw_paused("The operations go on without it.")
-    draw_progress()
 elif needs_polling:
     polling.begin("progress")
+for entry in tracking.running():
+    with st.container(border=True):
+        bars[entry.operation_id] = st.empty()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            draw_controls(entry, "" if len(tracking.running()) == 1 else f"-{entry.operation_id}")
+if polling.is_called("progress"):
     live_progress()
+else:
+    draw_progress()
+draw_offers()
 for entry in tracking.outcomes():
     with st.container(border=len(tracking.entries()) > 1):
         outcome.draw(entry)

@@ -14,6 +14,7 @@ the source (it imports nothing and runs nothing) and reports them.
 | FC06 | unguarded-rerun              | a rerun without a condition or without a change of state  |
 | FC07 | frozen-argument              | a timed fragment with parameters, which freeze            |
 | FC08 | sql-f-string                 | SQL with values in its text instead of bound parameters   |
+| FC09 | dialog-called-under-button   | a dialog that the full rerun at the end would close       |
 
 FC03 to FC07 check fragments with a timer (`run_every` given, and not `None` or 0) and follow calls
 by name to helpers of the same module. Before a rerun, a call of another module of the project
@@ -46,6 +47,10 @@ RULES = {  # id: (short name, what to do)
     "FC06": ("unguarded-rerun", f"under a condition, {RERUN}"),
     "FC07": ("frozen-argument", "take no parameters, read st.session_state inside"),
     "FC08": ("sql-f-string", "bind parameters: a constant statement with placeholders, and values"),
+    "FC09": (
+        "dialog-called-under-button",
+        "call it under session state that the button sets and `on_dismiss` clears",
+    ),
 }
 IGNORE = "# fragment-lint: ignore"
 SKIPPED_FOLDERS = {"build", "node_modules", "venv", "__pycache__"}  # and all hidden ones
@@ -255,6 +260,14 @@ class Module:
         if isinstance(node, ast.Call) and self.is_fragment(node.func):
             return argument(node, "func", 0)
         return None
+
+    def is_dialog(self, call: ast.Call) -> bool:
+        """Tell whether `call` opens a dialog that this file defines."""
+        function = self.helper(call)
+        return function is not None and any(
+            isinstance(maker, ast.Call) and self.qualified(maker.func) == "streamlit.dialog"
+            for maker in getattr(function, "decorator_list", [])
+        )
 
     def _fragments(self) -> Iterator[Fragment]:
         for node in self.nodes:
@@ -510,7 +523,7 @@ def block_around(module: Module, node: ast.AST) -> str:
 
 
 def check_places(module: Module) -> None:
-    """FC01 and FC02: where fragments are defined, and where they are called."""
+    """FC01, FC02 and FC09: where fragments are defined, and where they and dialogs are called."""
     for fragment in module.fragments:
         if place := block_around(module, fragment.node):
             module.add("FC01", fragment.node, f"the fragment {fragment.name} is defined {place}")
@@ -518,6 +531,11 @@ def check_places(module: Module) -> None:
         if name := module.rendered(call):
             message = f"only the run of a click renders {name}; the next full rerun drops it"
             module.add("FC02", call, message)
+        elif module.is_dialog(call):
+            message = (
+                f"the next full rerun, as at the end of a fragment, closes {ast.unparse(call)}"
+            )
+            module.add("FC09", call, message)
 
 
 def check_timed(module: Module, name: str, node: ast.expr | ast.stmt, function: Function) -> None:

@@ -90,6 +90,11 @@ def labels(page: AppTest) -> list[str]:
     return [button.label for button in page.button]
 
 
+def captions(page: AppTest) -> list[str]:
+    """Return the captions of the page; one of them says why nothing can be started."""
+    return [str(caption.value) for caption in page.caption]
+
+
 def steps(page: AppTest) -> str:
     """Return the HTML that shows the latest steps."""
     return "".join(element.proto.body for element in page.get("html"))

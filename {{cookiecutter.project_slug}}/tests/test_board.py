@@ -25,7 +25,7 @@ def test_a_real_operation_is_counted_and_listed(connection: ProgressConnection) 
     wait_for_end(connection, operation_id)
     page = open_page("board")
     table = page.dataframe[0].value
-    assert list(table.iloc[0])[1:4] == ["partial", "fast", 100]
+    assert list(table.iloc[0])[2:5] == ["partial", "fast", 100]
     assert list(table.iloc[0]["Status"]) == ["Partial"]
     assert int(figures(page)["Partial"]) >= 1
 

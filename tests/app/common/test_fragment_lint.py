@@ -546,6 +546,35 @@ BAD = {
                 end()
         live = st.fragment(draw, run_every=1)  #> FC07
         """,
+    "FC09 a button": """
+        @st.dialog("Edit")
+        def edit():
+            st.text_input("Name")
+
+        if st.button("Edit"):
+            edit()  #> FC09
+        """,
+    "FC09 a menu": """
+        from streamlit import dialog, form_submit_button
+
+        @dialog("Edit", width="large")
+        def edit(name):
+            st.text_input(name)
+
+        with st.form("names"):
+            if form_submit_button("Edit") and name:
+                edit(name)  #> FC09
+        """,
+    "FC09 a name": """
+        @st.dialog("Edit", on_dismiss=end)
+        def edit():
+            st.text_input("Name")
+
+        clicked = st.button("Edit")
+        if not clicked:
+            st.stop()
+        edit()  #> FC09
+        """,
     "FC08 direct": """
         def read(connection, name, limit):
             connection.execute(f"SELECT * FROM jobs WHERE name = '{name}'")  #> FC08
@@ -909,6 +938,18 @@ GOOD = {
             connection.execute(statement)
             connection.execute(build(name))
             connection.execute()
+        """,
+    "FC09 under session state": """
+        def close():
+            st.session_state.pop("is_editing", None)
+
+        @st.dialog("Edit", on_dismiss=close)
+        def edit():
+            st.text_input("Name", key="name")
+
+        st.button("Edit", on_click=st.session_state.update, kwargs={"is_editing": True})
+        if st.session_state.get("is_editing"):
+            edit()
         """,
     "FC08 texts that are no SQL": """
         def show(name, box):

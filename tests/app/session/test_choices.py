@@ -158,7 +158,7 @@ def test_what_runs_is_shown_while_jobs_py_is_imported_and_its_subjects_are_liste
         newer.run()
         assert newer.status
         assert not newer.selectbox
-        assert [caption.value for caption in newer.caption][1:] == ["jobs.py is loading."]
+        assert [caption.value for caption in newer.caption][1] == "jobs.py is loading."
         assert is_polling(newer, "progress"), "it notices the end of the import"
         assert not switch_page(open_page(), "board").error
         (tmp_path / name).touch()

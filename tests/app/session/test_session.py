@@ -20,6 +20,7 @@ from progress.settings import Page
 from tests.conftest import wait_for_end, wait_until
 from tests.pages import (
     TESTER,
+    captions,
     click,
     end_all,
     entries,
@@ -132,7 +133,6 @@ def test_a_cancel_of_another_tab_is_shown_on_the_button(
         patch.setattr(ProgressConnection, "read", lambda self, ids: asked)
         page = open_page(operation=operation_id)
         assert page.button(key="cancel").label == "Cancelling"
-        assert page.button(key="cancel").disabled
     end_all(page)
 
 
@@ -341,9 +341,9 @@ def test_a_job_that_does_not_stop_does_not_keep_its_subject(
         patch.setattr(ProgressConnection, "cancel", lambda self, operation_id: None)
         click(page, "cancel")
     assert "Cancelling" in labels(page)
-    assert page.button(key="start").disabled
+    assert "Already running for this subject." in captions(page)
     click(page, "untrack")
-    assert not page.button(key="start").disabled
+    assert "Already running for this subject." not in captions(page)
     connection.cancel(operation_id)
     wait_for_end(connection, operation_id)
 
@@ -360,7 +360,9 @@ def test_ids_in_the_url_are_tracked_in_their_order(connection: ProgressConnectio
     assert ids_in_url(page) == ids
     page.selectbox(key="job").set_value("endless")
     page.selectbox(key="subject").set_value("slow").run()
-    assert page.button(key="start").disabled, "an operation from the URL counts as running"
+    assert "Already running for this subject." in captions(page), (
+        "an operation from the URL counts as running"
+    )
     # A link to another one, as the board gives it, is followed besides the rest.
     page.query_params["operation"] = [other := new_operation_id()]
     page.run()
@@ -379,14 +381,14 @@ def test_a_session_tracks_at_most_max_tracked(
     assert running(page) == ids[:2]
     assert page.error[0].value == "This page tracks at most 2 operations. Left out:"
     assert ids[2] in texts(page)
-    assert page.button(key="start").disabled
-    assert any(caption.value.startswith("This page tracks 2") for caption in page.caption)
+    assert any(caption.startswith("This page tracks 2") for caption in captions(page))
+    assert running(click(page, "start")) == ids[:2]
     page.run()
     assert not page.error, "it is said once"
     page.button(key=f"untrack-{ids[0]}").click().run()
     assert running(page) == [ids[1]]
     assert ids_in_url(page) == [ids[1]]
-    assert not page.button(key="start").disabled
+    assert not any(caption.startswith("This page tracks 2") for caption in captions(page))
     assert not connection.read([ids[0]])[ids[0]].cancel_requested, "it goes on"
     for operation_id in ids:
         connection.cancel(operation_id)
@@ -410,6 +412,7 @@ def test_an_outdated_url_does_not_restore_a_dismissed_outcome(
         connection.start(operation_id, "succeed", "fast", TESTER)
         wait_for_end(connection, operation_id)
     page = open_page(operation=ids)
+    monkeypatch.setattr(tracking, "DOUBLE_CLICK", 0.0)
     for operation_id in ids[:2]:
         page.button(key=f"dismiss-{operation_id}").click().run()
         # The browser has not heard of it yet, and runs the page again: a double click, a choice.
@@ -531,6 +534,70 @@ def test_in_a_shared_app_a_retry_belongs_to_the_viewer(
     assert connection.read([operation_id])[operation_id].status is before.status
 
 
+def follows(page: AppTest) -> list[str]:
+    """Return the ids of the operations that the page offers to follow."""
+    keys = [str(button.key) for button in page.button]
+    return [key.removeprefix("follow-") for key in keys if key.startswith("follow-")]
+
+
+def test_a_page_offers_what_its_viewer_runs_and_reads_it_once(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [new_operation_id() for _ in range(3)]
+    for operation_id, job, owner in zip(
+        ids,
+        ("endless", "endless", "succeed"),
+        (TESTER, "other@example.com", TESTER),
+        strict=True,
+    ):
+        connection.start(operation_id, job, "slow" if job == "endless" else "fast", owner)
+    wait_for_end(connection, ids[2])
+    reads: list[Query] = []
+    real = ProgressConnection.recent
+
+    def recent(self: ProgressConnection, query: Query) -> list[Operation]:
+        reads.append(query)
+        return real(self, query)
+
+    monkeypatch.setattr(ProgressConnection, "recent", recent)
+    monkeypatch.setattr(tracking, "DOUBLE_CLICK", 0.0)
+    page = open_page()
+    assert follows(page) == ids[:1]
+    page.selectbox(key="job").set_value("endless")
+    page.selectbox(key="subject").set_value("slow").run()
+    assert captions(page)[1].startswith("Already running for this subject: follow it below")
+    assert not is_polling(page, "progress")
+    click(page, f"follow-{ids[0]}")
+    assert running(page) == ids[:1]
+    assert follows(page) == []
+    assert follows(open_page(operation=ids[0])) == [], "a page that tracks one reads nothing"
+    before = len(reads)
+    page.run()
+    assert len(reads) == before
+    click(page, "untrack")
+    switch_page(switch_page(page, "board"), "run")
+    assert follows(page) == ids[:1], "the page opens again"
+    connection.cancel(ids[0])
+    wait_for_end(connection, ids[0])
+    page.run()
+    assert follows(page) == [], "an interaction reads again what is offered"
+    connection.cancel(ids[1])
+    wait_for_end(connection, ids[1])
+
+
+def test_a_page_says_that_it_cannot_know_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: ProgressConnection, query: Query) -> list[Operation]:
+        raise BackendUnavailable("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressConnection, "recent", fail)
+        page = open_page()
+        assert page.error[0].value == "Which operations are running cannot be read."
+        assert "no route" in texts(page)
+    page.run()
+    assert not page.error
+
+
 def test_the_history_of_a_subject_is_read_when_it_is_opened(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -547,7 +614,7 @@ def test_the_history_of_a_subject_is_read_when_it_is_opened(
     monkeypatch.setattr(ProgressConnection, "recent", recent)
     page = open_page()
     page.selectbox(key="subject").set_value("fast").run()
-    assert not asked
+    assert len(asked) == 1, "only what the viewer may want to follow"
     page.session_state["history"] = True
     page.run()
     assert asked[-1] == Query(TESTER, subject="fast", limit=5)

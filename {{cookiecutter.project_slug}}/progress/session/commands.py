@@ -16,6 +16,7 @@ from progress.session.choices import Problem
 from progress.session.tracking import Entry
 from progress.text import truncate
 
+ACTIVE = frozenset({Status.QUEUED, Status.IN_PROGRESS})
 _PROBLEMS = "progress_problems"  # key of the session state
 
 
@@ -69,7 +70,25 @@ def cancel(operation_id: str) -> None:
 def track(operation_id: str) -> None:
     """Track an operation that the page names."""
     polling.resume()
-    tracking.track(operation_id)
+    if not tracking.is_double_click():
+        tracking.note_click()
+        tracking.track(operation_id)
+
+
+def find_offers() -> None:
+    """Read which operations of the viewer run, when the page opens and tracks nothing.
+
+    It is no polling: a full rerun reads them again, and only while there are any.
+    """
+    offers = tracking.offers()
+    is_new = offers is None and not tracking.entries()
+    if problems() or not (offers or is_new):  # a start that just failed has told what is wrong
+        return
+    query = Query(viewer.owner(), statuses=ACTIVE, limit=tracking.MAX_TRACKED)
+    try:
+        tracking.note_offers(resources.backend().recent(query))
+    except BackendError as error:
+        problems().append(Problem("Which operations are running cannot be read.", str(error)))
 
 
 def track_url() -> None:
@@ -135,6 +154,5 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
 
 
 def _active_count(backend: Backend, owner: str) -> int:
-    active = frozenset({Status.QUEUED, Status.IN_PROGRESS})
-    counts = backend.counts(Query(owner, statuses=active))
-    return sum(counts.get(status, 0) for status in active)
+    counts = backend.counts(Query(owner, statuses=ACTIVE))
+    return sum(counts.get(status, 0) for status in ACTIVE)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import streamlit as st
 
 from progress.operation import Operation, Query
-from progress.session import resources, viewer
+from progress.session import resources, tracking, viewer
 
 PAGE_SIZE = 50
 SINCE = {
@@ -13,6 +13,9 @@ SINCE = {
     "Last 24 hours": timedelta(days=1),
     "Last 7 days": timedelta(days=7),
 }
+
+NUMBER = "#"
+"""The column that selects nothing."""
 
 PageStarts = list[tuple[datetime, str]]
 """Where the pages begin that the viewer turned to, the latest last. Empty: the first page."""
@@ -84,11 +87,10 @@ def page_starts() -> PageStarts:
 
 
 def turn_to(pages: PageStarts) -> None:
-    """Show the page that begins last in `pages`. For the callback of a button.
-
-    The button says which page: the second half of a double click changes nothing.
-    """
-    st.session_state[_PAGES] = pages
+    """Show the page that begins last in `pages`. For the callback of a button."""
+    if not tracking.is_double_click():
+        tracking.note_click()
+        st.session_state[_PAGES] = pages
 
 
 def note_rows(operation_ids: list[str]) -> None:
@@ -98,8 +100,9 @@ def note_rows(operation_ids: list[str]) -> None:
 
 def select_row() -> None:
     """Note the row that was clicked, of the table as it was drawn then. For a callback."""
-    for number in st.session_state["board"].selection.rows:
-        st.session_state[_SELECTED] = st.session_state[_ROWS][number]
+    for number, column in st.session_state["board"].selection.cells:
+        if column != NUMBER:
+            st.session_state[_SELECTED] = st.session_state[_ROWS][number]
 
 
 def selected() -> str | None:

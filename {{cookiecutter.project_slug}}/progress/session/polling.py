@@ -28,7 +28,7 @@ def open_page(page: str) -> None:
     if state.get(_PAGE) != page:
         state[_PAGE] = page
         resume()
-        tracking.trust_url()
+        tracking.open_page()
     if not state.get(_FULL_RERUN):  # a rerun that a fragment requested is no interaction
         state[_INTERACTED_AT] = time.monotonic()
     state[_INTERVAL] = adaptive_interval.interval(resources.SETTINGS.poll_interval)

@@ -16,8 +16,8 @@ from progress.text import as_line
 
 MAX_TRACKED = 8
 """Operations that one session tracks at most, outcomes included."""
-DOUBLE_CLICK = 1.0
-"""Seconds in which a second start of the same job counts as the second half of a double click."""
+DOUBLE_CLICK = 0.6
+"""Seconds in which a second click counts as the second half of a double click."""
 URL_DELAY = 5.0
 """Seconds in which the URL that a browser sends may still name what is no longer tracked."""
 TOAST_SECONDS = 5.0
@@ -29,6 +29,8 @@ _ENTRIES = "tracked_operations"
 _STARTING = "starting_operations"
 _UNTRACKED = "untracked_operations"
 _KEYS = "idempotency_keys"
+_OFFERS = "offered_operations"
+_CLICKED_AT = "moved_buttons_at"
 
 
 @dataclass(slots=True)
@@ -81,6 +83,17 @@ def outcomes() -> list[Entry]:
     return [entry for entry in entries() if entry.ended]
 
 
+def offers() -> list[Operation] | None:
+    """Return the viewer's operations that run untracked, as of the last read; None before it."""
+    found: list[Operation] | None = st.session_state.get(_OFFERS)
+    return found and [operation for operation in found if find(operation.operation_id) is None]
+
+
+def note_offers(operations: list[Operation]) -> None:
+    """Store which operations of the viewer run."""
+    st.session_state[_OFFERS] = operations
+
+
 def starting() -> list[str]:
     """Return the ids whose start the backend has not answered yet.
 
@@ -116,6 +129,17 @@ def was_just_started(job: str, subject: str) -> bool:
     since = time.monotonic() - DOUBLE_CLICK
     started = (entry for entry in entries() if entry.started_at > since)
     return any((entry.job, entry.subject) == (job, subject) for entry in started)
+
+
+def is_double_click() -> bool:
+    """Return whether a click a moment ago moved the buttons: this one may be its second half."""
+    last: float = st.session_state.get(_CLICKED_AT, -float("inf"))
+    return time.monotonic() - last < DOUBLE_CLICK
+
+
+def note_click() -> None:
+    """Note a click that draws another button where the pointer is."""
+    st.session_state[_CLICKED_AT] = time.monotonic()
 
 
 def was_just_untracked(operation_id: str) -> bool:
@@ -170,6 +194,9 @@ def add(
 
 def untrack(operation_id: str) -> None:
     """Stop tracking an operation, or dismiss its outcome. It goes on without this session."""
+    if is_double_click():
+        return  # the first click dismissed another one, whose button was here
+    note_click()
     untracked()[operation_id] = time.monotonic()
     if (entry := find(operation_id)) is not None:
         entries().remove(entry)
@@ -199,9 +226,10 @@ def mark_announced(entry: Entry, seconds: float = 0.0) -> None:
     entry.toast_until = min(entry.toast_until, time.monotonic() + seconds)
 
 
-def trust_url() -> None:
+def open_page() -> None:
     """Track whatever the next URL names, also what was just untracked: another page links to it."""
     st.session_state.pop(_UNTRACKED, None)
+    st.session_state.pop(_OFFERS, None)
 
 
 def write_url() -> None:

@@ -33,14 +33,14 @@ def draw() -> None:
         st.button("Try again", icon=":material/refresh:")
         return
     if operations:
-        draw_table(operations[: history.PAGE_SIZE])
+        draw_table(operations[: history.PAGE_SIZE], len(pages) * history.PAGE_SIZE + 1)
         draw_paging(pages, operations)
     else:
         draw_empty(query, pages)
 
 
 def draw_filters() -> None:
-    """Draw the filters."""
+    """Draw the filters. Without labels, nothing moves when the browser has loaded them."""
     history.restore_filters()
     choices.load()
     with st.container(horizontal=True):
@@ -48,7 +48,8 @@ def draw_filters() -> None:
             "Job",
             choices.jobs().names,
             index=None,
-            placeholder="Any",
+            placeholder="Any job",
+            label_visibility="collapsed",
             key="filter_job",
             on_change=history.keep_filters,
             width=165,
@@ -57,7 +58,8 @@ def draw_filters() -> None:
             "Created",
             list(history.SINCE),
             index=None,
-            placeholder="At any time",
+            placeholder="Any time",
+            label_visibility="collapsed",
             key="filter_since",
             on_change=history.keep_filters,
             width=160,
@@ -68,6 +70,7 @@ def draw_filters() -> None:
                 [viewer.owner()] if viewer.owner() else [],
                 index=None,
                 placeholder="Anybody",
+                label_visibility="collapsed",
                 accept_new_options=True,
                 key="filter_owner",
                 on_change=history.keep_filters,
@@ -77,23 +80,34 @@ def draw_filters() -> None:
             "Status",
             list(Status),
             format_func=format_status,
-            placeholder="Any",
+            placeholder="Any status",
+            label_visibility="collapsed",
             key="filter_status",
             on_change=history.keep_filters,
         )
 
 
-def draw_table(operations: list[Operation]) -> None:
-    """Draw a page of operations. A click on a row opens the operation."""
+def draw_table(operations: list[Operation], first: int) -> None:
+    """Draw a page of operations. A click on a row opens the operation.
+
+    Streamlit selects rows by a column of checkboxes only, and cells by a click or by the arrow keys
+    too. So a selected cell opens its row, but for the numbers: there, the keys move up and down.
+    """
     history.note_rows([operation.operation_id for operation in operations])
-    st.caption("Select a row to follow the operation or to see its result.")
+    st.caption(
+        "Select a row to follow the operation or to see its result: click it, or press → on it."
+    )
     st.dataframe(
-        [row(operation) for operation in operations],
+        [
+            {history.NUMBER: number} | row(operation)
+            for number, operation in enumerate(operations, first)
+        ],
         hide_index=True,
         key="board",  # without a key, a table with newer values would be another table
         on_select=history.select_row,
-        selection_mode="single-row",
+        selection_mode="single-cell",
         column_config={
+            history.NUMBER: st.column_config.NumberColumn(width=50),
             # For its colors: there is one value in each cell.
             "Status": st.column_config.MultiselectColumn(
                 options=list(COLORS), color=list(COLORS.values())

@@ -68,6 +68,7 @@ def test_three_operations_have_one_timer(visit: Visit, connection: ProgressConne
     for operation_id in ids:
         second.page.click(f".st-key-untrack-{operation_id} button, .st-key-untrack button")
         expect(second.page.locator(f".st-key-cancel-{operation_id}")).to_have_count(0)
+        second.frames_in(0.7)  # longer than a double click
     expect(second.page.get_by_text("steps so far")).to_have_count(0)
     second.expect_no_polling()
     for operation_id in ids:

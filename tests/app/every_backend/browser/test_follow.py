@@ -26,7 +26,7 @@ def test_the_board_opens_an_operation_that_runs(visit: Visit) -> None:
     board.page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
     table = board.page.get_by_test_id("stDataFrame").bounding_box()
     assert table is not None
-    board.page.mouse.click(table["x"] + 15, table["y"] + 52)
+    board.page.mouse.click(table["x"] + table["width"] - 40, table["y"] + 52)
     board.see("steps so far")
     assert operation_in(board) == operation_id
     board.page.click(".st-key-cancel button")

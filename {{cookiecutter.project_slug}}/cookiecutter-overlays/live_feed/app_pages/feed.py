@@ -9,7 +9,9 @@ from progress.ui import running
 from progress.ui.charts import over_time
 from progress.ui.formats import escape_markdown, format_time
 
-CHART_HEIGHT = 190  # pixels
+# Pixels. Given to each element: nothing jumps when the browser has loaded what draws it.
+CHART_HEIGHT = 190
+METRIC_HEIGHT = 135
 KEY = "feed"  # what this page's poller reads, for all viewers
 
 
@@ -56,7 +58,7 @@ def draw_rows(rows: tuple[Row, ...]) -> None:
             draw_figure(name, rows)
     for name in names:
         points = ((row.at, row.figures.get(name)) for row in rows)
-        st.altair_chart(over_time(points, name, CHART_HEIGHT))
+        st.altair_chart(over_time(points, name, CHART_HEIGHT), height=CHART_HEIGHT)
     st.caption(f"Latest row at {format_time(rows[-1].at, st.context.timezone)}")
 
 
@@ -65,14 +67,17 @@ def draw_figure(name: str, rows: tuple[Row, ...]) -> None:
     values = [row.figures[name] for row in rows if name in row.figures]
     delta = f"{values[-1] - values[-2]:+,.10g}" if len(values) > 1 else None
     # Without a color: only the user knows whether more is better.
-    st.metric(escape_markdown(name), f"{values[-1]:,.10g}", delta, delta_color="off", border=True)
+    st.metric(
+        escape_markdown(name),
+        f"{values[-1]:,.10g}",
+        delta,
+        delta_color="off",
+        border=True,
+        height=METRIC_HEIGHT,
+    )
 
 
-st.set_page_config(
-    page_title=f"Live feed · {resources.SETTINGS.title}",
-    page_icon=":material/monitoring:",
-    layout="wide",
-)
+st.set_page_config(page_title=f"Live feed · {resources.SETTINGS.title}", layout="wide")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Live feed", width="stretch")
     is_on = st.toggle("Live", value=True, key="live", on_change=polling.resume)

@@ -1,0 +1,205 @@
+"""Every hand and eye: contrast, headings, names (axe), keyboard focus, double clicks, shifts."""
+
+import re
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from progress.backend.connection import ProgressConnection
+from progress.operation import new_operation_id
+from tests.browser.conftest import Server, Viewer, operation_in, start_and_wait
+from tests.conftest import wait_for_end
+
+Visit = Callable[..., Viewer]
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) {
+    // Streamlit draws a narrow skeleton before a wide page: nothing of the app moves then.
+    const moved = entry.sources.map(source => source.node?.dataset?.testid);
+    if (!moved.includes("stMainBlockContainer")) window.shifts.push(entry.value);
+  }
+}).observe({type: "layout-shift", buffered: true});
+"""
+
+
+@pytest.fixture(scope="module")
+def cancelled(connection: ProgressConnection) -> Iterator[list[str]]:
+    """The ids of operations that the tests leave running; they are cancelled at the end."""
+    ids: list[str] = []
+    yield ids
+    for operation_id in ids:
+        connection.cancel(operation_id)
+        wait_for_end(connection, operation_id)
+
+
+def violations(viewer: Viewer, state: str) -> list[str]:
+    """Return what axe finds on the page."""
+    viewer.frames_in(0.5)  # fonts, and elements that fade in
+    viewer.page.evaluate(AXE)
+    found = viewer.page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    return [f"{state}: {one['id']} {[n['html'][:200] for n in one['nodes']]}" for one in found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(
+    visit: Visit, server: Server, connection: ProgressConnection, scheme: str
+) -> None:
+    viewer = visit()
+    page = viewer.page
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(server.url)
+    viewer.wait_until_startable()
+    found = violations(viewer, "idle")
+    viewer.start("endless", "slow")
+    viewer.see("steps so far")
+    found += violations(viewer, "running")
+    page.get_by_role("link", name="Board").click()
+    viewer.see("endless: slow")
+    viewer.see("Select a row")
+    found += violations(viewer, "board")
+    page.get_by_role("link", name="Live feed").click()
+    viewer.see("Latest row")
+    found += violations(viewer, "feed")
+    page.get_by_role("link", name="Run").click()
+    page.click(".st-key-cancel button")
+    viewer.see("Cancelled after")
+    found += violations(viewer, "cancelled")
+    for job, text in {"succeed": "All well", "partial": "Partly", "fail": "Failed after"}.items():
+        viewer.start(job)
+        viewer.see(text)
+        found += violations(viewer, job)
+    assert found == []
+    assert [url for url in requests if not url.startswith((server.url, "data:", "blob:"))] == []
+
+
+@pytest.mark.parametrize("path", ["/", "/board", "/feed"])
+def test_nothing_jumps_while_a_page_loads(
+    visit: Visit, server: Server, connection: ProgressConnection, path: str
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "succeed", "fast", "")
+    wait_for_end(connection, operation_id)  # for the table of the board
+    page = visit(at=server).page
+    page.add_init_script(SHIFTS)
+    shifts = []
+    for _ in range(2):  # on a busy machine a page may arrive in two parts: the smaller one counts
+        page.goto(server.url + path)
+        expect(page.locator("h1")).to_be_visible()
+        page.wait_for_timeout(2500)
+        shifts.append(sum(page.evaluate("window.shifts")))
+        if shifts[-1] < 0.02:
+            break
+    assert min(shifts) < 0.02, shifts
+
+
+def focused(page: Page) -> str:
+    """Return the key of the widget that has the keyboard focus."""
+    return str(
+        page.evaluate(
+            "document.activeElement.closest('[class*=st-key-]')?.className"
+            ".match(/st-key-([a-z]+)/)[1] ?? document.activeElement.tagName"
+        )
+    )
+
+
+def test_the_focus_stays_on_the_page_and_its_tab_tells_the_progress(visit: Visit) -> None:
+    viewer = visit()
+    viewer.choose("job", "endless")
+    viewer.choose("subject", "slow")
+    page = viewer.page
+    page.focus(".st-key-start button")
+    page.keyboard.press("Enter")
+    viewer.see("steps so far")
+    assert focused(page) == "start"
+    expect(page).to_have_title(re.compile("^In progress · "))
+    page.focus(".st-key-cancel button")
+    page.keyboard.press("Enter")
+    expect(page.locator(".st-key-cancel")).to_contain_text("Cancelling")
+    assert focused(page) == "cancel"
+    viewer.see("Cancelled after")
+    expect(page).to_have_title(re.compile("^Cancelled · "))
+    viewer.wait_for(lambda: focused(page) == "start")
+    viewer.expect_no_polling()
+
+
+def test_the_tab_tells_a_percentage(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start("succeed", "slow")
+    expect(viewer.page).to_have_title(re.compile(r"^\d\d % · "))
+    expect(viewer.page).to_have_title(re.compile(r"^Completed · "))
+
+
+def click_twice(page: Page, selector: str) -> None:
+    """Press the mouse twice where the first element is: another one is there the second time."""
+    box = page.locator(selector).first.bounding_box()
+    assert box is not None
+    for _ in range(2):
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(350)
+
+
+def test_a_double_click_dismisses_one_outcome(visit: Visit, connection: ProgressConnection) -> None:
+    ids = [new_operation_id() for _ in range(3)]
+    for operation_id in ids:
+        connection.start(operation_id, "succeed", "fast", "")
+        wait_for_end(connection, operation_id)
+    viewer = visit("/?" + "&".join(f"operation={operation_id}" for operation_id in ids))
+    expect(viewer.page.get_by_text("All well.")).to_have_count(3)
+    viewer.page.locator("[class*=st-key-dismiss]").first.scroll_into_view_if_needed()
+    click_twice(viewer.page, "[class*=st-key-dismiss] button")
+    viewer.frames_in(1)
+    expect(viewer.page.get_by_text("All well.")).to_have_count(2)
+
+
+def test_a_double_click_stops_tracking_one_operation(
+    visit: Visit, connection: ProgressConnection, cancelled: list[str]
+) -> None:
+    ids = [start_and_wait(connection, "endless") for _ in range(3)]
+    cancelled += ids
+    viewer = visit("/?" + "&".join(f"operation={operation_id}" for operation_id in ids))
+    expect(viewer.page.get_by_text("steps so far")).to_have_count(3)
+    click_twice(viewer.page, "[class*=st-key-untrack] button")
+    viewer.frames_in(1)
+    expect(viewer.page.get_by_text("steps so far")).to_have_count(2)
+
+
+def test_a_fresh_tab_offers_to_follow_what_runs(
+    visit: Visit, connection: ProgressConnection, cancelled: list[str]
+) -> None:
+    ids = [start_and_wait(connection, "endless") for _ in range(2)]
+    cancelled += ids
+    viewer = visit()
+    viewer.choose("job", "endless")
+    viewer.choose("subject", "slow")
+    viewer.see("Already running for this subject: follow it below")
+    expect(viewer.page.locator(f".st-key-follow-{ids[1]}")).to_be_visible()
+    viewer.expect_no_polling()
+    viewer.page.click(f".st-key-follow-{ids[0]} button")
+    viewer.see("steps so far")
+    assert operation_in(viewer) == ids[0]
+    expect(viewer.page.locator(f".st-key-follow-{ids[0]}")).to_have_count(0)
+
+
+def test_the_keyboard_opens_a_row_of_the_board(
+    visit: Visit, connection: ProgressConnection
+) -> None:
+    ids = [new_operation_id() for _ in range(2)]
+    for operation_id in ids:
+        connection.start(operation_id, "succeed", "fast", "")
+        wait_for_end(connection, operation_id)
+    board = visit("/board")
+    expect(board.page.get_by_test_id("stDataFrame")).to_be_visible()
+    board.page.focus("[data-testid=stDataFrame] canvas[tabindex]")
+    board.page.keyboard.press("ArrowDown")
+    board.frames_in(1)
+    expect(board.page.get_by_role("heading", name="Board")).to_be_visible()
+    board.page.keyboard.press("ArrowRight")
+    board.see("All well.")
+    assert operation_in(board) == ids[0], "the second row: the latest is first"
