@@ -5,6 +5,8 @@ DEMO := demo-$(BACKEND)
 BACKENDS = $(shell python3 -c 'import json; print(*json.load(open("cookiecutter.json"))["progress_backend"])')
 # For `make test-newest`.
 PYTHON ?= 3.14
+# Where `make lint` finds workflows: the template's own, and those of a project.
+GITHUB := .github {{cookiecutter.project_slug}}/.github
 # What `make bench` measures: the numbers of viewers, and the seconds for each row.
 VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
@@ -46,10 +48,17 @@ test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.1
 	@$(MAKE) --no-print-directory test-app DEMO=newest-$(BACKEND) \
 		UV_OPTIONS="--upgrade --python $(PYTHON)"
 
-lint: uv ## check hooks, tests and scripts; the tests check each baked project
+lint: uv ## check hooks, tests, scripts and workflows; the tests check each baked project
 	"$(UV)" run ruff check hooks tests docs benchmarks
 	"$(UV)" run ruff format --check hooks tests docs benchmarks
 	"$(UV)" run mypy hooks tests docs benchmarks/report.py
+	"$(UV)" run zizmor --quiet --offline $(GITHUB)
+	"$(UV)" run check-jsonschema --builtin-schema vendor.github-workflows $(GITHUB:=/workflows/test.yml)
+	"$(UV)" run check-jsonschema --builtin-schema vendor.dependabot $(GITHUB:=/dependabot.yml)
+	"$(UV)" run check-jsonschema --builtin-schema vendor.github-issue-forms \
+		.github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	"$(UV)" run check-jsonschema --builtin-schema vendor.github-issue-config \
+		.github/ISSUE_TEMPLATE/config.yml
 
 bench: uv ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS_EACH=5 BACKENDS=sqlite)
 	@rm -rf build/bench && mkdir -p build/bench
