@@ -12,7 +12,7 @@ VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test test-app test-floor test-newest lint bench bench-one screenshots uv
+.PHONY: help demo bake test test-app test-floor test-newest lint bench bench-one screenshots release uv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,19 @@ bench-one: bake
 
 screenshots: bake ## make the pictures of the docs
 	"$(UV)" run python docs/screenshots.py build/$(DEMO)
+
+release: ## check the tree, the version and the changelog, and print the command that tags (runs nothing)
+	@fail() { echo "make: $$1" >&2; exit 1; }; \
+	version=$$(sed -n 's/.* version = "\(.*\)".*/\1/p' templates/version.jinja); \
+	echo "$$version" | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+' || \
+		fail "the version '$$version' is not like 1.2.3: change templates/version.jinja"; \
+	git rev-parse --quiet --verify "refs/tags/v$$version" >/dev/null && \
+		fail "v$$version is tagged: write the next version to templates/version.jinja"; \
+	section="## $$version ($$(date +%F))"; \
+	test "$$(grep -m 1 '^## ' CHANGELOG.md)" = "$$section" || \
+		fail "the first section of CHANGELOG.md is not '$$section': rename Unreleased"; \
+	test -z "$$(git status --porcelain)" || fail "the tree has changes: commit them"; \
+	echo "git tag --annotate v$$version --message $$version && git push origin v$$version"
 
 # Where uv is not installed: for this folder only. A phony target: make splits paths at spaces.
 uv:
