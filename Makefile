@@ -5,12 +5,14 @@ DEMO := demo-$(BACKEND)
 BACKENDS = $(shell python3 -c 'import json; print(*json.load(open("cookiecutter.json"))["progress_backend"])')
 # For `make test-newest`.
 PYTHON ?= 3.14
+# Where `make lint` finds workflows: the template's own, and those of a project.
+GITHUB := .github {{cookiecutter.project_slug}}/.github
 # What `make bench` measures: the numbers of viewers, and the seconds for each row.
 VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test test-app test-floor test-newest lint bench bench-one screenshots uv
+.PHONY: help demo bake test test-app test-floor test-newest lint bench bench-one screenshots release uv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,10 +48,17 @@ test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.1
 	@$(MAKE) --no-print-directory test-app DEMO=newest-$(BACKEND) \
 		UV_OPTIONS="--upgrade --python $(PYTHON)"
 
-lint: uv ## check hooks, tests and scripts; the tests check each baked project
+lint: uv ## check hooks, tests, scripts and workflows; the tests check each baked project
 	"$(UV)" run ruff check hooks tests docs benchmarks
 	"$(UV)" run ruff format --check hooks tests docs benchmarks
 	"$(UV)" run mypy hooks tests docs benchmarks/report.py
+	"$(UV)" run zizmor --quiet --offline $(GITHUB)
+	"$(UV)" run check-jsonschema --builtin-schema vendor.github-workflows $(GITHUB:=/workflows/test.yml)
+	"$(UV)" run check-jsonschema --builtin-schema vendor.dependabot $(GITHUB:=/dependabot.yml)
+	"$(UV)" run check-jsonschema --builtin-schema vendor.github-issue-forms \
+		.github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	"$(UV)" run check-jsonschema --builtin-schema vendor.github-issue-config \
+		.github/ISSUE_TEMPLATE/config.yml
 
 bench: uv ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS_EACH=5 BACKENDS=sqlite)
 	@rm -rf build/bench && mkdir -p build/bench
@@ -67,6 +76,19 @@ bench-one: bake
 
 screenshots: bake ## make the pictures of the docs
 	"$(UV)" run python docs/screenshots.py build/$(DEMO)
+
+release: ## check the tree, the version and the changelog, and print the command that tags (runs nothing)
+	@fail() { echo "make: $$1" >&2; exit 1; }; \
+	version=$$(sed -n 's/.* version = "\(.*\)".*/\1/p' templates/version.jinja); \
+	echo "$$version" | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+' || \
+		fail "the version '$$version' is not like 1.2.3: change templates/version.jinja"; \
+	git rev-parse --quiet --verify "refs/tags/v$$version" >/dev/null && \
+		fail "v$$version is tagged: write the next version to templates/version.jinja"; \
+	section="## $$version ($$(date +%F))"; \
+	test "$$(grep -m 1 '^## ' CHANGELOG.md)" = "$$section" || \
+		fail "the first section of CHANGELOG.md is not '$$section': rename Unreleased"; \
+	test -z "$$(git status --porcelain)" || fail "the tree has changes: commit them"; \
+	echo "git tag --annotate v$$version --message $$version && git push origin v$$version"
 
 # Where uv is not installed: for this folder only. A phony target: make splits paths at spaces.
 uv:

@@ -212,12 +212,3 @@ def test_compose_publishes_locally_and_mounts_the_secrets_to_be_read(
     (web,) = published
     assert web["ports"] == ["${PUBLISH:-127.0.0.1}:8501:8501"]
     assert "./.streamlit:/app/.streamlit:ro" in web["volumes"]
-
-
-def test_actions_are_named_by_their_commits(bake: Bake) -> None:
-    workflow = bake().read(".github/workflows/test.yml")
-    used = re.findall(r"uses: (\S+)(.*)", workflow)
-    assert used
-    for action, comment in used:
-        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)
-        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment)

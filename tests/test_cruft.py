@@ -1,15 +1,22 @@
 """A project keeps up with the template, and moves to another backend, with cruft."""
 
+import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Mapping
+from itertools import permutations
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
-from conftest import commit_all
+from conftest import BACKENDS, ROOT, BakedProject, commit_all
+
+CRUFT = [sys.executable, "-m", "cruft"]
 
 
 def run(folder: Path, home: Path, *command: str) -> str:
@@ -44,6 +51,106 @@ def test_a_fresh_project_is_up_to_date(project: Path, tmp_path: Path) -> None:
     assert "up to date" in run(project, tmp_path, sys.executable, "-m", "cruft", "check")
 
 
+# What a user changes in files of theirs: a text, and the one that replaces it.
+EDITS = {
+    "jobs.py": ("JOBS: dict[str, Job]", "# my own work\nJOBS: dict[str, Job]"),
+    "app_pages/run.py": ("import streamlit as st\n", "import streamlit as st\n# my own page\n"),
+    "settings.toml": ("shared = false", "shared = true"),
+}
+
+
+def edit(project: Path) -> None:
+    """Make the edits, and commit them."""
+    for name, (before, after) in EDITS.items():
+        text = (project / name).read_text("utf-8")
+        assert text.count(before) == 1
+        (project / name).write_text(text.replace(before, after), "utf-8")
+    commit_all(project)
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    """Return the files of a project, without what cruft and git keep there."""
+    names = BakedProject(project, {}).files() - {".cruft.json"}
+    return {name: (project / name).read_bytes() for name in names if not name.startswith(".git/")}
+
+
+Made: TypeAlias = Callable[[Mapping[str, str]], Path]
+
+
+@pytest.fixture(scope="module")
+def made(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Returns the project that cruft makes with these answers, made once. Tests copy it."""
+    home = tmp_path_factory.mktemp("cruft")
+    repository = shutil.copytree(template, home / "template")
+    commit_all(repository)
+
+    @functools.cache
+    def create(*answers: tuple[str, str]) -> Path:
+        folder = home / "-".join(answer for _, answer in answers)
+        folder.mkdir()
+        context = dict(answers) | {"project_slug": "demo", "poll_interval": "1s"}
+        options = ["--no-input", "--extra-context", json.dumps(context)]
+        run(folder, home, *CRUFT, "create", str(repository), *options)
+        return folder / "demo"
+
+    return lambda answers: create(*answers.items())
+
+
+# Each backend to each other, and the live feed on and off.
+CHANGES = [
+    ({"progress_backend": old}, {"progress_backend": new}) for old, new in permutations(BACKENDS, 2)
+]
+CHANGES += [({"live_feed": old}, {"live_feed": new}) for old, new in permutations(["yes", "no"])]
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES, ids=lambda answers: next(iter(answers.values())))
+def test_after_a_changed_answer_a_project_is_as_if_made_with_it(
+    made: Made, tmp_path: Path, old: dict[str, str], new: dict[str, str]
+) -> None:
+    """So its tests pass: test_project.py runs them for a project that was made with the answer."""
+    expected = contents(made(new))
+    for name, (before, after) in EDITS.items():
+        expected[name] = expected[name].replace(before.encode(), after.encode())
+    project = shutil.copytree(made(old), tmp_path / "demo")
+    edit(project)
+    update = ["update", "--skip-apply-ask", "--variables-to-update", json.dumps(new)]
+    run(project, tmp_path, *CRUFT, *update)
+    found = contents(project)
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
+def test_an_update_brings_code_pictures_and_the_version(repository: Path, tmp_path: Path) -> None:
+    rendered = repository / "{{cookiecutter.project_slug}}"
+    picture = rendered / "app_pages" / "logo.png"
+    shutil.copy2(ROOT / "docs" / "pictures" / "running.png", picture)
+    commit_all(repository)
+    context = ["--no-input", "--extra-context", '{"project_slug": "demo"}']
+    run(tmp_path, tmp_path, *CRUFT, "create", str(repository), *context)
+    project = tmp_path / "demo"
+    commit_all(project)
+    edit(project)
+
+    shutil.copy2(ROOT / "docs" / "pictures" / "board.png", picture)
+    for name in EDITS:
+        text = (rendered / name).read_text("utf-8")
+        text = text.replace('stale_after = "15s"', 'stale_after = "120s"')
+        (rendered / name).write_text(f"{text}# of the new version\n", "utf-8")
+    version = repository / "templates" / "version.jinja"
+    version.write_text('{% set version = "7.8.9" %}\n', "utf-8")
+    commit_all(repository)
+    run(project, tmp_path, *CRUFT, "update", "--skip-apply-ask")
+
+    assert (project / "app_pages" / "logo.png").read_bytes() == picture.read_bytes()
+    for name, (_, after) in EDITS.items():
+        text = (project / name).read_text("utf-8")
+        assert after in text
+        assert text.endswith("# of the new version\n")
+    assert 'stale_after = "120s"' in (project / "settings.toml").read_text("utf-8")
+    assert "Made with version 7.8.9 of" in (project / "README.md").read_text("utf-8")
+    assert list(project.rglob("*.rej")) == []
+
+
 def test_a_project_moves_from_sqlite_to_postgres(project: Path, tmp_path: Path) -> None:
     variables = json.dumps({"progress_backend": "postgres"})
     update = ["update", "--skip-apply-ask", "--variables-to-update", variables]
@@ -67,16 +174,6 @@ def test_a_project_moves_from_sqlite_to_postgres(project: Path, tmp_path: Path) 
         *('-    "polars",', '-    "zstandard",', '-    "ipython",'),
         *('-title = "Mine"', '+title = "Live Progress"'),
     ]
-
-
-def test_a_project_drops_the_live_feed(project: Path, tmp_path: Path) -> None:
-    update = ["update", "--skip-apply-ask", "--variables-to-update", '{"live_feed": "no"}']
-    run(project, tmp_path, sys.executable, "-m", "cruft", *update)
-    assert not (project / "feeds.py").exists()
-    assert not (project / "app_pages" / "feed.py").exists()
-    assert "[pages]" in (project / "settings.toml").read_text("utf-8")
-    assert "feed = " not in (project / "settings.toml").read_text("utf-8")
-    assert list(project.rglob("*.rej")) == []
 
 
 def test_answers_stay_as_typed_through_an_update(repository: Path, tmp_path: Path) -> None:

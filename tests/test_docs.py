@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import Cookiecutter
 
 TEMPLATE = Path(__file__).resolve().parents[1]
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
@@ -87,3 +88,31 @@ def test_every_prompt_is_described() -> None:
     page = (TEMPLATE / "docs" / "prompts.md").read_text(encoding="utf-8")
     described = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert described == [answer for answer in answers if not answer.startswith("_")]
+
+
+def code_blocks(page: str, language: str) -> list[str]:
+    """Return the blocks of code in a page of docs/, those of lists too."""
+    text = (TEMPLATE / "docs" / page).read_text(encoding="utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(f"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def test_the_lines_for_an_app_that_exists_are_those_that_are_tested() -> None:
+    (lines,) = code_blocks("adopting.md", "python")
+    test = TEMPLATE / "tests" / "app" / "sqlite" / "test_adoption.py"
+    assert f'APP = """\\\n{lines}"""' in test.read_text(encoding="utf-8")
+    assert lines.count("# new") == 3
+
+
+def test_the_defaults_of_an_organization_are_used(
+    cookiecutter: Cookiecutter, tmp_path: Path
+) -> None:
+    (defaults,) = code_blocks("adopting.md", "yaml")
+    config = tmp_path / "organization.yaml"
+    config.write_text(defaults, encoding="utf-8")
+    done = cookiecutter(tmp_path, {}, options=["--config-file", str(config)])
+    assert done.returncode == 0, done.stderr
+    project = tmp_path / "live-progress"
+    assert (project / "progress" / "backend" / "schema.sql").is_file()
+    assert 'name = "Example Inc."' in (project / "pyproject.toml").read_text(encoding="utf-8")
+    assert not (project / "LICENSE").exists()

@@ -4,10 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import BACKENDS, ROOT, Bake
+from conftest import BACKENDS, ROOT, Bake, Completed, commit_all, write_files
 
 FOLDER = Path("My Projects", "Größe 日本")
 
@@ -83,3 +84,58 @@ def test_uv_is_installed_where_it_is_missing(bake: Bake, fake_python: Path, tmp_
     for folder in (bake().copy(tmp_path / FOLDER).path, template):
         assert "\nrun " in make(folder, fake_python, "lint")
         assert "\nrun " in make(folder, fake_python, "lint")  # not installed again
+
+
+def release(folder: Path) -> Completed:
+    """Run `make release`."""
+    return subprocess.run(
+        ["make", "release"], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    """The git repository of a template that can be released."""
+    shutil.copy2(ROOT / "Makefile", tmp_path)
+    changelog = f"# Changelog\n\n## 1.2.3 ({date.today()})\n\n## 2026-11-21\n"
+    files = {
+        "templates/version.jinja": '{% set version = "1.2.3" %}\n',
+        "CHANGELOG.md": changelog,
+    }
+    commit_all(write_files(tmp_path, files))
+    return tmp_path
+
+
+def test_a_release_prints_the_command_and_does_not_tag(ready: Path) -> None:
+    done = release(ready)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "git tag --annotate v1.2.3 --message 1.2.3 && git push origin v1.2.3\n"
+    assert subprocess.check_output(["git", "tag"], cwd=ready) == b""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("templates/version.jinja", '{% set version = "1.2" %}\n', "'1.2' is not like 1.2.3"),
+        ("templates/version.jinja", "", "the version '' is not like 1.2.3"),
+        ("CHANGELOG.md", "## Unreleased\n\n## 1.2.3 (2026-11-26)\n", "first section"),
+        (
+            "CHANGELOG.md",
+            "## 1.2.3 (2020-01-01)\n",
+            "first section of CHANGELOG.md is not '## 1.2.3",
+        ),
+    ],
+)
+def test_a_release_is_refused(ready: Path, file: str, text: str, message: str) -> None:
+    commit_all(write_files(ready, {file: text}))
+    done = release(ready)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_a_release_needs_a_clean_tree_and_a_version_without_a_tag(ready: Path) -> None:
+    write_files(ready, {"new.py": ""})
+    assert "the tree has changes: commit them" in release(ready).stderr
+    (ready / "new.py").unlink()
+    subprocess.run(["git", "tag", "v1.2.3"], cwd=ready, check=True)
+    assert "v1.2.3 is tagged" in release(ready).stderr
