@@ -18,11 +18,11 @@ from tests.pages import (
     ids_in_url,
     is_cancelled,
     labels,
+    markup,
     open_page,
     run_until,
     running,
     start,
-    steps,
     switch_page,
     texts,
 )
@@ -121,7 +121,7 @@ def test_a_start_that_fails_says_so_and_keeps_its_id_for_the_next_try(
 
 def test_an_unavailable_backend_is_not_a_failed_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     page = start(open_page(), "endless", "slow")
-    run_until(page, lambda page: "Round" in steps(page))
+    run_until(page, lambda page: "Round" in markup(page))
     with monkeypatch.context() as patch:
 
         def fail(self: ProgressConnection, ids: list[str]) -> None:
@@ -130,7 +130,7 @@ def test_an_unavailable_backend_is_not_a_failed_operation(monkeypatch: pytest.Mo
         patch.setattr(ProgressConnection, "read", fail)
         run_until(page, lambda page: bool(page.warning))
         assert page.warning[0].value.startswith("The progress cannot be read now.")
-        assert "Round" in steps(page), "what was known stays"
+        assert "Round" in markup(page), "what was known stays"
         assert not page.error
     run_until(page, lambda page: not page.warning)
     end_all(page)

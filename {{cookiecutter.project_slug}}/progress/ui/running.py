@@ -7,10 +7,9 @@ import streamlit as st
 from progress.operation import Operation, Status
 from progress.session import polling, resources
 from progress.session.tracking import Entry
+from progress.ui.bars import SMALL, bar
 from progress.ui.formats import escape_markdown, format_duration, format_rate, format_steps
 from progress.ui.timeline import accent_color, timeline
-
-_SMALL = "font-size:.875rem;line-height:1.5"  # CSS of text like that of st.progress
 
 
 def draw(entry: Entry, ended_steps: int) -> None:
@@ -29,15 +28,7 @@ def draw(entry: Entry, ended_steps: int) -> None:
 def draw_bar(name: str, text: str, operation: Operation | None) -> None:
     """Draw how far an operation is, as two lines of text and a bar."""
     if operation and operation.status == Status.IN_PROGRESS and operation.progress is None:
-        # st.progress has no bar for an unknown total. Stripes that move would jump at every tick.
-        color = accent_color()
-        pale = f"color-mix(in srgb,{color} 33%,transparent)"
-        stripes = f"repeating-linear-gradient(-45deg,{color} 0 8px,{pale} 8px 16px)"
-        st.html(
-            f'<div style="{_SMALL}">{html.escape(name)}<br>{html.escape(text)}</div>'
-            '<div role="progressbar" aria-label="In progress, the total is unknown"'
-            f' style="height:.5rem;margin-top:.25rem;border-radius:4px;background:{stripes}"></div>'
-        )
+        st.html(bar(name, text, operation, accent_color()))  # st.progress has no such bar
     else:
         progress = (operation.progress if operation else None) or 0.0
         st.progress(progress, text=f"{escape_markdown(name)}  \n{escape_markdown(text)}")
@@ -70,7 +61,7 @@ def figures(operation: Operation | None) -> str:
             counts.append(f"retry of {operation.retry_of[:8]}")
     # Two lines from the first tick on, so that nothing jumps when the second one fills.
     lines = [html.escape(" · ".join(parts)) or "&nbsp;" for parts in (times, counts)]
-    return f'<p style="{_SMALL};margin:.5rem 0 0;opacity:.6">{"<br>".join(lines)}</p>'
+    return f'<p style="{SMALL};margin:.5rem 0 0;opacity:.6">{"<br>".join(lines)}</p>'
 
 
 def draw_warnings(operation: Operation) -> None:
