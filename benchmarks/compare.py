@@ -256,7 +256,7 @@ async def take_turns(
     folder: Path, pid: int, pages: dict[str, list[Viewer]], seconds: float
 ) -> dict[str, tuple[float, float]]:
     """Open all pages, and let them tick in turns; return processor time and script runs of each."""
-    costs = {name: (0.0, 0.0) for name in pages}
+    costs = dict.fromkeys(pages, (0.0, 0.0))
     async with asyncio.TaskGroup() as group:
         tasks = []
         for viewer in (viewer for viewers in pages.values() for viewer in viewers):
@@ -294,7 +294,6 @@ def side_by_side(viewers: int, seconds: float) -> Row:
         }
         asyncio.run(warm_up(url, query))
         costs = asyncio.run(take_turns(folder, pid, pages, seconds))
-    print(costs)
     ticks = {name: round(1000 * cpu / runs, 2) for name, (cpu, runs) in costs.items() if runs}
     row = {"viewers": viewers, "cpu_per_tick_ms": ticks}
     print(json.dumps(row), flush=True)

@@ -1,7 +1,6 @@
 """A page whose timed fragment draws nothing: what a tick costs Streamlit alone."""
 
 import streamlit as st
-
 from progress.session import polling
 
 

@@ -1,5 +1,6 @@
 """A chart of one figure over time that can be redrawn at every tick without a flicker."""
 
+import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -7,6 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import streamlit as st
+
+# Streamlit looks for pandas while it draws, and fails if another session is in the middle of the
+# first import.
+importlib.import_module("pandas")
 
 Point = tuple[datetime, float | None]
 
