@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from progress.overview import Overview, Sample
+from progress.ui import overview
 from progress.ui.cards import Figure, cards
 from progress.ui.charts import data_of, with_gaps
 
@@ -37,3 +39,10 @@ def test_distances_that_vary_are_no_gaps() -> None:
 
 def test_no_card_is_left_alone_in_a_row() -> None:
     assert [cards([Figure("n", "1")] * count).count("<dl") for count in (3, 4, 6)] == [1, 2, 2]
+
+
+def test_the_throughput_has_a_gap_where_nobody_looked() -> None:
+    samples = [Sample(at(second), 1.0) for second in (*range(30), *range(38, 50))]
+    values = overview.throughput(Overview({}, (), tuple(samples)))["value"].to_pylist()
+    assert values == [None, *[1.0] * 30, None, *[1.0] * 12]
+    assert overview.throughput(Overview({}, (), ()))["value"].to_pylist() == [None, None]

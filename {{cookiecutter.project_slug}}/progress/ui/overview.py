@@ -11,7 +11,7 @@ from progress.session import resources
 from progress.text import as_line
 from progress.ui.bars import SMALL, bar
 from progress.ui.cards import Figure, cards
-from progress.ui.charts import Point, data_of
+from progress.ui.charts import data_of, with_gaps
 from progress.ui.formats import format_duration, format_rate, format_status, format_steps
 
 KEPT = 128
@@ -74,7 +74,6 @@ def throughput(overview: Overview) -> pa.Table:
     samples = overview.samples
     end = samples[-1].at if samples else datetime.now(UTC)
     start = end - timedelta(seconds=SAMPLES * resources.SETTINGS.poll_interval)
+    points = [(sample.at, sample.rate) for sample in samples if sample.at > start]
     # The axis begins where the first sample will leave the window.
-    points: list[Point] = [(start, None)] if samples else [(start, None), (end, None)]
-    points += [(sample.at, sample.rate) for sample in samples if sample.at > start]
-    return data_of(points)
+    return data_of([(start, None), *with_gaps(points or [(end, None)])])
