@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +28,13 @@ from viewers import Figures, Viewer
 HERE = Path(__file__).resolve().parent
 SERVER_CORE, OTHER_CORE = ({core} for core in sorted(os.sched_getaffinity(0))[:2])
 # The pattern is served from a folder without a config.toml: with Streamlit's own settings.
-APPS = {"rendered": (Path.cwd(), "streamlit_app.py"), "pattern": (HERE, "pattern_app.py")}
+# "pages" is a copy of the rendered app with the page of empty_page.py.
+APPS = {
+    "rendered": (Path.cwd(), "streamlit_app.py"),
+    "pages": (Path.cwd() / ".local" / "pages", "streamlit_app.py"),
+    "pattern": (HERE, "pattern_app.py"),
+}
+PAGES = ("empty", "run", "board", "feed")
 INTERVAL = 0.5
 PACE = 0.7
 """Average seconds from step to step. Less than the second after which a heartbeat is written: a
@@ -46,6 +53,8 @@ AFTER_THE_END = 3
 """Seconds in which the frames after the end are counted."""
 PERIODS, PERIOD = 15, 5
 """How often, and for how many seconds each, is measured after most viewers have left."""
+TURNS = 10
+"""How often each page has its turn when pages are compared."""
 
 Row = dict[str, Any]
 
@@ -232,6 +241,65 @@ def measure(
     return row
 
 
+def copy_with_empty_page() -> None:
+    """Copy the project, and add a page that draws nothing."""
+    project = APPS["pages"][0]
+    shutil.rmtree(project, ignore_errors=True)
+    shutil.copytree(Path.cwd(), project, ignore=shutil.ignore_patterns(".local", ".venv", "tests"))
+    shutil.copy(HERE / "empty_page.py", project / "app_pages" / "empty.py")
+    settings = project / "settings.toml"
+    page = 'empty = { title = "Empty", icon = "crop_square" }\n\n[progress]'
+    settings.write_text(settings.read_text().replace("[progress]", page))
+
+
+async def take_turns(
+    folder: Path, pid: int, pages: dict[str, list[Viewer]], seconds: float
+) -> dict[str, tuple[float, float]]:
+    """Open all pages, and let them tick in turns; return processor time and script runs of each."""
+    costs = dict.fromkeys(pages, (0.0, 0.0))
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        for viewer in (viewer for viewers in pages.values() for viewer in viewers):
+            viewer.is_silent = True
+            tasks.append(group.create_task(viewer.run()))
+            await asyncio.sleep(1 / ARRIVALS)
+        for _ in range(TURNS):
+            for name, viewers in pages.items():
+                for viewer in viewers:
+                    viewer.is_silent = False
+                await asyncio.sleep(2 * INTERVAL)  # the first ticks load what they need
+                _, cpu, _, runs, _ = readings(folder, pid)
+                await asyncio.sleep(seconds / TURNS)
+                _, cpu_after, _, runs_after, _ = readings(folder, pid)
+                costs[name] = (costs[name][0] + cpu_after - cpu, costs[name][1] + runs_after - runs)
+                for viewer in viewers:
+                    viewer.is_silent = True
+                await asyncio.sleep(INTERVAL)
+        for task in tasks:
+            task.cancel()
+    return costs
+
+
+def side_by_side(viewers: int, seconds: float) -> Row:
+    """Return the processor time of a tick of each page, in milliseconds, measured in one server."""
+    copy_with_empty_page()
+    with served("pages", 1, 0) as (folder, pid, url, ids):
+        query = f"operation={ids[0]}"
+        pages = {
+            name: [
+                Viewer(url, Figures(), "" if name == "run" else name, query * (name == "run"))
+                for _ in range(viewers)
+            ]
+            for name in PAGES
+        }
+        asyncio.run(warm_up(url, query))
+        costs = asyncio.run(take_turns(folder, pid, pages, seconds))
+    ticks = {name: round(1000 * cpu / runs, 2) for name, (cpu, runs) in costs.items() if runs}
+    row = {"viewers": viewers, "cpu_per_tick_ms": ticks}
+    print(json.dumps(row), flush=True)
+    return row
+
+
 async def warm_up(url: str, query: str = "") -> None:
     """Open the run page for as long as the server needs to freeze its heap."""
     page = asyncio.create_task(Viewer(url, Figures(), query=query).run())
@@ -356,6 +424,7 @@ def main() -> None:
         results[name] = []
         for past in (10, 10_000):
             note(name, measure("rendered", some, seconds, past=past, page=page))
+    note("side_by_side", side_by_side(some, seconds))
     note("churn", churn(sessions=max(10, 5 * most)))
     note("board_for_long", board_for_long(ticks=max(100, 10 * most)))
 

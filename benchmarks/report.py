@@ -151,6 +151,24 @@ def pages(compare: Results) -> str:
     )
 
 
+def side_by_side(compare: Results) -> str:
+    """Return what a tick of each page costs, compared with an empty fragment and the run page."""
+    ticks = compare["sqlite"]["side_by_side"]["cpu_per_tick_ms"]
+    titles = {"empty": "an empty fragment", "run": "run", "board": "board", "feed": "live feed"}
+    return table(
+        "page | CPU per tick, ms | above the empty fragment, ms | times the run page",
+        (
+            (
+                titles[page],
+                f"{cost:.2f}",
+                f"{cost - ticks['empty']:.2f}",
+                f"{cost / ticks['run']:.2f}",
+            )
+            for page, cost in ticks.items()
+        ),
+    )
+
+
 def polls(rows: Results) -> str:
     """Return what a poll costs compared to a bare lookup."""
     return table(
@@ -323,6 +341,7 @@ def main() -> None:
             "delay": delay(compare),
             "reads": reads(compare),
             "pages": pages(compare),
+            "side by side": side_by_side(compare),
             "memory": memory(compare),
             "over time": over_time(compare),
         }

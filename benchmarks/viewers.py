@@ -61,6 +61,8 @@ class Viewer:
         self._next_run: list[float] = []  # those that came during a run: the next one answers all
         self._last_step = b""
         self._last_drawn = time.time()
+        self.is_silent = False
+        """Whether its timers send nothing for now."""
         self.is_lost = False
         """Whether the server closed the connection."""
         self.opened = asyncio.Event()
@@ -160,5 +162,7 @@ class Viewer:
         while True:
             due += interval
             await asyncio.sleep(due - time.perf_counter())
+            if self.is_silent:
+                continue
             (self._next_run if self._waiting else self._waiting).append(time.perf_counter())
             await self._send(fragment_id)

@@ -60,6 +60,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "board": [
             row("rendered", 20, 9.0, 6.0) | {"page": "board", "past": past} for past in (10, 10_000)
         ],
+        "side_by_side": {"cpu_per_tick_ms": {"empty": 3.0, "run": 4.0, "board": 4.5, "feed": 5.0}},
         "churn": {"sessions": 1000, "memory_mb": [170.0 + tenth for tenth in range(10)]},
         "board_for_long": {"runs": 1002, "memory_mb": [175.3] * 10},
     }
@@ -95,6 +96,8 @@ def test_every_table_has_its_place(report: ModuleType, monkeypatch: pytest.Monke
         "| 20 | 9.0 / 9.0 | - / - |",  # delay
         "| 20 | 1.0 | 20.0 |",  # reads
         "| board | 10,000 | 20 | 6.0 | 9.0 / 9.0 | 1.0 |",  # pages
+        "| an empty fragment | 3.00 | 0.00 | 0.75 |",  # side by side
+        "| live feed | 5.00 | 2.00 | 1.25 |",
         "| 20 | 170 | 170 |",  # memory
         "| sqlite | 10,000 | 4 | 30 | 7.50 | 120 |",  # polls
         "| sqlite | 1.0 | 20.0 | 3.0 | 0.1 | 118.8 |",  # starts

@@ -1,21 +1,16 @@
 """The page that shows all operations: counts, active operations, throughput, history."""
 
-from datetime import UTC, datetime, timedelta
-
 import streamlit as st
 
-from progress.operation import Operation, Status
-from progress.overview import SAMPLES, Overview, Sample
+from progress.overview import Overview
 from progress.poller import Snapshot
 from progress.session import history, polling, resources, viewer
-from progress.text import as_line
-from progress.ui import history_table, running
-from progress.ui.charts import Point, over_time
-from progress.ui.formats import format_duration, format_rate, format_status, format_steps
+from progress.ui import charts, history_table, overview, running
+from progress.ui.formats import format_duration
+from progress.ui.timeline import accent_color
 
 # Comments, not docstrings: in a page, Streamlit draws a string on a line of its own.
-METRIC_HEIGHT = 108  # pixels: nothing jumps when the browser has loaded the metrics
-HEIGHT = 340  # pixels of both columns: nothing jumps when operations come and go
+HEIGHT = 260  # pixels of both columns: nothing jumps when operations come and go
 
 
 @st.fragment(run_every=polling.interval())
@@ -42,69 +37,30 @@ def read_overview() -> Snapshot[Overview]:
 
 def is_live(snapshot: Snapshot[Overview]) -> bool:
     """Return whether an operation is active, or the viewer waits for one."""
-    overview = snapshot.value
-    is_active = overview is not None and overview.active_count > 0
+    is_active = snapshot.value is not None and snapshot.value.active_count > 0
     return is_active or not snapshot.known or polling.is_toggled_on()
 
 
 def draw(snapshot: Snapshot[Overview]) -> None:
-    """Draw counts, active operations and throughput."""
-    overview = snapshot.value or Overview({}, (), ())
-    with st.container(horizontal=True, gap="small"):
-        for status in Status:
-            count = f"{overview.counts.get(status, 0):,}" if snapshot.value else "?"
-            st.metric(format_status(status), count, border=True, height=METRIC_HEIGHT)
-    left, right = st.columns([3, 2])
-    with left.container(height=HEIGHT):
-        draw_active(snapshot)
-    with right.container(height=HEIGHT):
-        draw_throughput(overview.samples)
+    """Draw counts; while there is something to wait for, also active operations and throughput."""
+    known = snapshot.value
+    st.html(overview.counts(known))
+    if known is None:
+        st.caption("It is not known which operations are active.")
+    elif is_live(snapshot):
+        left, right = st.columns([3, 2])
+        # The container scrolls, not the HTML: that is replaced at every tick.
+        with left.container(height=HEIGHT):
+            age = f", as of {format_duration(snapshot.age)} ago" if snapshot.age else ""
+            st.html(f"<small>Active operations{age} {running.late_sign()}</small>")
+            st.html(overview.active(known, accent_color()))
+        with right.container(height=HEIGHT):
+            charts.draw(overview.throughput(known), "Steps per second", HEIGHT - 34, top=1)
+    else:
+        st.caption("No operation is active.")
     if snapshot.error is not None:
         st.warning("The operations cannot be read now.", icon=":material/cloud_off:")
         st.text(str(snapshot.error))
-
-
-def draw_active(snapshot: Snapshot[Overview]) -> None:
-    """Draw a bar for each active operation of the overview."""
-    overview = snapshot.value
-    if overview is None:
-        st.caption("It is not known which operations are active.")
-        return
-    age = f", as of {format_duration(snapshot.age)} ago" if snapshot.age else ""
-    st.html(f"<small>Active operations{age} {running.late_sign()}</small>")
-    if not overview.active:
-        st.caption("No operation is active. Those that are started appear here.")
-    for operation in overview.active:
-        name = as_line(f"{operation.job}: {operation.subject}", 200)
-        running.draw_bar(name, describe(operation), operation)
-    if (more := overview.active_count - len(overview.active)) > 0:
-        st.caption(f"and {more:,} more")
-
-
-def describe(operation: Operation) -> str:
-    """Return how far an active operation is, its rate, and the time that is left."""
-    parts = [format_steps(operation.current_step, operation.total_steps)]
-    if operation.status == Status.QUEUED:
-        parts = ["queued"]
-    if operation.rate:
-        parts.append(format_rate(operation.rate))
-    if left := running.time_left(operation):
-        parts.append(left)
-    if operation.is_cancelling:
-        parts.append("cancelling")
-    if running.is_stale(operation):
-        parts.append(f"no heartbeat for {format_duration(operation.heartbeat_age)}")
-    return " · ".join(parts)
-
-
-def draw_throughput(samples: tuple[Sample, ...]) -> None:
-    """Draw the steps per second of all active operations over the latest reads."""
-    window = timedelta(seconds=SAMPLES * resources.SETTINGS.poll_interval)
-    end = samples[-1].at if samples else datetime.now(UTC)
-    # The axis begins where the first sample will leave the window.
-    points: list[Point] = [(end - window, None), (end, None)]
-    points += [(sample.at, sample.rate) for sample in samples]
-    st.altair_chart(over_time(points, "Steps per second", HEIGHT - 50, top=1))
 
 
 if selected := history.selected():
@@ -114,10 +70,11 @@ if selected := history.selected():
 st.set_page_config(page_title=f"Board · {resources.SETTINGS.title}", layout="wide")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Board", width="stretch")
+    polling.restore_toggle(default=False)
     st.toggle(
         "Live",
         key="live",
-        on_change=polling.resume,
+        on_change=polling.keep_toggle,
         help="Keep polling while no operation is active. Active operations are polled anyway.",
     )
 if polling.is_paused():

@@ -6,8 +6,8 @@ import threading
 
 WARMUP_DELAY = 1.0
 """Seconds from the first page to this work, so that the page does not wait for it."""
-LAZY_IMPORTS = ("pandas", "altair")
-"""What Streamlit imports with the first table or chart, which takes seconds."""
+LAZY_IMPORTS = ("pandas",)
+"""What Streamlit imports with the first table, which takes seconds."""
 
 _scheduled = threading.Lock()
 

@@ -1,5 +1,6 @@
 """What the board shows of all operations: counts, active operations, throughput. No Streamlit."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +17,6 @@ SAMPLES = 240
 """Samples of the throughput that are kept: at a poll interval of 1 s, those of four minutes."""
 WINDOW = 10.0
 """Seconds of which a sample is the average."""
-MAX_GAP = 180.0
-"""Seconds without a read after which the samples start again: nothing is known of the gap."""
 FORGET_AFTER = 10.0
 """Seconds after which an owner who left the board is no longer read: each costs up to four reads,
 one after the other."""
@@ -31,11 +30,12 @@ class Sample:
 
     at: datetime
     """Aware, by the clock of the app."""
-    rate: float
-    """Steps per second of all running operations, over the last WINDOW seconds."""
+    rate: float | None
+    """Steps per second of all running operations, over the last WINDOW seconds; None at the first
+    read after a gap: nothing is known of the time before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # hashable: what is drawn of it is cached
 class Overview:
     """What the board shows, as of one read."""
 
@@ -53,19 +53,25 @@ class Overview:
 
 
 class Throughput:
-    """Counts the steps that end from one read to the next, and samples their rate."""
+    """Counts the steps that end from one read to the next, and samples their rate.
 
-    def __init__(self) -> None:
+    Args:
+        max_gap: Seconds without a read after which nothing is known of the time between.
+    """
+
+    def __init__(self, max_gap: float) -> None:
+        self._max_gap = max_gap
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
         self._totals: deque[tuple[datetime, int]] = deque()  # steps ended by then, over WINDOW
         self._steps: dict[str, int] = {}  # of each operation that ran at the last read
 
     def has_gap(self, at: datetime) -> bool:
         """Return whether the last read is too long ago to compare with, or there was none."""
-        if not self._totals:
-            return True
-        # Below 0 if the clock was set back.
-        return not 0 <= (at - self._totals[-1][0]).total_seconds() <= MAX_GAP
+        return not 0 <= self.seconds_since_read(at) <= self._max_gap
+
+    def seconds_since_read(self, at: datetime) -> float:
+        """Return the seconds since the last read: below 0 if the clock was set back."""
+        return (at - self._totals[-1][0]).total_seconds() if self._totals else math.inf
 
     def missing(self, running: Iterable[Operation]) -> list[str]:
         """Return the ids that ran at the last read, and are not in `running`."""
@@ -82,7 +88,10 @@ class Throughput:
         total = 0
         if self.has_gap(at):
             self._totals.clear()
-            self.samples.clear()
+            while self.samples and self.samples[-1].at >= at:  # the clock was set back
+                self.samples.pop()
+            if self.samples:
+                self.samples.append(Sample(at, None))
         else:
             last_at, total = self._totals[-1]
             total += self._steps_since([*running, *ended], (at - last_at).total_seconds())
@@ -120,6 +129,7 @@ class Overviews:
     Args:
         backend: Returns the backend.
         everybody: Whether an overview is of the operations of all owners.
+        interval: Seconds between two reads, usually. A busy server reads less often.
         now: The clock of the app.
     """
 
@@ -127,10 +137,13 @@ class Overviews:
         self,
         backend: Callable[[], Backend],
         everybody: bool,
+        interval: float,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._backend = backend
         self._everybody = everybody
+        self._max_gap = max(2 * WINDOW, 12 * interval)
+        self._kept = max(SAMPLES * interval, self._max_gap)
         self._now = now
         self._throughput: dict[str, Throughput] = {}  # by owner, in the order of the reads
 
@@ -161,10 +174,10 @@ class Overviews:
     def _update_owners(self, owners: Sequence[str]) -> None:
         now = self._now()
         for owner, throughput in list(self._throughput.items()):
-            if owner not in owners and throughput.has_gap(now):
+            if owner not in owners and not 0 <= throughput.seconds_since_read(now) <= self._kept:
                 del self._throughput[owner]
         for owner in owners:
-            self._throughput.setdefault(owner, Throughput())
+            self._throughput.setdefault(owner, Throughput(self._max_gap))
 
     def _read(self, owner: str) -> Overview:
         backend, throughput = self._backend(), self._throughput[owner]

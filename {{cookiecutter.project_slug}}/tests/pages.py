@@ -1,7 +1,9 @@
 """Drives the app without a browser, with AppTest. Fragments run inline, without timers."""
 
+import re
 import time
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
@@ -95,14 +97,15 @@ def captions(page: AppTest) -> list[str]:
     return [str(caption.value) for caption in page.caption]
 
 
-def steps(page: AppTest) -> str:
-    """Return the HTML that shows the latest steps."""
+def markup(page: AppTest) -> str:
+    """Return the HTML of the page: cards and bars, and the latest steps of an operation."""
     return "".join(element.proto.body for element in page.get("html"))
 
 
 def figures(page: AppTest) -> dict[str, str]:
-    """Return the values of the metrics, by their labels."""
-    return {metric.label: metric.value for metric in page.metric}
+    """Return the values of the cards, by their names."""
+    found = re.findall(r"<dt[^>]*>(.*?)</dt><dd[^>]*>(.*?)</dd>", markup(page))
+    return {unescape(name): unescape(value) for name, value in found}
 
 
 def is_polling(page: AppTest, fragment: str) -> bool:

@@ -21,11 +21,11 @@ from tests.pages import (
     ids_in_url,
     is_cancelled,
     labels,
+    markup,
     open_page,
     run_until,
     running,
     start,
-    steps,
     switch_page,
     texts,
 )
@@ -89,15 +89,15 @@ def test_an_operation_of_another_owner_reads_as_unknown(connection: ProgressConn
 
 def test_a_page_without_interaction_pauses_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = start(open_page(), "endless", "slow")
-    run_until(page, lambda page: "Round" in steps(page))
-    assert 'class="unknown-total moving"' in steps(page)
+    run_until(page, lambda page: "Round" in markup(page))
+    assert 'class="unknown-total moving"' in markup(page)
     with monkeypatch.context() as patch:
         patch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, idle_budget=0.0))
         page.run()
         assert page.info[0].value.startswith("Paused after")
         assert "What is below is as of" in page.info[0].value
-        assert "Round" in steps(page), "what was known stays"
-        assert 'class="unknown-total "' in steps(page), "its bar does not move"
+        assert "Round" in markup(page), "what was known stays"
+        assert 'class="unknown-total "' in markup(page), "its bar does not move"
         assert "Resume" in labels(page)
         assert running(page)
     page.button(key="resume").click().run()
@@ -128,7 +128,7 @@ def test_a_start_that_fails_says_so_and_keeps_its_id_for_the_next_try(
 
 def test_an_unavailable_backend_is_not_a_failed_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     page = start(open_page(), "endless", "slow")
-    run_until(page, lambda page: "Round" in steps(page))
+    run_until(page, lambda page: "Round" in markup(page))
     with monkeypatch.context() as patch:
 
         def fail(self: ProgressConnection, ids: list[str]) -> None:
@@ -137,8 +137,8 @@ def test_an_unavailable_backend_is_not_a_failed_operation(monkeypatch: pytest.Mo
         patch.setattr(ProgressConnection, "read", fail)
         run_until(page, lambda page: bool(page.warning))
         assert page.warning[0].value.startswith("The progress cannot be read now.")
-        run_until(page, lambda page: re.search("as of [0-9]+ s ago", steps(page)) is not None)
-        assert "Round" in steps(page), "what was known stays"
+        run_until(page, lambda page: re.search("as of [0-9]+ s ago", markup(page)) is not None)
+        assert "Round" in markup(page), "what was known stays"
         assert not page.error
     run_until(page, lambda page: not page.warning)
     end_all(page)

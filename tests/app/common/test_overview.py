@@ -14,10 +14,12 @@ from progress.contract import (
     PartlyUnavailable,
 )
 from progress.operation import Operation, Query, Status
-from progress.overview import MAX_ACTIVE, MAX_GAP, SAMPLES, WINDOW, Overview, Overviews
+from progress.overview import MAX_ACTIVE, SAMPLES, WINDOW, Overview, Overviews, Sample
 from progress.poller import Poller
 from progress.rows import count_statuses
 
+INTERVAL = 1.0
+GAP = 2 * WINDOW
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -82,12 +84,12 @@ class Board:
 
     def __init__(self, store: Store, everybody: bool = False) -> None:
         self.store = store
-        self.overviews = Overviews(lambda: store, everybody, lambda: store.now)
+        self.overviews = Overviews(lambda: store, everybody, INTERVAL, lambda: store.now)
 
     def read(self, owner: str = "") -> Overview:
         return self.overviews.read([owner])[owner]
 
-    def rate_after(self, seconds: float) -> float:
+    def rate_after(self, seconds: float) -> float | None:
         self.store.now += timedelta(seconds=seconds)
         return self.read().samples[-1].rate
 
@@ -103,7 +105,8 @@ def board(store: Store) -> Board:
 
 
 def test_an_empty_backend_costs_one_read(store: Store, board: Board) -> None:
-    assert board.read() == Overview({}, (), ())
+    overview = board.read()
+    assert (overview.counts, overview.active, overview.samples) == ({}, (), ())
     assert store.calls == ["counts"]
 
 
@@ -203,18 +206,31 @@ def test_a_new_attempt_does_not_count_backwards(store: Store, board: Board) -> N
     assert board.rate_after(WINDOW) == 5 / WINDOW
 
 
-@pytest.mark.parametrize("gap", [MAX_GAP + 1, -1])
-def test_after_a_gap_and_when_the_clock_is_set_back_the_samples_start_again(
+@pytest.mark.parametrize("gap", [GAP, -2 * WINDOW])
+def test_nothing_is_known_of_a_gap_or_while_the_clock_was_set_back(
     store: Store, board: Board, gap: float
 ) -> None:
     for tick in range(10):
         store.put("a", step=tick)
-        board.rate_after(WINDOW) if tick else board.read()
+        before = board.read().samples
+        store.now += timedelta(seconds=WINDOW)
     store.put("a", step=100_000)
     store.now += timedelta(seconds=gap)
-    assert board.read().samples == ()
+    samples = board.read().samples
+    assert [sample.at for sample in samples] == sorted({sample.at for sample in samples})
+    assert samples[-1] == Sample(store.now, None)
+    assert len(samples) >= len(before) - 1, "what was known stays"
     store.put("a", step=100_010)
     assert board.rate_after(WINDOW) == 10 / WINDOW
+
+
+def test_a_slow_interval_is_no_gap(store: Store) -> None:
+    overviews = Overviews(lambda: store, False, 60.0, lambda: store.now)
+    for step in range(3):
+        store.put("a", step=step)
+        samples = overviews.read([""])[""].samples
+        store.now += timedelta(seconds=10 * 60)  # a busy server has ten times the interval
+    assert [sample.rate for sample in samples] == [1 / 600] * 2
 
 
 def test_nothing_grows(store: Store, board: Board) -> None:
@@ -229,14 +245,17 @@ def test_nothing_grows(store: Store, board: Board) -> None:
     assert len(throughput._steps) == 1
 
 
-def test_an_owner_who_is_not_read_is_kept_until_the_gap_is_too_long(store: Store) -> None:
+def test_an_owner_who_is_not_read_is_kept_while_the_samples_are_shown(store: Store) -> None:
     overviews = Board(store).overviews
     for _ in range(2):
         overviews.read(["ann", "bob"])
         store.now += timedelta(seconds=WINDOW)
     overviews.read(["bob"])
-    assert overviews.read(["ann", "bob"])["ann"].samples, "a short gap"
-    store.now += timedelta(seconds=MAX_GAP + 1)
+    assert overviews.read(["ann", "bob"])["ann"].samples
+    store.now += timedelta(seconds=SAMPLES * INTERVAL)
+    overviews.read(["bob"])
+    assert list(overviews._throughput) == ["ann", "bob"]
+    store.now += timedelta(seconds=1)
     overviews.read(["bob"])
     assert list(overviews._throughput) == ["bob"]
 
@@ -280,7 +299,7 @@ def test_a_board_counts_ended_operations_that_cannot_be_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    overviews = Overviews(lambda: store, False, lambda: store.now)
+    overviews = Overviews(lambda: store, False, INTERVAL, lambda: store.now)
     poller = Poller(overviews.read, 0.5, clock=lambda: clock[0])
     for name in ("a", "b"):
         store.put(name)

@@ -28,11 +28,11 @@ from tests.pages import (
     is_cancelled,
     is_polling,
     labels,
+    markup,
     open_page,
     run_until,
     running,
     start,
-    steps,
     switch_page,
     texts,
 )
@@ -141,7 +141,7 @@ def test_an_operation_that_disappears_is_unknown_and_not_failed(
 ) -> None:
     page = start(open_page(), "endless", "slow")
     (operation_id,) = running(page)
-    run_until(page, lambda page: "Round" in steps(page))
+    run_until(page, lambda page: "Round" in markup(page))
     with monkeypatch.context() as patch:
         patch.setattr(ProgressConnection, "read", lambda self, ids: {})
         run_until(page, lambda page: not running(page))
@@ -179,7 +179,7 @@ def test_an_operation_of_another_owner_cannot_be_cancelled(
         assert not entries(page)[0].cancel_requested
     monkeypatch.setattr(resources, "SETTINGS", replace(resources.SETTINGS, shared=True))
     page = open_page(operation=operation_id)
-    run_until(page, lambda page: "Step number" in steps(page))
+    run_until(page, lambda page: "Step number" in markup(page))
     assert "Cancel" not in labels(page)
     assert wait_for_end(connection, operation_id).status == "completed"
 

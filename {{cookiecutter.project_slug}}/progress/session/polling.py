@@ -20,6 +20,8 @@ _PAUSED = "progress_paused"
 _CALLED = "called_fragments"
 _TRACKED = "tracked_at_full_rerun"
 _FULL_RERUN = "full_rerun_requested"
+_TOGGLE = "live"  # the widget of that name on the page that is open
+_TOGGLES = "toggles"  # by page
 
 
 def open_page(page: str) -> None:
@@ -28,6 +30,7 @@ def open_page(page: str) -> None:
     if state.get(_PAGE) != page:
         state[_PAGE] = page
         resume()
+        state.pop(_TOGGLE, None)
         tracking.open_page()
     if not state.get(_FULL_RERUN):  # a rerun that a fragment requested is no interaction
         state[_INTERACTED_AT] = time.monotonic()
@@ -99,9 +102,23 @@ def needs_full_rerun() -> bool:
     return bool(state[_FULL_RERUN]) or _tracked_ids() != state[_TRACKED]
 
 
+def restore_toggle(default: bool) -> None:
+    """Set the toggle of the page, with the key "live", as it was when the viewer left the page."""
+    state = st.session_state
+    if _TOGGLE not in state:
+        state[_TOGGLE] = state.get(_TOGGLES, {}).get(state[_PAGE], default)
+
+
+def keep_toggle() -> None:
+    """Keep the toggle of the page, and poll again. For its callback."""
+    state = st.session_state
+    state[_TOGGLES] = {**state.get(_TOGGLES, {}), state[_PAGE]: state[_TOGGLE]}
+    resume()
+
+
 def is_toggled_on() -> bool:
-    """Return whether the toggle of the page, with the key "live", is on."""
-    return bool(st.session_state.get("live"))
+    """Return whether the toggle of the page is on."""
+    return bool(st.session_state.get(_TOGGLE))
 
 
 def is_paused() -> bool:

@@ -43,5 +43,5 @@ def operations() -> Poller[Operation]:
 @st.cache_resource(show_spinner=False)
 def overviews() -> Poller[Overview]:
     """Return the poller of the board, by owner; in a shared app "" stands for everybody."""
-    reader = Overviews(backend, everybody=SETTINGS.shared)
+    reader = Overviews(backend, SETTINGS.shared, SETTINGS.poll_interval)
     return Poller(reader.read, SETTINGS.poll_interval, forget_after=FORGET_AFTER)

@@ -9,6 +9,7 @@ import streamlit as st
 from progress.operation import Operation, Status
 from progress.session import polling, resources
 from progress.session.tracking import Entry
+from progress.ui.bars import SMALL
 from progress.ui.formats import (
     escape_markdown,
     format_duration,
@@ -18,7 +19,6 @@ from progress.ui.formats import (
 )
 from progress.ui.timeline import accent_color, timeline
 
-_SMALL = "font-size:.875rem;line-height:1.5"  # CSS of text like that of st.progress
 STYLE = """<style>
 /* The bar of an unknown total: dashes, or a part that moves. A full bar would look finished. */
 .unknown-total { height: .5rem; margin: .25rem 0; border-radius: 4px; overflow: hidden;
@@ -60,7 +60,7 @@ def draw_bar(name: str, text: str, operation: Operation | None) -> None:
         # never changes: else its movement would start again at every tick.
         moving = "moving" if polling.is_polling() else ""
         with st.container(gap=None):
-            st.html(f'<div style="{_SMALL}">{html.escape(name)}<br>{html.escape(text)}</div>')
+            st.html(f'<div style="{SMALL}">{html.escape(name)}<br>{html.escape(text)}</div>')
             st.html(
                 '<div role="progressbar" aria-label="In progress, the total is unknown"'
                 f' class="unknown-total {moving}" style="color:{accent_color()}"><div></div></div>'
@@ -100,7 +100,7 @@ def figures(operation: Operation | None, age: float = 0.0) -> str:
     # Two lines from the first tick on, so that nothing jumps when the second one fills.
     first, second = [html.escape(" · ".join(parts)) or "&nbsp;" for parts in (times, counts)]
     lines = f"{first} {late_sign()}<br>{second}"
-    return f'<p style="{_SMALL};margin:.5rem 0 0;opacity:.6">{lines}</p>'
+    return f'<p style="{SMALL};margin:.5rem 0 0;opacity:.6">{lines}</p>'
 
 
 def late_sign() -> str:

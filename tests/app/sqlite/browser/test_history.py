@@ -26,7 +26,7 @@ def test_five_hundred_operations(
     try:
         board = visit("/board", at=app)
         board.see("1 to 50, as of")
-        expect(board.page.get_by_test_id("stMetric").filter(has_text="Completed")).to_contain_text(
+        expect(board.page.locator("dl > div").filter(has_text="Completed")).to_contain_text(
             f"{OPERATIONS}"
         )
         for first in range(PAGE + 1, OPERATIONS, PAGE):

@@ -5,13 +5,11 @@ import streamlit as st
 from progress.feed import Feed, Row, read_feeds
 from progress.poller import Poller, Snapshot
 from progress.session import polling, resources
-from progress.ui import running
-from progress.ui.charts import over_time
-from progress.ui.formats import escape_markdown, format_time
+from progress.ui import charts, running
+from progress.ui import feed as feed_parts
+from progress.ui.formats import format_time
 
-# Pixels. Given to each element: nothing jumps when the browser has loaded what draws it.
-CHART_HEIGHT = 190
-METRIC_HEIGHT = 135
+CHART_HEIGHT = 190  # pixels
 KEY = "feed"  # what this page's poller reads, for all viewers
 
 
@@ -52,35 +50,17 @@ def draw(snapshot: Snapshot[tuple[Row, ...]]) -> None:
 
 def draw_rows(rows: tuple[Row, ...]) -> None:
     """Draw a figure of each name, and its chart."""
-    names = list(dict.fromkeys(name for row in rows for name in row.figures))
-    with st.container(horizontal=True):
-        for name in names:
-            draw_figure(name, rows)
-    for name in names:
-        points = ((row.at, row.figures.get(name)) for row in rows)
-        st.altair_chart(over_time(points, name, CHART_HEIGHT), height=CHART_HEIGHT)
+    st.html(feed_parts.latest(rows))
+    for name, data in feed_parts.series(rows).items():
+        charts.draw(data, name, CHART_HEIGHT)
     st.caption(f"Latest row at {format_time(rows[-1].at, st.context.timezone)}")
-
-
-def draw_figure(name: str, rows: tuple[Row, ...]) -> None:
-    """Draw the latest value, and how much it differs from the one before."""
-    values = [row.figures[name] for row in rows if name in row.figures]
-    delta = f"{values[-1] - values[-2]:+,.10g}" if len(values) > 1 else None
-    # Without a color: only the user knows whether more is better.
-    st.metric(
-        escape_markdown(name),
-        f"{values[-1]:,.10g}",
-        delta,
-        delta_color="off",
-        border=True,
-        height=METRIC_HEIGHT,
-    )
 
 
 st.set_page_config(page_title=f"Live feed · {resources.SETTINGS.title}", layout="wide")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Live feed", width="stretch")
-    is_on = st.toggle("Live", value=True, key="live", on_change=polling.resume)
+    polling.restore_toggle(default=True)
+    is_on = st.toggle("Live", key="live", on_change=polling.keep_toggle)
 if polling.is_paused():
     running.draw_paused("The feed goes on without it.")
 if is_on and not polling.is_paused():

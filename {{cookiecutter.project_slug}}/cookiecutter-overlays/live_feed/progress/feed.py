@@ -15,7 +15,7 @@ ROWS = 300
 RowsSince = Callable[[datetime | None], Iterable[Mapping[str, Any]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # hashable: what is drawn of rows is cached
 class Row:
     """The values of a feed at one time."""
 
