@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -266,7 +267,7 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
         if rows and isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
             st.download_button(
                 "Table (CSV)",
-                table_as_csv(rows),
+                partial(table_as_csv, rows),  # made on a click: it may be large
                 f"{name}.csv",
                 "text/csv",
                 key=f"csv-{operation.operation_id}",
@@ -275,7 +276,7 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
             )
         st.download_button(
             "Result (JSON)",
-            json.dumps(result, ensure_ascii=False, indent=2),
+            partial(json.dumps, result, ensure_ascii=False, indent=2),
             f"{name}.json",
             "application/json",
             key=f"json-{operation.operation_id}",
