@@ -21,7 +21,7 @@ from progress.ui.timeline import accent_color, timeline
 
 STYLE = """<style>
 /* The bar of an unknown total: dashes, or a part that moves. A full bar would look finished. */
-.unknown-total { height: .5rem; margin: .25rem 0; border-radius: 4px; overflow: hidden;
+.unknown-total { height: .5rem; margin-top: .25rem; border-radius: 4px; overflow: hidden;
   background: color-mix(in srgb, currentColor 20%, transparent) }
 .unknown-total div { height: 100%;
   background: repeating-linear-gradient(90deg, currentColor 0 .5rem, transparent 0 1.5rem) }
