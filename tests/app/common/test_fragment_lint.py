@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent, indent
@@ -2282,6 +2283,33 @@ def test_long_and_circular_sources_are_judged() -> None:
         [],
         [(65, "FC08")],
     )
+
+
+MANY = {
+    "guards": "if not ready({0}):\n    st.stop()\n",
+    "helpers": "def h{0}():\n    again(h{0})\n    g()\nh{0}()\ndef g(): h{0}()\n",
+    "fragments": """
+@st.fragment(run_every=1)
+def live{0}():
+    if done():
+        st.session_state.pop("active", None)
+        st.rerun()
+if st.session_state.get("active"):
+    live{0}()
+""",
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_the_time_grows_with_the_size_and_not_faster(name: str) -> None:
+    def seconds(count: int) -> float:
+        source = "import streamlit as st\n" + "".join(map(MANY[name].format, range(count)))
+        start = time.process_time()
+        check_source(source, "sample.py")
+        return time.process_time() - start
+
+    # 8 times the lines: about 8 times the time, 64 times if each line looked at all others.
+    assert seconds(1_600) < 24 * min(seconds(200) for _ in range(3))
 
 
 @settings(deadline=None)

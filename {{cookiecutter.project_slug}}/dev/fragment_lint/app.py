@@ -239,13 +239,40 @@ class App(Module):
         target = self._target(made) if isinstance(made, ast.Call) else None
         if target is not None and isinstance(made, ast.Call) and self.timer(made.func):
             return str(getattr(target, "id", "a lambda"))
-        for callee in self.callees(call):
-            key = ("rendered", callee.function)
-            if key not in self.answers:
-                self.answers[key] = rendered_by(callee)
-            if self.answers[key]:
-                return str(self.answers[key])
-        return ""
+        return next(filter(None, map(rendered_by, self.callees(call))), "")
+
+    @cached_property
+    def renders(self) -> dict[ast.AST, str]:
+        """The functions that render a fragment when they run, with its name."""
+        found: dict[ast.AST, str] = {key: item.name for key, item in self.by_function.items()}
+        self.__dict__["renders"] = found  # modules may import each other
+        for function, calls in self.calls.items():
+            for callee in (callee for call in calls for callee in self.callees(call)):
+                if callee.module is not self and (name := rendered_by(callee)):
+                    found.setdefault(function, name)
+        todo = [*found]
+        for function in todo:  # the list grows as callers are found
+            for call in self.callers.get(function, []):
+                owner = self.owner(call)
+                if owner and owner not in found and not self.is_dialog(owner):
+                    found[owner] = found[function]
+                    todo.append(owner)
+        return found
+
+    @cached_property
+    def cleared(self) -> dict[str, set[Function | None]]:
+        """The keys of the session state that this module clears, with the functions that do."""
+        loads = [node for node in self.scopes if isinstance(getattr(node, "ctx", None), ast.Load)]
+        used = {getattr(node, "id", getattr(node, "attr", "")) for node in loads}
+        found: dict[str, set[Function | None]] = {}
+        for node in self.scopes:
+            if isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
+                for key, value in self.change(node, trust=False).items():
+                    owner = self.owner(node)
+                    is_used = owner is None or getattr(owner, "name", "") in used
+                    if value is False and is_used:
+                        found.setdefault(key, set()).add(owner)
+        return found
 
     def is_dialog(self, function: Function) -> bool:
         """Tell whether a function is a dialog, which stays open after the click that opened it."""
@@ -577,18 +604,8 @@ class App(Module):
 
 def rendered_by(callee: Callee) -> str:
     """Return the name of the fragment that running a function renders, or an empty string."""
-    seen: set[ast.AST] = set()
-    todo = [callee]
-    for module, function in todo:  # the list grows as helpers are found
-        if not isinstance(module, App) or function in seen:
-            continue
-        seen.add(function)
-        if function in module.by_function:
-            return module.by_function[function].name
-        if not module.is_dialog(function):
-            for call in module.calls.get(function, []):
-                todo += module.callees(call)
-    return ""
+    module, function = callee
+    return module.renders.get(function, "") if isinstance(module, App) else ""
 
 
 def _results(callee: Callee) -> Iterator[bool | None]:

@@ -241,36 +241,15 @@ def check_end(app: App, item: Fragment, function: Function) -> Iterator[Found]:
 def is_ended_by_the_page(app: App, function: Function) -> bool:
     """Tell whether a widget, or state that the page clears, decides on each call of a fragment."""
     calls = app.callers.get(function, [])
-    cleared: set[str] = set()
-    if any(list(app.guards(app.points.get(call))) for call in calls):
-        cleared = cleared_outside(app, function)
+    inside = {app.owner(call) for module, call, _ in app.reached(function) if module is app}
+    inside.add(function)
     for call in calls:
         tests = [guard.test for guard in app.guards(app.points.get(call)) if guard.test]
         keys = {key for test in tests for key in app.reads(test) or ()}
-        if not (keys & cleared or any(is_switch(app, test) for test in tests)):
+        is_cleared = any(app.cleared.get(key, set()) - inside for key in keys)
+        if not is_cleared and not any(is_switch(app, test) for test in tests):
             return False
     return bool(calls)
-
-
-def cleared_outside(app: App, function: Function) -> set[str]:
-    """Return the keys of the session state that code outside a fragment clears."""
-    inside = {app.owner(call) for module, call, _ in app.reached(function) if module is app}
-    inside.add(function)
-    used = {node.id for node in app.scopes if is_load(node) and isinstance(node, ast.Name)}
-    used |= {node.attr for node in app.scopes if is_load(node) and isinstance(node, ast.Attribute)}
-    found: set[str] = set()
-    for node in app.scopes:
-        if isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
-            cleared = {key for key, value in app.change(node, False).items() if value is False}
-            owner = app.owner(node) if cleared else None
-            if owner not in inside and (owner is None or getattr(owner, "name", "") in used):
-                found |= cleared
-    return found
-
-
-def is_load(node: ast.AST) -> bool:
-    """Tell whether a name or an attribute is read."""
-    return isinstance(getattr(node, "ctx", None), ast.Load)
 
 
 def is_switch(app: App, test: ast.expr) -> bool:

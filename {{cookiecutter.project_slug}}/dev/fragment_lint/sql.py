@@ -34,7 +34,7 @@ SQL = re.compile(
     | SHOW\s+([A-Z]+\s+)??([A-Z]+\s+)??(
         TABLES|COLUMNS|VIEWS|SCHEMAS|DATABASES|OBJECTS|PARAMETERS|TASKS|STAGES|WAREHOUSES|ROLES|USERS|GRANTS|FUNCTIONS|PROCEDURES|INDEX|CREATE|STREAMS)\b
     | (DESC|DESCRIBE)\s+({OBJECTS})\b | USE\s+({OBJECTS})\b | GRANT\s.*\sTO\b | REVOKE\s.*\sFROM\b
-    | COPY\s+(INTO\b|\S+\s+(FROM|TO)\b) | PUT\s+'?file: | GET\s+@ | LIST\s+@ | COMMENT\s+ON\b
+    | COPY\s+(INTO\b|\S+\s+(FROM|TO)\b) | COMMENT\s+ON\b
     | PRAGMA\s | ATTACH\s | ANALYZE\s+TABLE\b | LOCK\s+TABLE\b | LISTEN\s | NOTIFY\s
     | SET\s+\S+\s*(=|TO\b) | (ALTER\s+)?SESSION\s+SET\b | BEGIN\s*;
     )""",
