@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "{{cookiecutter.project_slug}}"))
 
-from dev.fragment_lint import check_source  # noqa: E402
+from dev.fragment_lint import check_source
 
 LIVE = """import streamlit as st
 @st.fragment(run_every=1)

@@ -623,6 +623,21 @@ BAD = {
         if st.session_state.pop("fresh", None):
             chart()  #> FC02
         """,
+    "FC02 a click that is kept or returned": """
+        @st.fragment
+        def chart():
+            st.write("...")
+        def ask():
+            return st.button("Draw")
+        class Page:
+            def buttons(self):
+                self.clicked = st.button("Draw")
+            def charts(self):
+                if self.clicked:
+                    chart()  #> FC02
+        if ask():
+            chart()  #> FC02
+        """,
     "FC02 match": """
         @st.fragment
         def chart():
@@ -731,6 +746,17 @@ BAD = {
             return st.fragment(run_every=seconds)
         def wrapped(function):
             return st.fragment(run_every=1)(function)
+        def factory(seconds):
+            def decorate(function):
+                return st.fragment(function, run_every=seconds)
+            return decorate
+        OPTIONS = {"run_every": 2}
+        @factory(2)
+        def seven():  #> FC04
+            st.write("...")
+        @st.fragment(**OPTIONS)
+        def eight():  #> FC04
+            st.write("...")
         @stored
         def one():  #> FC04
             st.write("...")
@@ -831,6 +857,8 @@ BAD = {
             session.sql(query=f"SHOW TABLES LIKE '{name}'")  #> FC08
             pd.read_sql_query(f"SELECT '{name}'", db)  #> FC08
             db.fetchrow(f"-- why\\n DELETE FROM jobs WHERE name = '{name}'")  #> FC08
+            texts = {"all": "SELECT 1", "one": f"SELECT {name}"}  #> FC08
+            db.execute(texts[name])
             parts = ["SELECT *", "FROM jobs"]
             parts.append(f"WHERE name = '{name}'")
             db.execute(" ".join(parts))  #> FC08
@@ -1165,12 +1193,17 @@ GOOD = {
                 db.execute(f"SELECT * FROM {Store.NAME} LIMIT {limit:d}")
                 marks = ", ".join(f":id{number}" for number in range(len(ids)))
                 db.execute(f"SELECT * FROM jobs WHERE id IN ({marks})", ids)
+                marks = ", ".join(f"${number}" for number, _ in enumerate(ids, 1))
+                db.execute(f"SELECT * FROM jobs WHERE id IN ({marks})", ids)
+                limit = int(limit)
+                db.execute(f"SELECT * FROM jobs LIMIT {limit}")
                 for column in ("name", "status"):
                     db.execute(f"SELECT {column} FROM jobs")
         """,
     "FC08 other languages": """
         def ask(engine, frame, prometheus, name):
             engine.query(f"Which job is {name}?")
+            engine.query(f"Select the best of {name}")
             frame.query(f"age > {name}")
             prometheus.query(f"rate({name}[5m])")
             agent.execute(f"Update the report of {name}")
@@ -2304,12 +2337,15 @@ if st.session_state.get("active"):
 def test_the_time_grows_with_the_size_and_not_faster(name: str) -> None:
     def seconds(count: int) -> float:
         source = "import streamlit as st\n" + "".join(map(MANY[name].format, range(count)))
-        start = time.process_time()
-        check_source(source, "sample.py")
-        return time.process_time() - start
+        times = []
+        for _ in range(2):
+            start = time.process_time()
+            check_source(source, "sample.py")
+            times.append(time.process_time() - start)
+        return min(times)
 
     # 8 times the lines: about 8 times the time, 64 times if each line looked at all others.
-    assert seconds(1_600) < 24 * min(seconds(200) for _ in range(3))
+    assert seconds(2_400) < 32 * seconds(300)
 
 
 @settings(deadline=None)

@@ -136,8 +136,7 @@ class App(Module):
                 elif maker is not None and self._target(node) is not None:
                     return None
                 if maker is not None:
-                    interval = argument(node, "run_every")
-                    return Timer((interval,)) if interval else maker
+                    return self._timed(node, maker)
                 for module, function in self.functions(node.func):
                     assert isinstance(module, App)
                     for value in module.returned(function):
@@ -151,7 +150,7 @@ class App(Module):
                     assert isinstance(module, App)
                     for value in module.returned(function):  # `return st.fragment(...)(f)`
                         if isinstance(value, ast.Call) and module.wraps_parameter(value, function):
-                            return module.timer(value.func) or Timer()
+                            return module._timed(value, module.timer(value.func) or Timer())
             case ast.IfExp(body=body, orelse=orelse):
                 return self.timer(body) or self.timer(orelse)
             case ast.BoolOp(values=values):
@@ -159,6 +158,18 @@ class App(Module):
             case ast.NamedExpr(value=value):
                 return self.timer(value)
         return None
+
+    def _timed(self, call: ast.Call, maker: Timer) -> Timer:
+        """Return what `call` makes of a maker: it may give the interval, also by `**options`."""
+        if interval := argument(call, "run_every"):
+            return Timer((interval,))
+        for item in call.keywords:
+            for value in self.values(item.value) if item.arg is None else ():
+                if isinstance(value, ast.Dict):
+                    for key, interval in zip(value.keys, value.values, strict=True):
+                        if isinstance(key, ast.Constant) and key.value == "run_every":
+                            return Timer((interval,))
+        return maker
 
     def wraps_parameter(self, call: ast.Call, function: Function) -> bool:
         """Tell whether `call` makes a fragment of the first parameter of `function`."""
@@ -181,8 +192,7 @@ class App(Module):
                 maker = self.timer(node.func)
                 if maker is None or self._is_in_maker(node):
                     continue
-                if interval := argument(node, "run_every"):
-                    maker = Timer((interval,))
+                maker = self._timed(node, maker)
                 found = [item for item in self.functions(target) if item.module is self]
                 parent = self.parents[node]  # `live = st.fragment(draw, run_every=1)`
                 place = getattr(parent, "targets", [getattr(parent, "target", None)])[0]
@@ -335,10 +345,10 @@ class App(Module):
                 # `clicked or state` also holds in later runs; `clicked and state` does not.
                 answers = [self.needs_click(value, holds, flags) for value in values]
                 return any(answers) if isinstance(op, ast.And) == holds else all(answers)
-            case ast.Name():
+            case ast.Name() | ast.Attribute() | ast.Call() if results := self._results(test):
                 # `result = None`, and another value under a button.
-                bound = [item for item in self.values(test) if not _differs(item, holds)]
-                key = ("needs", holds, flags, id(self.values(test)))
+                bound = [item for item in results if not _differs(item, holds)]
+                key = ("needs", holds, flags, id(results) if isinstance(test, ast.Name) else test)
                 if key not in self.answers:
                     self.answers[key] = False
                     self.answers[key] = bool(bound) and all(
@@ -358,6 +368,13 @@ class App(Module):
             return False
         parts = ast.iter_child_nodes(test)
         return holds and any(self.needs_click(part, True, flags) for part in parts)
+
+    def _results(self, node: ast.expr) -> Sequence[Binding]:
+        """Return what a name is bound to, or what a function of this file returns."""
+        if not isinstance(node, ast.Call):
+            return self.values(node)
+        found = [item for item in self.functions(node.func) if item.module is self]
+        return [value for _, function in found for value in self.returned(function)]
 
     def _set_by_click(self, value: Binding, flags: bool) -> bool:
         if not isinstance(value, ast.expr):

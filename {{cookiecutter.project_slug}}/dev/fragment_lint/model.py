@@ -226,16 +226,7 @@ class Module:
             case ast.Starred(value=inner):
                 self._bind_target(inner, value, scope)
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
-                values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
-                parts: list[Binding] = [*values]
-                if len(values) != len(targets) or any(
-                    isinstance(item, ast.Starred) for item in (*values, *targets)
-                ):
-                    whole = value if isinstance(value, Part) else None
-                    if isinstance(value, ast.expr):
-                        whole = Part(value)
-                    parts = [whole or value] * len(targets)
-                for inner, part in zip(targets, parts, strict=False):
+                for inner, part in zip(targets, _parts(value, targets), strict=True):
                     self._bind_target(inner, part, scope)
             case ast.Attribute(value=ast.Name(id=owner), attr=attr):
                 method = scope.node
@@ -433,6 +424,19 @@ class Module:
             except (OSError, UnicodeDecodeError, SyntaxError, RecursionError):
                 return None, name
         return self.project[path], name
+
+
+def _parts(value: Binding, targets: list[ast.expr]) -> list[Binding]:
+    """Return what each of several targets of an assignment gets."""
+    whole = value.whole if isinstance(value, Part) else value
+    values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+    is_starred = any(isinstance(item, ast.Starred) for item in (*values, *targets))
+    if len(values) == len(targets) and not is_starred:
+        return [*values]
+    is_numbered = isinstance(value, Part) and called_name(whole) == "enumerate"
+    if is_numbered and isinstance(whole, ast.Call) and whole.args and len(targets) == 2:
+        return [ast.Constant(1), Part(whole.args[0])]
+    return [Part(whole) if isinstance(whole, ast.expr) else value] * len(targets)
 
 
 def _current(dotted: str) -> str:
@@ -654,7 +658,7 @@ def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
             todo += reversed([*ast.iter_child_nodes(node)])
 
 
-def called_name(node: ast.AST) -> str:
+def called_name(node: object) -> str:
     """Return the last name of what is called: `button` of `st.sidebar.button(...)`."""
     func = getattr(node, "func", None)
     return str(getattr(func, "attr", getattr(func, "id", "")))

@@ -24,8 +24,9 @@ OBJECTS = (
 )
 SQL = re.compile(
     rf"""(\s|\(|--[^\n]*\n|\#[^\n]*\n|/\*.*?\*/)*(
-    SELECT\s | VALUES\s*\(
-    | WITH\s+(RECURSIVE\s+)?\S+\s*(\([^)]*\)\s*)?AS\s*(NOT\s+)?(MATERIALIZED\s*)?\( | FROM\s+\S+\s+SELECT\b
+    (?-i:SELECT)\s | SELECT\s.*\bFROM\b | VALUES\s*\(
+    | WITH\s+(RECURSIVE\s+)?\S+\s*(\([^)]*\)\s*)?AS\s*(NOT\s+)?(MATERIALIZED\s*)?\(
+    | FROM\s+\S+\s+SELECT\b
     | INSERT\s+(OR\s+\w+\s+|IGNORE\s+)?(INTO|OVERWRITE)\b | REPLACE\s+INTO\b | DELETE\s+FROM\b
     | UPDATE\s+\S+(\s+\S+)?\s+SET\b | MERGE\s+INTO\b | TRUNCATE\s | CALL\s+[^\s(]+\s*\(
     | (CREATE|ALTER|DROP)\s+([A-Z]+\s+)??([A-Z]+\s+)??([A-Z]+\s+)??({OBJECTS})\b
@@ -120,8 +121,12 @@ class SqlTexts:
                     todo += [body, orelse]
                 case ast.NamedExpr(value=value) | ast.Await(value=value):
                     todo.append(value)
-                case ast.Name():
-                    todo += app.values(node)
+                case ast.Name() | ast.Attribute() if values := app.values(node):
+                    todo += values
+                case ast.Subscript(value=owner):
+                    todo.append(owner)
+                case ast.Dict(values=items):
+                    todo += items
                 case ast.Call(args=[first, *_]) if self._passes_on(node):
                     todo.append(first)
                 case ast.Call(func=ast.Attribute(value=owner, attr="strip" | "lstrip" | "rstrip")):
@@ -233,6 +238,10 @@ class SqlTexts:
         key = id(values) if isinstance(node, ast.Name) else id(node)
         if key not in self._literals:
             self._literals[key] = True  # while a circular binding is followed
+            if any(
+                isinstance(item, ast.AST) and self.app.builtin(item) == "int" for item in values
+            ):
+                values = [item for item in values if not isinstance(item, ast.arg)]  # `n = int(n)`
             self._literals[key] = all(map(self.is_literal, values))
         return self._literals[key]
 
