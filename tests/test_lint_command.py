@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ def test_the_command_is_installed_by_url(repository: Path, foreign: Path) -> Non
     )
     assert installed.returncode == 0, installed.stderr
 
+    version = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"][
+        "version"
+    ]
+    done = run(foreign, programs / "fragment-lint", "--version")
+    assert done.stdout == f"fragment-lint {version}\n"
     done = run(foreign, programs / "fragment-lint", "good.py")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = run(foreign, programs / "fragment-lint")
