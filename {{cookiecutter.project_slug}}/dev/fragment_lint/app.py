@@ -71,7 +71,7 @@ UNKNOWN = "?"  # not session state: what a function of another file changes
 Changes = dict[str, bool | None]
 
 NEVER_NONE = {"int", "float", "str", "max", "min", "round", "abs"}
-# Returned objects that are no data: they do not freeze.
+# What keeps a definition from module level.
 BLOCKS = Function | ast.ClassDef | ast.If | ast.Match | ast.For | ast.AsyncFor | ast.While
 
 
