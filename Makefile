@@ -64,6 +64,7 @@ bench: uv ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS
 	@rm -rf build/bench && mkdir -p build/bench
 	@for backend in $(BACKENDS); do $(MAKE) --no-print-directory bench-one \
 		BACKEND=$$backend DEMO=bench-$$backend ANSWERS=poll_interval=0.5s || exit 1; done
+	@"$(UV)" run python benchmarks/lint.py
 	@# A shortened run is printed, and does not change the docs.
 	@"$(UV)" run python benchmarks/report.py $(if $(filter command environment,\
 		$(origin VIEWERS) $(origin SECONDS_EACH) $(origin BACKENDS)),,--write)

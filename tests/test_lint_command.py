@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,17 @@ def test_the_command_is_installed_by_url(repository: Path, foreign: Path) -> Non
     )
     assert installed.returncode == 0, installed.stderr
 
+    version = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"][
+        "version"
+    ]
+    done = run(foreign, programs / "fragment-lint", "--version")
+    assert done.stdout == f"fragment-lint {version}\n"
     done = run(foreign, programs / "fragment-lint", "good.py")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = run(foreign, programs / "fragment-lint")
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (1, "1 finding in 1 of 2 files: 1 warning\n")
     (line,) = done.stdout.splitlines()
-    assert line.startswith("bad.py:3: FC04 no-termination: ")
+    assert line.startswith("bad.py:3:1: FC04 no-termination: ")
     done = run(foreign, programs / "fragment-lint", "gone.py")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("gone.py: cannot be read: ")
@@ -53,7 +59,7 @@ def test_pre_commit_runs_it_by_url(
     command = [sys.executable, "-m", "pre_commit", "try-repo", str(repository), "fragment-lint"]
     done = run(foreign, *command, "--all-files")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "bad.py:3: FC04 no-termination: " in done.stdout
+    assert "bad.py:3:1: FC04 no-termination: " in done.stdout
     assert "good.py" not in done.stdout
 
     (foreign / "bad.py").write_text(GOOD)

@@ -1,4 +1,4 @@
-"""The timed fragments of this project keep the rules that dev/fragment_lint.py describes."""
+"""The timed fragments of this project keep the rules that dev/fragment_lint describes."""
 
 from dev.fragment_lint import check_paths
 from progress.settings import ROOT

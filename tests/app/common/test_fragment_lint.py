@@ -5,6 +5,8 @@ without such a comment must have no findings.
 """
 
 import inspect
+import json
+import os
 import re
 import subprocess
 import sys
@@ -21,14 +23,14 @@ from dev.fragment_lint import (
     ALWAYS_WIDGETS,
     RULES,
     SOMETIMES_WIDGETS,
+    VERSION,
     Finding,
     UnreadableError,
     check_paths,
     check_source,
 )
+from dev.fragment_lint.command import lint
 from progress.settings import ROOT
-
-COMMAND = ROOT / "dev" / "fragment_lint.py"
 
 # A correct end of a fragment, which most samples share: each shows one mistake only.
 PRELUDE = """\
@@ -104,43 +106,51 @@ BAD = {
         """,
     "FC01 in a function": """
         def page():
-            @st.fragment
+            @st.fragment(run_every=1)
             def live():  #> FC01
-                st.write("...")
+                if done():
+                    end()
             live()
         """,
     "FC01 a method": """
         class Page:
-            @st.fragment
-            def live(self):  #> FC01
-                st.write("...")
+            @staticmethod
+            @st.fragment(run_every=1)
+            def live():  #> FC01
+                if done():
+                    end()
         """,
     "FC01 in a condition": """
         if st.session_state.get("active"):
-            @st.fragment
+            @st.fragment(run_every=1)
             def live():  #> FC01
-                st.write("...")
+                if done():
+                    end()
         else:
-            @st.fragment
+            @st.fragment(run_every=1)
             def idle():  #> FC01
-                st.write("...")
+                if done():
+                    end()
         """,
     "FC01 in a case": """
         match st.session_state.get("view"):
             case "live":
-                @st.fragment
+                @st.fragment(run_every=1)
                 def live():  #> FC01
-                    st.write("...")
+                    if done():
+                        end()
         """,
     "FC01 in loops": """
         for name in names:
-            @st.fragment
+            @st.fragment(run_every=1)
             def live():  #> FC01
-                st.write(name)
+                if done(name):
+                    end()
         while waiting():
-            @st.fragment
-            async def wait():  #> FC01
-                st.write("...")
+            @st.fragment(run_every=1)
+            def wait():  #> FC01
+                if done():
+                    end()
         """,
     "FC01 by a call": """
         def draw():
@@ -546,15 +556,25 @@ BAD = {
                 end()
         live = st.fragment(draw, run_every=1)  #> FC07
         """,
-    "FC09 a button": """
+    "FC12 a button": """
+        @st.fragment(run_every=1)
+        def live():
+            if st.session_state.pop("ended", None):
+                st.rerun()
+
         @st.dialog("Edit")
         def edit():
             st.text_input("Name")
 
         if st.button("Edit"):
-            edit()  #> FC09
+            edit()  #> FC12
         """,
-    "FC09 a menu": """
+    "FC12 a menu": """
+        @st.fragment(run_every=1)
+        def live():
+            if st.session_state.pop("ended", None):
+                st.rerun()
+
         from streamlit import dialog, form_submit_button
 
         @dialog("Edit", width="large")
@@ -563,9 +583,14 @@ BAD = {
 
         with st.form("names"):
             if form_submit_button("Edit") and name:
-                edit(name)  #> FC09
+                edit(name)  #> FC12
         """,
-    "FC09 a name": """
+    "FC12 a name": """
+        @st.fragment(run_every=1)
+        def live():
+            if st.session_state.pop("ended", None):
+                st.rerun()
+
         @st.dialog("Edit", on_dismiss=end)
         def edit():
             st.text_input("Name")
@@ -573,7 +598,7 @@ BAD = {
         clicked = st.button("Edit")
         if not clicked:
             st.stop()
-        edit()  #> FC09
+        edit()  #> FC12
         """,
     "FC08 direct": """
         def read(connection, name, limit):
@@ -615,9 +640,658 @@ BAD = {
             connection.execute(f"SELECT {settings.COLUMN} FROM jobs")  #> FC08
             connection.execute("SELECT * FROM jobs WHERE id IN (" + ",".join(ids) + ")")  #> FC08
         """,
+    "FC01 a wrapped name": """
+        from functools import partial
+        every = partial(st.fragment, run_every=1)
+        if st.button("Start"):
+            @every
+            def live():  #> FC01
+                if done():
+                    end()
+        """,
+    "FC02 a name that only a click sets": """
+        @st.fragment
+        def chart():
+            st.write("...")
+        answer = ""
+        if st.form_submit_button("Ask"):
+            answer = ask()
+        if answer:
+            chart()  #> FC02
+        """,
+    "FC02 a flag that is popped": """
+        @st.fragment
+        def chart():
+            st.write("...")
+        if st.session_state.pop("fresh", None):
+            chart()  #> FC02
+        """,
+    "FC02 a click that is kept or returned": """
+        @st.fragment
+        def chart():
+            st.write("...")
+        def ask():
+            return st.button("Draw")
+        class Page:
+            def buttons(self):
+                self.clicked = st.button("Draw")
+            def charts(self):
+                if self.clicked:
+                    chart()  #> FC02
+        if ask():
+            chart()  #> FC02
+        """,
+    "FC02 match": """
+        @st.fragment
+        def chart():
+            st.write("...")
+        match st.sidebar.button("Draw"):
+            case True:
+                chart()  #> FC02
+            case False:
+                chart()
+        """,
+    "FC02 callbacks": """
+        @st.fragment
+        def chart():
+            st.write("...")
+        def start():
+            chart()
+        def note():
+            st.session_state.active = True
+        st.button("A", on_click=chart)  #> FC02
+        st.toggle("B", on_change=start)  #> FC02
+        st.button("C", on_click=lambda: start())  #> FC02
+        st.button("D", on_click=note)
+        """,
+    "FC02 methods": """
+        class Charts:
+            @staticmethod
+            @st.fragment
+            def one():
+                st.write("...")
+            @st.fragment
+            def two(self):
+                st.write("...")
+            def draw(self):
+                if st.button("Two"):
+                    self.two()  #> FC02
+        charts = Charts()
+        if st.button("Both"):
+            Charts.one()  #> FC02
+            charts.two()  #> FC02
+        """,
+    "FC03 containers in objects, dictionaries and lists": """
+        class Panel:
+            def __init__(self):
+                self.row = st.container()
+                self.boxes = {"left": st.empty(), "right": st.empty()}
+        panel = Panel()
+        slots = []
+        slots.append(st.empty())
+        @st.fragment(run_every=1)
+        def live():
+            panel.row.button("A")  #> FC03
+            panel.boxes["left"].toggle("B")  #> FC03
+            slots[0].radio("C", names)  #> FC03
+            for slot in slots:
+                slot.text_input("D")  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 components": """
+        import streamlit as st
+        from st_aggrid import AgGrid as grid
+        from streamlit_folium import st_folium
+        from streamlit.components.v1 import declare_component
+        color = declare_component("color", url=url)
+        @st.fragment(run_every=1)
+        def live():
+            grid(rows)  #> FC03
+            st_folium(world)  #> FC03
+            color()  #> FC03
+            if done():
+                st.session_state.clear()
+                st.rerun()
+        """,
+    "FC03 functions that are handed on": """
+        from functools import partial
+        def ask(name):
+            st.number_input(name)  #> FC03
+        def draw(kind):
+            [*map(ask, kinds)]
+            sorted(kinds, key=lambda item: st.checkbox(item))  #> FC03
+            if done():
+                end()
+        live = st.fragment(partial(draw, "x"), run_every=1)
+        """,
+    "FC03 the helper of its own scope": """
+        def one():
+            def show():
+                st.button("A")  #> FC03
+            @st.fragment(run_every=1)
+            def live():  #> FC01
+                show()
+                if done():
+                    end()
+        def two():
+            def show():
+                st.write("...")
+            show()
+        """,
+    "FC04 decorators": """
+        from functools import partial
+        SECONDS = 2
+        stored = st.fragment(run_every=SECONDS)
+        fixed = partial(st.fragment, run_every="1s")
+        old = getattr(st, "experimental_fragment")
+        def polled(seconds):
+            return st.fragment(run_every=seconds)
+        def wrapped(function):
+            return st.fragment(run_every=1)(function)
+        def factory(seconds):
+            def decorate(function):
+                return st.fragment(function, run_every=seconds)
+            return decorate
+        OPTIONS = {"run_every": 2}
+        @factory(2)
+        def seven():  #> FC04
+            st.write("...")
+        @st.fragment(**OPTIONS)
+        def eight():  #> FC04
+            st.write("...")
+        @stored
+        def one():  #> FC04
+            st.write("...")
+        @fixed
+        def two():  #> FC04
+            st.write("...")
+        @polled(5)
+        def three():  #> FC04
+            st.write("...")
+        @wrapped
+        def four():  #> FC04
+            st.write("...")
+        @old(run_every=1)
+        def five():  #> FC04
+            st.write("...")
+        @(st.fragment(run_every=1) if NEW else same)
+        def six():  #> FC04
+            st.write("...")
+        """,
+    "FC04 all names of Streamlit": """
+        from streamlit import *
+        @fragment(run_every=1)
+        def live():  #> FC04
+            write("...")
+        """,
+    "FC04 an end that nobody reaches": """
+        @st.fragment(run_every=1)
+        def one():  #> FC04
+            if done():
+                return
+                end()
+        @st.fragment(run_every=1)
+        def two():  #> FC04
+            while True:
+                st.write("...")
+            end()
+        @st.fragment(run_every=1)
+        def three():  #> FC04
+            if False:
+                end()
+        """,
+    "FC06 nothing decides on the call": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.session_state.result = 5
+                st.rerun()  #> FC06
+        def page():
+            live()
+        page()
+        """,
+    "FC06 another key decides on the call": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.session_state["result"] = 5
+                st.rerun()  #> FC06
+        if "job" in st.session_state:
+            live()
+        """,
+    "FC06 the key is set, not cleared": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.session_state["job"] = True
+                st.rerun()  #> FC06
+        if st.session_state.get("job"):
+            live()
+        """,
+    "FC06 scopes by name and by keys": """
+        WHERE = "fragment"
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                end()
+            if stale():
+                st.session_state.page = 1
+                st.rerun(scope=WHERE)  #> FC06
+            if old():
+                st.session_state.page = 2
+                st.rerun(scope=["one", "two"])  #> FC06
+        """,
+    "FC07 data of the page": """
+        table = fetch_table()
+        @st.fragment(run_every=1)
+        def live():
+            st.dataframe(table)  #> FC07
+            if done():
+                end()
+        """,
+    "FC08 expressions": """
+        import pandas as pd
+        def read(db, session, name, names):
+            db.execute(text := f"SELECT {name}")  #> FC08
+            db.execute("SELECT 1" if name else f"SELECT {name}")  #> FC08
+            db.execute(" ".join(["SELECT", name]))  #> FC08
+            db.execute("SELECT NAME FROM t".replace("NAME", name))  #> FC08
+            session.sql(query=f"SHOW TABLES LIKE '{name}'")  #> FC08
+            pd.read_sql_query(f"SELECT '{name}'", db)  #> FC08
+            db.fetchrow(f"-- why\\n DELETE FROM jobs WHERE name = '{name}'")  #> FC08
+            texts = {"all": "SELECT 1", "one": f"SELECT {name}"}  #> FC08
+            db.execute(texts[name])
+            parts = ["SELECT *", "FROM jobs"]
+            parts.append(f"WHERE name = '{name}'")
+            db.execute(" ".join(parts))  #> FC08
+        """,
+    "FC08 functions that build and that run": """
+        def build(name):
+            return f"SELECT * FROM jobs WHERE name = '{name}'"  #> FC08
+        def run(statement):
+            return db.execute(statement)
+        def both(text):
+            return run(text)
+        class Store:
+            def rows(self, statement):
+                return self.db.execute(statement)
+            def named(self, name):
+                return self.rows(f"SELECT '{name}'")  #> FC08
+        def page(name):
+            db.execute(build(name))
+            both("SELECT " + name)  #> FC08
+        """,
+    "FC09 timed": """
+        @st.fragment(run_every=1)
+        async def live():  #> FC09
+            if done():
+                end()
+        """,
+    "FC09 untimed": """
+        @st.fragment
+        async def chart():  #> FC09
+            st.write(await load())
+        """,
+    "FC09 by a call": """
+        async def draw():
+            st.write(await load())
+        chart = st.fragment(draw)  #> FC09
+        """,
+    "FC10 direct": """
+        @st.fragment(run_every=5)
+        def inner():
+            if done():
+                end()
+        @st.fragment(run_every=1)
+        def outer():
+            inner()  #> FC10
+            if done():
+                end()
+        """,
+    "FC10 through a helper": """
+        @st.fragment(run_every=5)
+        def inner():
+            if done():
+                end()
+        def both():
+            inner()  #> FC10
+        @st.fragment(run_every=1)
+        def outer():
+            both()
+            if done():
+                end()
+        """,
+    "FC10 by a call": """
+        def draw():
+            if done():
+                end()
+        inner = st.fragment(draw, run_every=1)
+        @st.fragment(run_every=1)
+        def outer():
+            inner()  #> FC10
+            if done():
+                end()
+        """,
+    "FC11 in the page": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                end()
+        if st.session_state.get("active"):
+            live()
+        while True:  #> FC11
+            wait()
+        """,
+    "FC11 in a function": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                end()
+        def main():
+            if st.session_state.get("active"):
+                live()
+            while 1:  #> FC11
+                for item in items:
+                    break
+        main()
+        """,
+    "FC11 under a condition": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                end()
+        if st.session_state.get("active"):
+            live()
+            while True:  #> FC11
+                wait()
+        """,
 }
 
 GOOD = {
+    "FC01 untimed in a page function": """
+        def page():
+            @st.fragment
+            def chart():
+                st.slider("...")
+            chart()
+        """,
+    "FC01 a fragment that is called where it is made": """
+        def draw():
+            if done():
+                end()
+        if st.session_state.get("active"):
+            st.fragment(draw, run_every=1)()
+        """,
+    "FC01 a version decides": """
+        if st.__version__ > "1.40":
+            @st.fragment(run_every=1)
+            def live():
+                if done():
+                    end()
+        """,
+    "FC01 options left out": """
+        def page():
+            @st.fragment(...)
+            def chart():
+                st.write("...")
+        """,
+    "FC02 later runs render it, too": """
+        @st.fragment
+        def chart(name):
+            st.write(name)
+        for name in st.session_state.setdefault("names", []):
+            chart(name)
+        if name := st.chat_input():
+            st.session_state.names.append(name)
+            chart(name)
+        if st.button("Start"):
+            st.session_state.active = True
+            chart("now")
+        elif st.session_state.get("active"):
+            chart("then")
+        """,
+    "FC02 a dialog": """
+        @st.fragment
+        def chart():
+            st.write("...")
+        @st.dialog("Chart", width="large")
+        def show():
+            chart()
+        if st.button("Open"):
+            show()
+        """,
+    "FC02 the other name of two": """
+        @st.fragment
+        def chart():
+            st.write("...")
+        clicked, kind = st.button("Draw"), st.selectbox("Kind", kinds)
+        if kind:
+            chart()
+        """,
+    "FC03 no timer by a name": """
+        NEVER = None
+        @st.fragment(run_every=NEVER)
+        def one():
+            st.button("...")
+        """,
+    "FC03 a parameter that is no container": """
+        def draw(lamp):
+            lamp.toggle()
+        @st.fragment(run_every=1)
+        def live():
+            draw(Lamp())
+            if done():
+                end()
+        """,
+    "FC04 an interval that can become None": """
+        pace = None
+        if st.session_state.get("running"):
+            pace = 1
+        def interval() -> float | None:
+            return compute()
+        @st.fragment(run_every=pace)
+        def one():
+            st.write("...")
+        @st.fragment(run_every=1 if st.session_state.get("running") else None)
+        def two():
+            st.write("...")
+        @st.fragment(run_every=st.session_state.get("pace"))
+        def three():
+            st.write("...")
+        @st.fragment(run_every=interval())
+        def four():
+            st.write("...")
+        """,
+    "FC04 the page ends it": """
+        @st.fragment(run_every=1)
+        def one():
+            st.write("...")
+        @st.fragment(run_every=1)
+        def two():
+            st.write("...")
+        def stop():
+            st.session_state.active = False
+        if st.toggle("Live"):
+            one()
+        st.button("Stop", on_click=stop)
+        if st.session_state.get("active"):
+            two()
+        """,
+    "FC06 more guards": """
+        @st.fragment(run_every=1)
+        def one():
+            st.session_state.pop("done", None) and st.rerun()
+        @st.fragment(run_every=1)
+        def two():
+            try:
+                result = read()
+            except LookupError:
+                st.write("...")
+            else:
+                st.session_state.result = result
+                st.rerun()
+        @st.fragment(run_every=1)
+        def three():
+            for job in jobs():
+                if job.running:
+                    break
+            else:
+                end()
+        @st.fragment(run_every=1)
+        def four():
+            for job in jobs():
+                if job.running:
+                    return
+            end()
+        @st.fragment(run_every=1)
+        def five():
+            if done():
+                st.write("...")
+            else:
+                return
+            end()
+        @st.fragment(run_every=1)
+        def six():
+            try:
+                read()
+            except LookupError:
+                return
+            end()
+        """,
+    "FC06 state of other kinds": """
+        @st.fragment(run_every=1)
+        def one():
+            if done():
+                setattr(st.session_state, "active", False)
+                st.rerun()
+        @st.fragment(run_every=1)
+        def two():
+            if done():
+                st.query_params.clear()
+                st.rerun()
+        @st.fragment(run_every=1)
+        def three():
+            if done():
+                st.session_state.ended.append(5)
+                st.rerun()
+        @st.fragment(run_every=1)
+        def four():
+            job = st.session_state.job
+            if done():
+                job.finish()
+                st.rerun()
+        @st.fragment(run_every=1)
+        def five():
+            if done():
+                reset(st.session_state)
+                st.rerun()
+        if st.session_state.active:
+            one()
+        if "job" in st.query_params:
+            two()
+        if not st.session_state.ended:
+            three()
+        if st.session_state.job.running:
+            four()
+        """,
+    "FC06 the change decides on the call": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.session_state.finished = True
+                st.rerun()
+        def page():
+            if not st.session_state.get("finished"):
+                live()
+        page()
+        """,
+    "FC06 a flag that is set once": """
+        @st.fragment(run_every=1)
+        def live():
+            if done() and not st.session_state.get("finished"):
+                st.session_state.finished = True
+                st.rerun()
+        live()
+        """,
+    "FC07 constants": """
+        import streamlit as st
+        @st.fragment(run_every=1)
+        def live(title, *, limit):
+            st.write(title, limit)
+            if done():
+                st.session_state.pop("active", None)
+                st.rerun()
+        if st.session_state.get("active"):
+            live("Jobs", limit=5)
+        """,
+    "FC08 identifiers and numbers": """
+        from config import TABLE
+        ORDERS = {"new": "id DESC", "old": "id"}
+        class Store:
+            NAME = "jobs"
+            def read(self, db, order, limit, ids):
+                db.execute(f"SELECT * FROM {TABLE} ORDER BY {ORDERS[order]} LIMIT {int(limit)}")
+                db.execute(f"SELECT * FROM {self.NAME} ORDER BY id {'DESC' if order else 'ASC'}")
+                db.execute(f"SELECT * FROM {Store.NAME} LIMIT {limit:d}")
+                marks = ", ".join(f":id{number}" for number in range(len(ids)))
+                db.execute(f"SELECT * FROM jobs WHERE id IN ({marks})", ids)
+                marks = ", ".join(f"${number}" for number, _ in enumerate(ids, 1))
+                db.execute(f"SELECT * FROM jobs WHERE id IN ({marks})", ids)
+                limit = int(limit)
+                db.execute(f"SELECT * FROM jobs LIMIT {limit}")
+                for column in ("name", "status"):
+                    db.execute(f"SELECT {column} FROM jobs")
+        """,
+    "FC08 other languages": """
+        def ask(engine, frame, prometheus, name):
+            engine.query(f"Which job is {name}?")
+            engine.query(f"Select the best of {name}")
+            frame.query(f"age > {name}")
+            prometheus.query(f"rate({name}[5m])")
+            agent.execute(f"Update the report of {name}")
+            agent.execute(f"With {name} as a guest")
+            self.line.text(f"Update {name} of 5")
+        """,
+    "FC09 a coroutine inside": """
+        import asyncio
+        @st.fragment
+        def chart():
+            st.write(asyncio.run(load()))
+        async def load():
+            return 5
+        """,
+    "FC10 an untimed one inside": """
+        @st.fragment
+        def inner():
+            st.write("...")
+        @st.fragment(run_every=1)
+        def outer():
+            inner()
+            if done():
+                end()
+        """,
+    "FC11 loops that end, and pages without a timer": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                end()
+        while True:
+            if ready():
+                break
+        def worker():
+            while True:
+                wait()
+        def read():
+            while True:
+                if ready():
+                    return 5
+        read()
+        """,
+    "FC11 a page without a timer": """
+        while True:
+            st.write("...")
+        """,
     "FC01 module level": """
         from typing import TYPE_CHECKING
         import sys
@@ -939,7 +1613,7 @@ GOOD = {
             connection.execute(build(name))
             connection.execute()
         """,
-    "FC09 under session state": """
+    "FC12 under session state": """
         def close():
             st.session_state.pop("is_editing", None)
 
@@ -1150,7 +1824,7 @@ def test_good_code_is_accepted(source: str) -> None:
     assert found(source) == []
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"FC00"}))
 def test_every_rule_has_samples(rule: str) -> None:
     named = [body for name, body in BAD.items() if name.startswith(rule)]
     assert len(named) >= 3
@@ -1168,12 +1842,13 @@ def test_a_finding_names_the_problem_and_the_fix() -> None:
     source = "@st.fragment(run_every=1)\ndef live():\n    st.stop()\n"
     (finding,) = check_source(source, "app.py")
     assert isinstance(finding, Finding)
-    assert finding.rule == "FC05 stop-is-no-end"
+    assert (finding.rule, finding.severity) == ("FC05 stop-is-no-end", "warning")
     assert "ends one run" in finding.message
     assert "timer" in finding.message
     assert 'st.rerun(scope="app")' in finding.fix
-    expected = f"app.py:3: FC05 stop-is-no-end: {finding.message}. Fix: {finding.fix}"
-    assert str(finding) == expected
+    assert (finding.column, finding.end_line, finding.end_column) == (5, 3, 14)
+    text = f"FC05 stop-is-no-end: {finding.message}. Fix: {finding.fix} [warning]"
+    assert str(finding) == f"app.py:3:5: {text}"
 
 
 @pytest.mark.parametrize(
@@ -1223,27 +1898,54 @@ def test_every_display_that_reports_back_is_found(name: str, option: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("comment", "is_accepted"),
+    ("comment", "expected"),
     [
-        ("# fragment-lint: ignore FC04", True),
-        ("# fragment-lint: ignore FC03, FC04", True),
-        ("# fragment-lint: ignore FC03,FC04", True),
-        ("# noqa: D103  # fragment-lint: ignore FC04", True),
-        ("# fragment-lint: ignore FC03", False),
-        ("# fragment-lint: ignore", False),
-        ("# FC04", False),
+        ("# fragment-lint: ignore FC04", []),
+        ("# fragment-lint: ignore[FC04]", []),
+        ("#fragment-lint:ignore[FC04] the dashboard never ends", []),
+        ("# noqa: D103  # fragment-lint: ignore FC04", []),
+        ("# fragment-lint: ignore FC03, FC04", ["FC00"]),
+        ("# fragment-lint: ignore[FC03,FC04]", ["FC00"]),
+        ("# fragment-lint: ignore FC03", ["FC00", "FC04"]),
+        ("# fragment-lint: ignore", ["FC00", "FC04"]),
+        ("# fragment-lint: ignore[FC99]", ["FC00", "FC04"]),
+        ("# FC04", ["FC04"]),
     ],
 )
-def test_a_comment_accepts_the_rule_that_it_names(comment: str, is_accepted: bool) -> None:
+def test_a_comment_accepts_the_rule_that_it_names(comment: str, expected: list[str]) -> None:
     source = f"@st.fragment(run_every=1)\ndef live():  {comment}\n    st.write('...')\n"
-    assert found(source) == ([] if is_accepted else [(2, "FC04")])
+    assert sorted(rule for _, rule in found(source)) == expected
 
 
-def test_a_comment_may_follow_a_call_of_several_lines() -> None:
-    call = 'run.execute(f"""\n    SELECT {name}\n""")'
-    assert found(call) == [(1, "FC08")]
-    assert found(f"{call}  # fragment-lint: ignore FC08") == []
-    assert found(f"{call}\n# fragment-lint: ignore FC08") == [(1, "FC08")]
+LONG_HEAD = """\
+@st.fragment(  # 1
+    run_every=1,  # 2
+)  # 3
+@other  # 4
+def live(  # 5
+    # 6
+):  # 7
+    st.write("...")  # 8
+"""
+
+
+@pytest.mark.parametrize("line", range(1, 9))
+def test_a_comment_may_be_on_each_line_of_the_head_of_a_function(line: int) -> None:
+    ignored = LONG_HEAD.replace(f"# {line}\n", "# fragment-lint: ignore[FC04]\n")
+    assert found(LONG_HEAD) == [(5, "FC04")]
+    assert found(ignored) == ([] if line < 8 else [(5, "FC04"), (8, "FC00")])
+
+
+def test_a_comment_may_be_on_each_line_of_a_statement() -> None:
+    call = 'rows = run.execute(  # A\n    f"SELECT {name}",  # B\n    x,  # C\n)  # D\n# E'
+    for mark in "ABCDE":
+        source = call.replace(f"# {mark}", "# fragment-lint: ignore[FC08]")
+        assert found(source) == ([] if mark != "E" else [(2, "FC08"), (5, "FC00")])
+
+
+def test_a_text_is_no_comment() -> None:
+    source = 'text = "# fragment-lint: ignore[FC04]"\n'
+    assert found(source) == []
 
 
 # Several files of one project.
@@ -1338,15 +2040,72 @@ def test_an_imported_file_with_a_syntax_error_is_ignored(
     assert found(source, str(project("page.py", source))) == []
 
 
+def test_helpers_of_other_files_are_followed(project: Callable[[str, str], Path]) -> None:
+    project(
+        "jobs.py",
+        """
+        import streamlit as st
+        from controls import draw
+        def finish():
+            st.session_state.clear()
+            st.rerun()
+        def show():
+            draw()
+        class Jobs:
+            def finish(self): ...
+        """,
+    )
+    project("controls.py", "import streamlit as st\ndef draw():\n    st.button('Stop')\n")
+    page = project(
+        "page.py",
+        """
+        import streamlit as st
+        from jobs import Jobs, finish, show
+        @st.fragment(run_every=1)
+        def one():
+            show()  #> FC03
+            if done():
+                finish()
+        jobs = Jobs()
+        @st.fragment(run_every=1)
+        def two():
+            if done():
+                jobs.finish()
+                st.rerun()
+        """,
+    )
+    assert found(page.read_text("utf-8"), str(page)) == marked(page.read_text("utf-8"))
+
+
+def test_a_search_ends_at_the_root_of_the_project(project: Callable[[str, str], Path]) -> None:
+    project("live.py", "@st.fragment\ndef live():\n    st.write('...')\n")
+    source = "from live import live\nif st.button('Start'):\n    live()\n"
+    page = project("app/page.py", source)
+    assert found(source, str(page)) == [(3, "FC02")]
+    (page.parent / "pyproject.toml").touch()
+    assert found(source, str(page)) == []
+
+
 # The command.
 
 BAD_FILE = "import streamlit as st\n@st.fragment(run_every=1)\ndef live():\n    st.write('...')\n"
 
 
-def run(*arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str | Path, folder: Path = ROOT, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
-    command = [sys.executable, str(COMMAND), *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "dev.fragment_lint", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_command_clean(tmp_path: Path) -> None:
@@ -1361,11 +2120,11 @@ def test_command_findings(tmp_path: Path) -> None:
     (tmp_path / "pages" / "a.py").write_text(BAD_FILE)
     done = run(folder=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == ""
+    assert done.stderr == "2 findings in 2 of 2 files: 2 warning\n"
     lines = done.stdout.splitlines()
-    assert [line.partition(" ")[0] for line in lines] == ["b.py:3:", f"{Path('pages/a.py')}:3:"]
+    assert [line.partition(" ")[0] for line in lines] == ["b.py:3:1:", f"{Path('pages/a.py')}:3:1:"]
     for line in lines:
-        assert re.fullmatch(r"\S+\.py:3: FC04 no-termination: .+\. Fix: .+", line)
+        assert re.fullmatch(r"\S+\.py:3:1: FC04 no-termination: .+\. Fix: .+ \[warning\]", line)
 
 
 def test_command_checks_files_once_and_skips_what_is_not_the_projects(tmp_path: Path) -> None:
@@ -1374,7 +2133,8 @@ def test_command_checks_files_once_and_skips_what_is_not_the_projects(tmp_path: 
         (tmp_path / folder / "a.py").write_text(BAD_FILE)
     (tmp_path / "env" / "pyvenv.cfg").touch()
     (tmp_path / "notes.txt").write_text(BAD_FILE)
-    assert run(tmp_path).returncode == 0
+    done = run(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "0 findings in 0 of 0 files\n")
     file = tmp_path / "build" / "a.py"
     # A path on the command line is checked, wherever it is.
     assert len(run(file, file, tmp_path / "build").stdout.splitlines()) == 1
@@ -1421,6 +2181,125 @@ def test_a_byte_order_mark_and_other_line_ends_are_fine(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + BAD_FILE.replace("\n", "\r\n").encode())
     assert [item.line for item in check_paths([path])] == [3]
     assert found(BAD_FILE.replace("\n", "\r")) == [(3, "FC04")]
+
+
+@pytest.mark.parametrize("order", ["a_broken.py", "z_broken.py"])
+def test_a_bad_file_does_not_hide_the_findings_of_others(tmp_path: Path, order: str) -> None:
+    (tmp_path / order).write_text("def broken(:\n")
+    (tmp_path / "bad.py").write_text(BAD_FILE)
+    done = run(folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.startswith("bad.py:3:1: FC04 ")
+    assert f"{order}:1: cannot be parsed: invalid syntax" in done.stderr
+
+
+def test_what_is_no_file_is_passed_over_in_a_folder_and_refused_by_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "broken_link.py").symlink_to("gone.py")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "page.ipynb").write_text("{}")
+    (tmp_path / "bad.py").write_text(BAD_FILE)
+    (tmp_path / "link.py").symlink_to("bad.py")
+    done = run(tmp_path)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 1)
+    for name, reason in (("pipe.py", "not a file"), ("page.ipynb", "is a notebook")):
+        done = run(tmp_path / name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert reason in done.stderr
+
+
+def test_a_folder_that_cannot_be_listed_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Permissions do not stop root, who runs many tests.
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "bad.py").write_text(BAD_FILE)
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> object:
+        if path.name == "secret":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    report = lint([tmp_path])
+    assert report.problems == [f"{tmp_path / 'secret'}: cannot be read: Permission denied"]
+    assert len(report.findings) == 1
+
+
+def test_a_declared_encoding_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_bytes(b"# coding: latin-1\nname = 'caf\xe9'\n" + BAD_FILE.encode())
+    assert [item.line for item in check_paths([path])] == [5]
+    path.write_bytes(b"# coding: klingon\n")
+    with pytest.raises(UnreadableError, match="unknown encoding"):
+        check_paths([path])
+
+
+# Options.
+
+TWO_RULES = BAD_FILE + "def read(db, name):\n    db.execute(f'SELECT {name}')\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "rules"),
+    [
+        ([], ["FC04", "FC08"]),
+        (["--select", "FC08"], ["FC08"]),
+        (["--select", "fc08, FC04"], ["FC04", "FC08"]),
+        (["--ignore", "FC08"], ["FC04"]),
+        (["--select", "FC04", "--ignore", "FC04"], []),
+        (["--exclude", "*.py"], []),
+        (["--exclude", "pages/"], []),
+        (["--exclude", "other"], ["FC04", "FC08"]),
+    ],
+)
+def test_options_choose_rules_and_files(
+    tmp_path: Path, options: list[str], rules: list[str]
+) -> None:
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "app.py").write_text(TWO_RULES)
+    done = run(*options, "pages", folder=tmp_path)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == rules
+    assert done.returncode == bool(rules)
+
+
+def test_json_and_github_name_the_place_and_the_severity(tmp_path: Path) -> None:
+    (tmp_path / "a,b.py").write_text(TWO_RULES)
+    done = run("--format", "json", folder=tmp_path)
+    first, second = json.loads(done.stdout)
+    place = {"file": "a,b.py", "line": 6, "column": 16, "end_line": 6, "end_column": 32}
+    assert place.items() <= second.items()
+    assert [item["severity"] for item in (first, second)] == ["warning", "error"]
+    done = run("--format", "github", folder=tmp_path)
+    line = done.stdout.splitlines()[1]
+    assert line.startswith("::error file=a%2Cb.py,line=6,col=16,endLine=6,endColumn=32,title=FC08 ")
+
+
+def test_stdin_is_checked(tmp_path: Path) -> None:
+    done = run("-", "--stdin-filename", "pages/app.py", stdin=BAD_FILE, folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith("pages/app.py:3:1: FC04 ")
+    assert run("-", stdin="def broken(:", folder=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_is_explained(rule: str) -> None:
+    done = run("--explain", rule)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{rule} {RULES[rule].name} ({RULES[rule].severity})\n")
+    assert RULES[rule].why in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--select", "--ignore", "--explain"])
+def test_an_unknown_rule_is_refused_with_the_list(option: str) -> None:
+    done = run(option, "FC99")
+    assert done.returncode == 2
+    assert "unknown rule FC99; the rules are FC00, FC01" in done.stderr
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version").stdout == f"fragment-lint {VERSION}\n"
 
 
 # Everything else.
@@ -1481,6 +2360,17 @@ def programs() -> some.SearchStrategy[str]:
         lambda inner: some.builds(block, some.sampled_from(BLOCKS), some.lists(inner, min_size=1)),
     )
     return some.lists(statement, max_size=8).map("\n".join)
+
+
+def test_long_and_circular_sources_are_judged() -> None:
+    elifs = "".join(f"elif a == {number}:\n    b = {number}\n" for number in range(2_000))
+    assert found(f"if a:\n    b = 1\n{elifs}") == []
+    doubled = "".join(f"a{number + 1} = a{number} + a{number}\n" for number in range(60))
+    circle = "x = y = x or y\nif x and y: z = x\nx = f'{x}{y}{z}'\n"
+    assert found(f"a0 = 'x'\n{doubled}{circle}db.execute(a60)\ndb.execute(x)\n") in (
+        [],
+        [(65, "FC08")],
+    )
 
 
 @settings(deadline=None)

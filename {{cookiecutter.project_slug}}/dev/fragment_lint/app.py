@@ -1,0 +1,642 @@
+"""What the rules need to know about Streamlit: fragments, widgets, clicks, session state."""
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from .model import (
+    Binding,
+    Callee,
+    Definition,
+    Function,
+    Module,
+    Part,
+    Point,
+    argument,
+    called_name,
+    constant,
+    own_nodes,
+    remember,
+)
+
+# A button is true for one run only; so are a submitted chat message and a menu choice.
+BUTTONS = {"button", "chat_input", "download_button", "form_submit_button", "menu_button"}
+WIDGETS = """
+    audio_input camera_input checkbox color_picker data_editor date_input datetime_input feedback
+    file_uploader form multiselect number_input pagination pills radio segmented_control
+    select_slider selectbox slider text_area text_input time_input toggle
+"""
+CHARTS = "altair_chart dataframe echarts_chart plotly_chart pydeck_chart vega_lite_chart"
+ALWAYS_WIDGETS = BUTTONS.union(WIDGETS.split())
+SOMETIMES_WIDGETS = {  # they only display, unless this argument makes them report back
+    **dict.fromkeys(CHARTS.split(), "on_select"),
+    **dict.fromkeys(("expander", "popover", "tabs"), "on_change"),
+    "link_button": "on_click",
+}
+COMPONENTS = {  # widgets of other packages
+    "st_aggrid.AgGrid",
+    "st_keyup.st_keyup",
+    "streamlit_ace.st_ace",
+    "streamlit_agraph.agraph",
+    "streamlit_calendar.calendar",
+    "streamlit_cookies_manager.CookieManager",
+    "streamlit_drawable_canvas.st_canvas",
+    "streamlit_elements.elements",
+    "streamlit_folium.folium_static",
+    "streamlit_folium.st_folium",
+    "streamlit_image_coordinates.streamlit_image_coordinates",
+    "streamlit_js_eval.streamlit_js_eval",
+    "streamlit_option_menu.option_menu",
+    "streamlit_plotly_events.plotly_events",
+    "streamlit_searchbox.st_searchbox",
+    "streamlit_tags.st_tags",
+    "streamlit_tree_select.tree_select",
+}
+COMPONENT_MAKERS = {
+    "streamlit.components.v1.declare_component",
+    "streamlit.components.v2.component",
+}
+# Attributes of `st` that hold no widgets: `st.session_state.job.toggle()` is no finding.
+NO_CONTAINERS = {"session_state", "query_params", "secrets", "connection", "context", "user"}
+CALLBACKS = ("on_click", "on_change", "on_submit", "on_select")
+
+# Methods that change a dictionary, such as st.session_state.
+SETTERS = {"clear", "from_dict", "pop", "popitem", "setdefault", "update", "__setitem__"}
+READERS = {"copy", "count", "get", "get_all", "index", "items", "keys", "to_dict", "values"}
+STATES = {"streamlit.session_state": "", "streamlit.query_params": "query parameter "}
+ANYTHING = "*"  # all keys, or keys that are not known
+UNKNOWN = "?"  # not session state: what a function of another file changes
+# What a change sets: True and False are what the new value counts as; None is not known.
+Changes = dict[str, bool | None]
+
+NEVER_NONE = {"int", "float", "str", "max", "min", "round", "abs"}
+# What keeps a definition from module level.
+BLOCKS = Function | ast.ClassDef | ast.If | ast.Match | ast.For | ast.AsyncFor | ast.While
+
+
+@dataclass(frozen=True)
+class Timer:
+    """What makes a fragment, with the values that `run_every` may have; none: no timer."""
+
+    intervals: tuple[ast.expr, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Fragment:
+    """A fragment: where it is defined, and the function that it runs, if this file has it."""
+
+    name: str
+    node: ast.expr | ast.stmt
+    function: Function | None
+    timed: bool
+    may_end: bool  # `run_every` can become None
+    bound: int = 0  # how many parameters a partial binds
+
+
+class App(Module):
+    """A module of a Streamlit app."""
+
+    @cached_property
+    def fragments(self) -> list[Fragment]:
+        """The fragments that this module makes."""
+        return [*self._fragments()]
+
+    @cached_property
+    def by_function(self) -> dict[Function, Fragment]:
+        """The fragments by the functions that they run."""
+        return {item.function: item for item in self.fragments if item.function}
+
+    def ask(
+        self, question: str, name: ast.AST, judge: Callable[[Binding], bool], every: bool = False
+    ) -> bool:
+        """Judge what a name is bound to, one value or `every`. Bindings may be circular."""
+        values = self.values(name)
+        key = (question, id(values) if isinstance(name, ast.Name) else name)
+        if key not in self.answers:
+            self.answers[key] = every  # the answer while a circular binding is followed
+            judged = map(judge, values)
+            self.answers[key] = bool(values) and (all(judged) if every else any(judged))
+        return bool(self.answers[key])
+
+    # Fragments.
+
+    @remember(None)
+    def timer(self, node: Binding) -> Timer | None:
+        """Return what a decorator does, if it makes fragments; it may be stored or built."""
+        if not isinstance(node, ast.expr):
+            return None
+        if self.dotted(node) == "streamlit.fragment":
+            return Timer()
+        match node:
+            case ast.Call():
+                maker = self.timer(node.func)
+                if maker is None and self.dotted(node.func) == "functools.partial" and node.args:
+                    maker = self.timer(node.args[0])
+                elif maker is not None and self._target(node) is not None:
+                    return None
+                if maker is not None:
+                    return self._timed(node, maker)
+                for module, function in self.functions(node.func):
+                    assert isinstance(module, App)
+                    for value in module.returned(function):
+                        if maker := module.timer(value):
+                            return maker
+            case ast.Name() | ast.Attribute():
+                for bound in self.values(node):
+                    if maker := self.timer(bound):
+                        return maker
+                for module, function in self.functions(node):
+                    assert isinstance(module, App)
+                    for value in module.returned(function):  # `return st.fragment(...)(f)`
+                        if isinstance(value, ast.Call) and module.wraps_parameter(value, function):
+                            return module._timed(value, module.timer(value.func) or Timer())
+            case ast.IfExp(body=body, orelse=orelse):
+                return self.timer(body) or self.timer(orelse)
+            case ast.BoolOp(values=values):
+                return next(filter(None, (self.timer(item) for item in values)), None)
+            case ast.NamedExpr(value=value):
+                return self.timer(value)
+        return None
+
+    def _timed(self, call: ast.Call, maker: Timer) -> Timer:
+        """Return what `call` makes of a maker: it may give the interval, also by `**options`."""
+        if interval := argument(call, "run_every"):
+            return Timer((interval,))
+        for item in call.keywords:
+            for value in self.values(item.value) if item.arg is None else ():
+                if isinstance(value, ast.Dict):
+                    for key, interval in zip(value.keys, value.values, strict=True):
+                        if isinstance(key, ast.Constant) and key.value == "run_every":
+                            return Timer((interval,))
+        return maker
+
+    def wraps_parameter(self, call: ast.Call, function: Function) -> bool:
+        """Tell whether `call` makes a fragment of the first parameter of `function`."""
+        first = [item.arg for item in function.args.args[:1]]
+        given = [getattr(item, "id", "") for item in call.args[:1]]
+        return bool(first) and first == given and self.timer(call.func) is not None
+
+    def _target(self, call: ast.Call) -> ast.expr | None:
+        """Return the function that a call of st.fragment gets; `...` stands for options."""
+        given = argument(call, "func", 0)
+        return None if isinstance(given, ast.Constant) else given
+
+    def _fragments(self) -> Iterator[Fragment]:
+        for node in self.scopes:
+            if isinstance(node, Definition):
+                for decorator in node.decorator_list:
+                    if maker := self.timer(decorator):
+                        yield self._fragment(node.name, node, node, maker)
+            elif isinstance(node, ast.Call) and (target := self._target(node)):
+                maker = self.timer(node.func)
+                if maker is None or self._is_in_maker(node):
+                    continue
+                maker = self._timed(node, maker)
+                found = [item for item in self.functions(target) if item.module is self]
+                parent = self.parents[node]  # `live = st.fragment(draw, run_every=1)`
+                place = getattr(parent, "targets", [getattr(parent, "target", None)])[0]
+                name = getattr(place, "id", getattr(target, "id", "a lambda"))
+                bound = 0  # by a partial
+                if isinstance(target, ast.Call):
+                    bound = len(target.args) - 1 + len(target.keywords)
+                yield self._fragment(name, node, found[0].function if found else None, maker, bound)
+
+    def _is_in_maker(self, call: ast.Call) -> bool:
+        """Tell whether a call makes a fragment of a parameter: its decorator is what counts."""
+        function = self.owner(call)
+        return function is not None and self.wraps_parameter(call, function)
+
+    def _fragment(
+        self,
+        name: str,
+        node: ast.expr | ast.stmt,
+        function: Function | None,
+        maker: Timer,
+        bound: int = 0,
+    ) -> Fragment:
+        kinds = {kind for item in maker.intervals for kind in self.intervals(item)}
+        timed = bool(kinds - {False})
+        return Fragment(name, node, function, timed, bool(kinds & {False, None}), bound)
+
+    @remember(frozenset[bool | None]())
+    def intervals(self, node: Binding) -> frozenset[bool | None]:
+        """Return what an interval may be: True, a timer; False, none; None, not known."""
+        parts: Sequence[Binding] = []
+        match node:
+            case ast.Constant(value=value):
+                return frozenset([bool(value)])
+            case ast.expr() if self.state_key(node):
+                return frozenset([None])
+            case ast.IfExp(body=body, orelse=orelse):
+                parts = [body, orelse]
+            case ast.BoolOp(op=op, values=values):
+                parts = [*values, ast.Constant(None)] if isinstance(op, ast.And) else values[-1:]
+            case ast.Call():
+                name = self.builtin(node) or self.dotted(node.func)
+                is_plain = name in NEVER_NONE or name.startswith("datetime.")
+                found = [item for callee in self.functions(node.func) for item in _results(callee)]
+                return frozenset(found or [True if is_plain else None])
+            case ast.Name() | ast.Attribute():
+                parts = self.values(node)
+        return frozenset(kind for item in parts for kind in self.intervals(item)) or frozenset(
+            [True]
+        )
+
+    def rendered(self, call: ast.Call) -> str:
+        """Return the name of the fragment that a call renders, or an empty string."""
+        made = call.func  # `st.fragment(draw)()`
+        target = self._target(made) if isinstance(made, ast.Call) else None
+        if target is not None and isinstance(made, ast.Call) and self.timer(made.func):
+            return str(getattr(target, "id", "a lambda"))
+        return next(filter(None, map(rendered_by, self.callees(call))), "")
+
+    @cached_property
+    def renders(self) -> dict[ast.AST, str]:
+        """The functions that render a fragment when they run, with its name."""
+        found: dict[ast.AST, str] = {key: item.name for key, item in self.by_function.items()}
+        self.__dict__["renders"] = found  # modules may import each other
+        for function, calls in self.calls.items():
+            for callee in (callee for call in calls for callee in self.callees(call)):
+                if callee.module is not self and (name := rendered_by(callee)):
+                    found.setdefault(function, name)
+        todo = [*found]
+        for function in todo:  # the list grows as callers are found
+            for call in self.callers.get(function, []):
+                owner = self.owner(call)
+                if owner and owner not in found and not self.is_dialog(owner):
+                    found[owner] = found[function]
+                    todo.append(owner)
+        return found
+
+    @cached_property
+    def cleared(self) -> dict[str, set[Function | None]]:
+        """The keys of the session state that this module clears, with the functions that do."""
+        loads = [node for node in self.scopes if isinstance(getattr(node, "ctx", None), ast.Load)]
+        used = {getattr(node, "id", getattr(node, "attr", "")) for node in loads}
+        found: dict[str, set[Function | None]] = {}
+        for node in self.scopes:
+            if isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
+                for key, value in self.change(node, trust=False).items():
+                    owner = self.owner(node)
+                    is_used = owner is None or getattr(owner, "name", "") in used
+                    if value is False and is_used:
+                        found.setdefault(key, set()).add(owner)
+        return found
+
+    def is_dialog(self, function: Function) -> bool:
+        """Tell whether a function is a dialog, which stays open after the click that opened it."""
+        makers = getattr(function, "decorator_list", [])
+        parts = [item.func if isinstance(item, ast.Call) else item for item in makers]
+        return any(self.dotted(item) == "streamlit.dialog" for item in parts)
+
+    # Clicks.
+
+    def guards(self, point: Point | None) -> Iterator[Point]:
+        """Yield the conditions on a point of a function or module, innermost first."""
+        point = point and point.guard
+        while point:
+            yield point
+            point = point.before.guard if point.before else None
+
+    def click(self, node: ast.AST, flags: bool = True) -> Point | None:
+        """Return the condition that makes `node` run only in the run of a click, or None.
+
+        A flag that is popped from the session state is true for one run, too.
+        """
+        function = node
+        while True:
+            for guard in self._clicks(self.points.get(function), flags):
+                return guard
+            outer = self.owner(function)
+            if outer is None:
+                return None
+            function = self._defined_in(outer)
+
+    def _defined_in(self, function: Function) -> ast.AST:
+        node: ast.AST = function
+        while node not in self.points and node in self.parents:
+            node = self.parents[node]
+        return node
+
+    def _clicks(self, point: Point | None, flags: bool) -> Iterator[Point]:
+        passed: list[Point] = []
+        answer: Point | None = None
+        for guard in self.guards(point):
+            key = ("click", flags, guard)
+            if key in self.answers:
+                answer = self.answers[key]
+                break
+            passed.append(guard)
+            if guard.test is not None and self.needs_click(guard.test, guard.holds, flags):
+                answer = guard
+                break
+        for guard in passed:
+            self.answers["click", flags, guard] = answer
+        if answer:
+            yield answer
+
+    def needs_click(self, test: Binding, holds: bool = True, flags: bool = True) -> bool:
+        """Tell whether `test` is true (false, if not `holds`) only in the run of a click."""
+        match test:
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return self.needs_click(operand, not holds, flags)
+            case ast.BoolOp(op=op, values=values):
+                # `clicked or state` also holds in later runs; `clicked and state` does not.
+                answers = [self.needs_click(value, holds, flags) for value in values]
+                return any(answers) if isinstance(op, ast.And) == holds else all(answers)
+            case ast.Name() | ast.Attribute() | ast.Call() if results := self._results(test):
+                # `result = None`, and another value under a button.
+                bound = [item for item in results if not _differs(item, holds)]
+                key = ("needs", holds, flags, id(results) if isinstance(test, ast.Name) else test)
+                if key not in self.answers:
+                    self.answers[key] = False
+                    self.answers[key] = bool(bound) and all(
+                        self.needs_click(item, holds, flags) or self._set_by_click(item, flags)
+                        for item in bound
+                    )
+                return bool(self.answers[key])
+            case ast.Call(func=func) if called_name(test) in BUTTONS:
+                if isinstance(func, ast.Attribute) or self.dotted(func):
+                    return holds
+            case ast.Call(func=ast.Attribute(value=owner, attr="pop")) if flags:
+                if self.state_key(owner) == ANYTHING:
+                    return holds
+        if isinstance(test, Part):
+            test = test.whole
+        if not isinstance(test, ast.AST) or isinstance(test, Function | ast.ClassDef):
+            return False
+        parts = ast.iter_child_nodes(test)
+        return holds and any(self.needs_click(part, True, flags) for part in parts)
+
+    def _results(self, node: ast.expr) -> Sequence[Binding]:
+        """Return what a name is bound to, or what a function of this file returns."""
+        if not isinstance(node, ast.Call):
+            return self.values(node)
+        found = [item for item in self.functions(node.func) if item.module is self]
+        return [value for _, function in found for value in self.returned(function)]
+
+    def _set_by_click(self, value: Binding, flags: bool) -> bool:
+        if not isinstance(value, ast.expr):
+            return False
+        node: ast.AST = value
+        while node in self.parents and not isinstance(node, ast.stmt):
+            node = self.parents[node]
+        return any(self._clicks(self.points.get(node), flags))
+
+    # Widgets.
+
+    def is_container(self, node: Binding) -> bool:
+        """Tell whether `node` is Streamlit or a container of it: `st.sidebar`, `columns[0]`."""
+        if isinstance(node, Part):
+            return self.is_container(node.whole)
+        if not isinstance(node, ast.AST):
+            return False
+        if origin := self.dotted(node):
+            top, _, rest = origin.partition(".")
+            return top == "streamlit" and rest.partition(".")[0] not in NO_CONTAINERS
+        match node:
+            case ast.Attribute(value=owner):
+                if self.values(node):
+                    return self.ask("container", node, self.is_container)
+                return self.is_container(owner)
+            case ast.Subscript(value=owner):
+                return self.is_container(owner)
+            case ast.Call(func=func, args=args):  # `st.columns(2)`, and `enumerate(columns)`
+                return any(self.is_container(part) for part in (func, *args))
+            case ast.Dict(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
+                return any(map(self.is_container, parts))
+            case ast.DictComp(value=part) | ast.ListComp(elt=part) | ast.GeneratorExp(elt=part):
+                return self.is_container(part)
+            case ast.Name():
+                return self.ask("container", node, self.is_container)
+            case ast.arg():  # a helper may get a container as an argument
+                given = self.given(node)
+                return any(map(self.is_container, given)) if given else not self._is_self(node)
+        return False
+
+    def _is_self(self, node: ast.arg) -> bool:
+        return node.arg in ("self", "cls")
+
+    def given(self, parameter: ast.arg) -> list[ast.expr]:
+        """Return what the calls in this file pass for a parameter."""
+        arguments = self.parents[parameter]
+        function = self.parents.get(arguments)
+        if not isinstance(arguments, ast.arguments) or not isinstance(function, Function):
+            return []
+        names = [*arguments.posonlyargs, *arguments.args]
+        found = []
+        for call in self.callers.get(function, []):
+            offset = isinstance(self.parents[function], ast.ClassDef) and bool(names)
+            offset = offset and self._is_self(names[0])
+            position = names.index(parameter) - offset if parameter in names else None
+            value = argument(call, parameter.arg, position if position != -1 else None)
+            found += [value] if value is not None else []
+        return found
+
+    def is_widget(self, call: ast.Call) -> bool:
+        """Tell whether `call` draws a widget, on `st` or on one of its containers."""
+        name, origin = called_name(call), self.dotted(call.func)
+        if origin in COMPONENTS or self._is_component(call.func):
+            return True
+        if name in ("getattr", "") or origin.startswith("streamlit."):
+            name = origin.rpartition(".")[2] or name
+        if name in SOMETIMES_WIDGETS:
+            option = argument(call, SOMETIMES_WIDGETS[name])
+            if option is None or getattr(option, "value", "") == "ignore":
+                return False
+        elif name not in ALWAYS_WIDGETS:
+            return False
+        return self.is_container(getattr(call.func, "value", call.func))
+
+    def _is_component(self, node: ast.AST) -> bool:
+        return any(
+            isinstance(item, ast.Call) and self.dotted(item.func) in COMPONENT_MAKERS
+            for item in self.values(node)
+        )
+
+    # Session state.
+
+    @remember("")
+    def state_key(self, node: Binding) -> str:
+        """Return the key of the session state of which `node` is a part, or an empty string."""
+        if isinstance(node, Part):
+            node = node.whole
+        if not isinstance(node, ast.expr):
+            return ""
+        origin = self.dotted(node)
+        for state, prefix in STATES.items():
+            if origin == state:
+                return ANYTHING
+            if origin.startswith(f"{state}."):
+                return prefix + origin.removeprefix(f"{state}.").partition(".")[0]
+        match node:
+            case ast.Attribute(value=owner):
+                return self.state_key(owner)
+            case ast.Subscript(value=owner, slice=index):
+                return self._key(owner, index)
+            case ast.Call(func=ast.Attribute(value=owner, attr=name), args=args):
+                if name in ("get", "pop", "setdefault", "get_all"):
+                    return self._key(owner, args[0] if args else None)
+            case ast.Call(func=ast.Name(id="getattr"), args=[owner, index, *_]):
+                return self._key(owner, index)
+            case ast.Name():
+                found = (self.state_key(value) for value in self.values(node))
+                return next(filter(None, found), "")
+        return ""
+
+    def _key(self, owner: ast.expr, index: ast.expr | None) -> str:
+        key = self.state_key(owner)
+        if key != ANYTHING:
+            return key
+        for value in [index, *(self.values(index) if isinstance(index, ast.Name) else [])]:
+            if isinstance(value, ast.Constant):
+                area = next((STATES[name] for name in STATES if self.dotted(owner) == name), "")
+                return f"{area}{value.value!s}"
+        return ANYTHING
+
+    def changes(self, root: ast.AST, trust: bool = True) -> Changes:
+        """Return what running `root` changes in the session state; `trust` calls of other files."""
+        key = ("changes", trust, root)
+        if key not in self.answers:
+            self.answers[key] = {}
+            found: Changes = {}
+            todo: list[tuple[App, ast.AST]] = [(self, node) for node in own_nodes(root)]
+            seen: set[ast.AST] = set()
+            for module, node in todo:  # the list grows as helpers are found
+                found.update(module.change(node, trust))
+                if isinstance(node, ast.Call):
+                    for callee in module.callees(node):
+                        if callee.function not in seen and isinstance(callee.module, App):
+                            seen.add(callee.function)
+                            body = callee.function.body
+                            parts = body if isinstance(body, list) else [body]
+                            todo += [(callee.module, part) for part in own_nodes(*parts)]
+            self.answers[key] = found
+        answer: Changes = self.answers[key]
+        return answer
+
+    def change(self, node: ast.AST, trust: bool) -> Changes:
+        """Return what one assignment or call changes in the session state."""
+        match node:
+            case ast.Attribute(value=owner, ctx=ctx) | ast.Subscript(value=owner, ctx=ctx):
+                if isinstance(ctx, ast.Load) or not (key := self.state_key(node)):
+                    return {}
+                if self.state_key(owner) != ANYTHING:
+                    return {key: None}  # a part of what the key holds
+                if isinstance(ctx, ast.Del):
+                    return {key: False}
+                parent = self.parents[node]
+                return {key: constant(parent.value) if isinstance(parent, ast.Assign) else None}
+            case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[owner, index, *rest]):
+                if key := self.state_key(owner):
+                    key = self._key(owner, index)
+                    return {key: constant(rest[0]) if rest else False}
+                return {}
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if self.state_key(owner):
+                return self._method_change(node, owner, name)
+            case ast.Call():
+                given = [*node.args, *(item.value for item in node.keywords)]
+                is_plain = self.builtin(node) or self.dotted(node.func).startswith("streamlit.")
+                if any(self.dotted(item) in STATES for item in given) and not is_plain:
+                    return {ANYTHING: None}
+                return {UNKNOWN: None} if trust and self.is_foreign(node) else {}
+        return {}
+
+    def _method_change(self, call: ast.Call, owner: ast.expr, name: str) -> Changes:
+        key = self.state_key(owner)
+        if key != ANYTHING or name not in SETTERS:
+            return {} if key == ANYTHING or name in READERS else {key: None}
+        if name in ("clear", "popitem"):
+            return {ANYTHING: False}
+        if name == "update" and not call.args:
+            return {str(item.arg or ANYTHING): constant(item.value) for item in call.keywords}
+        if name in ("pop", "setdefault", "__setitem__") and call.args:
+            return {self._key(owner, call.args[0]): False if name == "pop" else None}
+        return {ANYTHING: None}
+
+    def is_foreign(self, call: ast.Call) -> bool:
+        """Tell whether a call runs a function, or a method, of another file of this project."""
+        origin = self.dotted(call.func)
+        if not origin and isinstance(call.func, ast.Attribute):
+            made = [item for item in self.values(call.func.value) if isinstance(item, ast.Call)]
+            return any(self.file_of(self.dotted(item.func)) for item in made)
+        is_class = origin.rpartition(".")[2][:1].isupper()
+        return bool(origin) and not is_class and self.file_of(origin) is not None
+
+    @remember(None)
+    def reads(self, test: Binding) -> set[str] | None:
+        """Return the keys of the session state that decide `test`; None if other things do, too."""
+        if isinstance(test, ast.expr) and (key := self.state_key(test)):
+            return {key}
+        parts: Sequence[Binding]
+        match test:
+            case ast.Constant():
+                return set()
+            case ast.Compare(left=left, comparators=[right]) if self.dotted(right) in STATES:
+                return {self._key(right, left)}
+            case ast.Compare(left=left, comparators=comparators):
+                parts = [left, *comparators]
+            case ast.BoolOp(values=items) | ast.List(elts=items) | ast.Tuple(elts=items):
+                parts = items
+            case ast.UnaryOp(operand=operand) | ast.NamedExpr(value=operand):
+                parts = [operand]
+            case ast.Call(args=args) if self.builtin(test) in ("all", "any", "bool", "len"):
+                parts = args
+            case ast.Name() if len(values := self.values(test)) == 1:
+                if not isinstance(values[0], ast.expr):
+                    return None
+                parts = values
+            case _:
+                return None
+        found: set[str] = set()
+        for part in parts:
+            keys = self.reads(part)
+            if keys is None:
+                return None
+            found |= keys
+        return found
+
+    def stays(self, call: ast.Call, changes: Changes, seen: set[ast.AST]) -> bool:
+        """Tell whether a full rerun after `changes` runs `call` again, as far as this file says."""
+        for guard in self.guards(self.points.get(call)):
+            keys = self.reads(guard.test) if guard.test else None
+            if keys is None or ANYTHING in keys:
+                return False
+            for key in keys & changes.keys() if ANYTHING not in changes else keys:
+                is_truth = isinstance(guard.test, ast.Attribute | ast.Subscript | ast.Call)
+                if not (is_truth and guard.holds and changes.get(key) is True):
+                    return False
+        function = self.owner(call)
+        if function is None:
+            return True
+        if function in seen:
+            return True
+        seen.add(function)
+        if self.is_dialog(function) or function in self.by_function:
+            return False
+        callers = self.callers.get(function, [])
+        return bool(callers) and all(self.stays(item, changes, seen) for item in callers)
+
+
+def rendered_by(callee: Callee) -> str:
+    """Return the name of the fragment that running a function renders, or an empty string."""
+    module, function = callee
+    return module.renders.get(function, "") if isinstance(module, App) else ""
+
+
+def _results(callee: Callee) -> Iterator[bool | None]:
+    """Yield what a function may return as an interval."""
+    module, function = callee
+    assert isinstance(module, App)
+    for value in module.returned(function):
+        yield from module.intervals(value)
+    annotation = getattr(function, "returns", None)
+    if annotation is not None and "None" in ast.unparse(annotation):
+        yield False
+
+
+def _differs(value: Binding, holds: bool) -> bool:
+    """Tell whether a value is a constant that is not what a condition needs."""
+    known = constant(value) if isinstance(value, ast.AST) else None
+    return known is not None and known != holds

@@ -1,0 +1,119 @@
+"""Findings: made from what the rules report, minus those that a comment accepts."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .app import App
+from .model import Module
+from .rules import ADVICE, RULES, Found, check
+
+MARKER = "fragment-lint: ignore"
+COMMENT = re.compile(r"#\s*fragment-lint:\s*ignore\b\s*(?:\[([^\]]*)\]|([A-Z0-9, ]*))")
+
+
+class UnreadableError(ValueError):
+    """A path or a source that cannot be checked; its text is one line for the user."""
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One mistake in a file. Lines and columns start at 1; the end is the first column after it."""
+
+    file: str
+    line: int
+    column: int
+    rule: str
+    message: str
+    fix: str
+    severity: str
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        """Return the line that the command prints."""
+        place = f"{self.file}:{self.line}:{self.column}"
+        return f"{place}: {self.rule}: {self.message}. Fix: {self.fix} [{self.severity}]"
+
+
+def check_source(
+    source: str, filename: str, project: dict[Path, Module | None] | None = None
+) -> list[Finding]:
+    """Return the findings in `source`; imports are looked up in the folders around `filename`.
+
+    `project` keeps what was read of other files, for the next call.
+    """
+    try:
+        app = App(source, filename, {} if project is None else project)
+        found = [*check(app)]
+        ignores = ignore_comments(source)
+    except (SyntaxError, RecursionError) as error:
+        line, reason = getattr(error, "lineno", None) or 1, getattr(error, "msg", error)
+        raise UnreadableError(f"{filename}:{line}: cannot be parsed: {reason}") from error
+    findings: dict[tuple[int, str], Finding] = {}
+    used: set[tuple[int, str]] = set()
+    for item in found:
+        accepted = {(line, item.rule) for line in lines_of(app, item.node)} & ignores.keys()
+        used |= accepted
+        if not accepted:
+            findings.setdefault((item.node.lineno, item.rule), make(filename, item))
+    for (line, rule), (start, end) in ignores.items():
+        if (line, rule) not in used:
+            what = f"accepts no {rule}" if rule in RULES else f"names no rule ({rule or 'empty'})"
+            place = ast.Pass(lineno=line, col_offset=start, end_lineno=line, end_col_offset=end)
+            unused = make(filename, Found("FC00", place, f"the comment {what} here", ADVICE))
+            findings[line, f"FC00 {rule}"] = unused
+    return sorted(findings.values())
+
+
+def make(filename: str, found: Found) -> Finding:
+    """Return the finding for what a rule reports; of a block, the first line is its place."""
+    rule, node = RULES[found.rule], found.node
+    end = node.end_lineno or node.lineno, (node.end_col_offset or 0) + 1
+    if hasattr(node, "body"):
+        end = node.lineno, node.col_offset + 1
+    name = f"{found.rule} {rule.name}"
+    severity = found.severity or rule.severity
+    place = (filename, node.lineno, node.col_offset + 1)
+    return Finding(*place, name, found.message, rule.fix, severity, *end)
+
+
+def lines_of(app: App, node: ast.AST) -> range:
+    """Return the lines of the statement of a node; of a block, those of its head."""
+    while not isinstance(node, ast.stmt):
+        node = app.parents[node]
+    first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))])
+    last = node.end_lineno or node.lineno
+    if body := getattr(node, "body", getattr(node, "cases", None)):
+        start = body[0].pattern if isinstance(body[0], ast.match_case) else body[0]
+        decorators = [item.lineno for item in getattr(start, "decorator_list", [])]
+        last = max(node.lineno, min([start.lineno, *decorators]) - 1)
+    return range(first, last + 1)
+
+
+def ignore_comments(source: str) -> dict[tuple[int, str], tuple[int, int]]:
+    """Return line and rule of each accepting comment, with the columns of the comment."""
+    found: dict[tuple[int, str], tuple[int, int]] = {}
+    if MARKER.partition(":")[0] not in source:
+        return found
+    for token in comments(source):
+        if match := COMMENT.search(token.string):
+            named = match.group(1) if match.group(1) is not None else match.group(2)
+            for rule in re.split(r"[,\s]+", named.strip()):
+                found[token.start[0], rule] = (token.start[1], token.end[1])
+    return found
+
+
+def comments(source: str) -> Iterator[tokenize.TokenInfo]:
+    """Yield the comments of a source that Python can parse."""
+    lines = io.StringIO(source.replace("\r\n", "\n").replace("\r", "\n")).readline
+    try:
+        for token in tokenize.generate_tokens(lines):
+            if token.type == tokenize.COMMENT:
+                yield token
+    except (tokenize.TokenError, SyntaxError):
+        return

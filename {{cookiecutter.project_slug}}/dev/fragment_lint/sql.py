@@ -1,0 +1,274 @@
+"""FC08: values that are put into the text of SQL, instead of bound as parameters."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from .app import App
+from .model import Function, Origin, Part, argument, called_name
+
+# What runs SQL, with the names that its first argument may have. These get SQL only:
+SQL_ONLY = {"executemany", "executescript", "read_sql", "read_sql_query"}
+RUNNERS = {*SQL_ONLY, "execute", "execute_async", "execute_string", "query", "sql", "copy_expert"}
+ASYNCPG = {"fetch", "fetchrow", "fetchval"}
+# What gets SQL only from these names: others have an `execute`, too.
+CONNECTIONS = {"con", "conn", "connection", "cur", "cursor", "db", "engine", "session", "tx"}
+KEYWORDS = ("sql", "query", "statement", "operation", "command", "sql_script")
+TEXT_WRAPPERS = {"SQL", "cleandoc", "dedent", "text"}  # they pass their text through
+SAME_TEXT = {"strip", "lstrip", "rstrip", "lower", "upper", "format", "replace", "join"}
+NUMBERS = {"int", "float", "len", "bool", "range", "abs", "round", "hash"}
+SEQUENCES = ast.List | ast.Tuple | ast.Set | ast.ListComp | ast.GeneratorExp | ast.SetComp
+OBJECTS = (
+    "TABLE|VIEW|INDEX|SCHEMA|DATABASE|FUNCTION|PROCEDURE|ROLE|USER|STAGE|WAREHOUSE|TASK|STREAM"
+    "|TRIGGER|SEQUENCE|TYPE|EXTENSION|PIPE|SHARE|FILE FORMAT|COLUMN|POLICY|TAG|SECRET|MACRO"
+)
+SQL = re.compile(
+    rf"""(\s|\(|--[^\n]*\n|\#[^\n]*\n|/\*.*?\*/)*(
+    (?-i:SELECT)\s | SELECT\s.*\bFROM\b | VALUES\s*\(
+    | WITH\s+(RECURSIVE\s+)?\S+\s*(\([^)]*\)\s*)?AS\s*(NOT\s+)?(MATERIALIZED\s*)?\(
+    | FROM\s+\S+\s+SELECT\b
+    | INSERT\s+(OR\s+\w+\s+|IGNORE\s+)?(INTO|OVERWRITE)\b | REPLACE\s+INTO\b | DELETE\s+FROM\b
+    | UPDATE\s+\S+(\s+\S+)?\s+SET\b | MERGE\s+INTO\b | TRUNCATE\s | CALL\s+[^\s(]+\s*\(
+    | (CREATE|ALTER|DROP)\s+([A-Z]+\s+)??([A-Z]+\s+)??([A-Z]+\s+)??({OBJECTS})\b
+    | DROP\s+ | UNDROP\s
+    | EXEC(UTE)?\s+(IMMEDIATE\s|[\w.]+\s+@) | EXPLAIN\s+(ANALYZE\s+)?(SELECT|INSERT|UPDATE|DELETE)
+    | SHOW\s+([A-Z]+\s+)??([A-Z]+\s+)??(
+        TABLES|COLUMNS|VIEWS|SCHEMAS|DATABASES|OBJECTS|PARAMETERS|TASKS|STAGES|WAREHOUSES|ROLES|USERS|GRANTS|FUNCTIONS|PROCEDURES|INDEX|CREATE|STREAMS)\b
+    | (DESC|DESCRIBE)\s+({OBJECTS})\b | USE\s+({OBJECTS})\b | GRANT\s.*\sTO\b | REVOKE\s.*\sFROM\b
+    | COPY\s+(INTO\b|\S+\s+(FROM|TO)\b) | COMMENT\s+ON\b
+    | PRAGMA\s | ATTACH\s | ANALYZE\s+TABLE\b | LOCK\s+TABLE\b | LISTEN\s | NOTIFY\s
+    | SET\s+\S+\s*(=|TO\b) | (ALTER\s+)?SESSION\s+SET\b | BEGIN\s*;
+    )""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+VALUE = "{}"  # stands for a value in the shape of a text
+LONG_ENOUGH = 2_000  # characters of a text that tell whether it is SQL
+
+
+class SqlTexts:
+    """Finds the texts with values in them that a module passes to calls that run SQL."""
+
+    def __init__(self, app: App) -> None:
+        """Find the helpers that pass a parameter on as SQL."""
+        self.app = app
+        self._literals: dict[int, bool] = {}
+        self._shapes: dict[object, str] = {}
+        self.calls = [call for calls in app.calls.values() for call in calls]
+        self.helpers: dict[Function, ast.arg] = {}
+        todo = [text for call in self.calls for text in self._given(call)]
+        for text in todo:  # the list grows as helpers are found
+            for value in app.values(text) if isinstance(text, ast.Name) else []:
+                if not isinstance(value, ast.arg):
+                    continue
+                function = app.parents.get(app.parents[value])
+                if isinstance(function, Function) and function not in self.helpers:
+                    self.helpers[function] = value
+                    todo += app.given(value)
+
+    def findings(self) -> Iterator[tuple[ast.expr, str, str]]:
+        """Yield each text with the way in which it is built and the name of what runs it."""
+        for call in self.calls:
+            name = called_name(call)
+            for given in self._given(call):
+                owner = getattr(call.func, "value", None)
+                place = getattr(owner, "attr", getattr(owner, "id", ""))
+                yield from self._judge(given, name, self._is_sql_only(call), place in CONNECTIONS)
+        for function, parameter in self.helpers.items():
+            if not isinstance(function, ast.Lambda):
+                for given in self.app.given(parameter):
+                    yield from self._judge(given, function.name, False, False)
+
+    def _judge(
+        self, given: ast.expr, name: str, is_sql: bool, from_connection: bool
+    ) -> Iterator[tuple[ast.expr, str, str]]:
+        texts = self.texts(given)
+        if is_sql and not isinstance(given, ast.Name):
+            is_sql = not any(self.shape(text).strip(" (\n") for text in texts[1:])
+        is_sql |= any(self.shape(text).startswith(VALUE) for text in texts) and from_connection
+        if is_sql or any(SQL.match(self.shape(text)) for text in texts):
+            for text in texts:
+                if how := self.how_built(text):
+                    yield text, how, name
+
+    def _given(self, call: ast.Call) -> list[ast.expr]:
+        """Return what a call runs as SQL."""
+        name = called_name(call)
+        origin = self.app.dotted(call.func)
+        if name in RUNNERS or name in ASYNCPG or self._is_sql_only(call):
+            if origin.startswith(("streamlit.", "psycopg")) and name not in RUNNERS:
+                return []
+            options = (argument(call, word) for word in KEYWORDS)
+            given = argument(call, "sql", 0) or next(filter(None, options), None)
+            return [given] if given is not None else []
+        return []
+
+    def _is_sql_only(self, call: ast.Call) -> bool:
+        origin = self.app.dotted(call.func)
+        is_text = origin.startswith("sqlalchemy.") and origin.endswith(".text")
+        return is_text or called_name(call) in SQL_ONLY
+
+    def texts(self, given: ast.expr) -> list[ast.expr]:
+        """Return the expressions that a text may be, behind names, wrappers and functions."""
+        app, found = self.app, []
+        todo: list[object] = [given]
+        seen: set[object] = set()
+        for node in todo:  # the list grows as names are followed
+            if not isinstance(node, ast.expr) or node in seen:
+                continue
+            seen.add(node)
+            match node:
+                case ast.IfExp(body=body, orelse=orelse):
+                    todo += [body, orelse]
+                case ast.NamedExpr(value=value) | ast.Await(value=value):
+                    todo.append(value)
+                case ast.Name() | ast.Attribute() if values := app.values(node):
+                    todo += values
+                case ast.Subscript(value=owner):
+                    todo.append(owner)
+                case ast.Dict(values=items):
+                    todo += items
+                case ast.Call(args=[first, *_]) if self._passes_on(node):
+                    todo.append(first)
+                case ast.Call(func=ast.Attribute(value=owner, attr="strip" | "lstrip" | "rstrip")):
+                    todo.append(owner)
+                case ast.Call(func=func) if helpers := app.functions(func):
+                    for module, function in helpers:
+                        todo += app.returned(function) if module is app else []
+                case _:
+                    found.append(node)
+        return found
+
+    def _passes_on(self, call: ast.Call) -> bool:
+        is_local = isinstance(call.func, ast.Name) and self.app.functions(call.func)
+        return called_name(call) in TEXT_WRAPPERS and not is_local
+
+    def shape(self, node: ast.AST) -> str:
+        """Return the start of a text, with `{}` for each value that is not known."""
+        key = id(self.app.values(node)) if isinstance(node, ast.Name) else node
+        if key not in self._shapes:
+            self._shapes[key] = VALUE  # while a circular binding is followed
+            self._shapes[key] = self._shape(node)[:LONG_ENOUGH]
+        return self._shapes[key]
+
+    def _shape(self, node: ast.AST) -> str:
+        match node:
+            case ast.Constant(value=str(text)):
+                return text
+            case ast.JoinedStr(values=parts):
+                return "".join(self.shape(part) for part in parts)
+            case ast.FormattedValue(value=value):
+                return self.shape(value)
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return self.shape(left) + self.shape(right)
+            case ast.BinOp(left=left, op=ast.Mod()):
+                return self.shape(left)
+            case ast.IfExp(body=body):
+                return self.shape(body)
+            case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(glue)), attr="join")):
+                given = node.args[0] if node.args else None
+                parts = given.elts if isinstance(given, ast.List | ast.Tuple) else []
+                return glue.join(self.shape(part) for part in parts) or VALUE
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in SAME_TEXT:
+                return self.shape(owner)
+            case ast.Name():
+                first = next((item for item in self.app.values(node) if item is not node), None)
+                return self.shape(first) if isinstance(first, ast.expr) else VALUE
+        return VALUE
+
+    def is_literal(self, node: object) -> bool:
+        """Tell whether `node` consists of literals and numbers only."""
+        if isinstance(node, Part):
+            return self.is_literal(node.whole)
+        if isinstance(node, Origin):  # a constant of another module: identifiers cannot be bound
+            return node.dotted.rpartition(".")[2].isupper()
+        match node:
+            case ast.Constant():
+                return True
+            case ast.FormattedValue(value=value, format_spec=spec):
+                return _is_number_format(spec) or self.is_literal(value)
+            case ast.JoinedStr(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
+                return all(map(self.is_literal, parts))
+            case ast.Set(elts=parts) | ast.Dict(values=parts):
+                return all(map(self.is_literal, parts))
+            case ast.Starred(value=value) | ast.NamedExpr(value=value) | ast.UnaryOp(operand=value):
+                return self.is_literal(value)
+            case ast.ListComp(elt=part) | ast.GeneratorExp(elt=part) | ast.SetComp(elt=part):
+                return self.is_literal(part)
+            case ast.IfExp(body=body, orelse=orelse):
+                return self.is_literal(body) and self.is_literal(orelse)
+            case ast.BoolOp(values=parts):
+                return all(map(self.is_literal, parts))
+            case ast.BinOp(left=left, op=ast.Mult()):  # "?" * len(ids)
+                return self.is_literal(left)
+            case ast.BinOp(left=left, right=right):
+                return self.is_literal(left) and self.is_literal(right)
+            case ast.Subscript(value=owner):  # a dictionary of literals
+                return self.is_literal(owner)
+            case ast.Call():
+                return self._is_literal_call(node)
+            case ast.Attribute(attr="value" | "name", value=ast.Attribute() as member):
+                return self.is_literal(member)
+            case ast.Name() | ast.Attribute():
+                return self._is_literal_name(node)
+        return False
+
+    def _is_literal_call(self, call: ast.Call) -> bool:
+        app, given = self.app, [*call.args, *(item.value for item in call.keywords)]
+        name = app.builtin(call)
+        if name in NUMBERS or app.dotted(call.func).startswith(("psycopg.sql.", "psycopg2.sql.")):
+            return True
+        if name in ("str", "enumerate", "list", "tuple", "sorted", "zip", "reversed"):
+            return bool(given) and all(map(self.is_literal, given[:1]))
+        if isinstance(call.func, ast.Attribute):
+            attr, owner = call.func.attr, call.func.value
+            if attr in SAME_TEXT:
+                return all(map(self.is_literal, (owner, *given)))
+            if attr in ("get", "items", "keys", "values") and self.is_literal(owner):
+                return all(map(self.is_literal, given[1:]))
+        found = app.functions(call.func)
+        values = [
+            item for module, function in found if module is app for item in app.returned(function)
+        ]
+        return bool(values) and all(isinstance(item, ast.Constant) for item in values)
+
+    def _is_literal_name(self, node: ast.Name | ast.Attribute) -> bool:
+        values = self.app.values(node)
+        if not values:
+            return self.app.dotted(node).rpartition(".")[2].isupper()
+        key = id(values) if isinstance(node, ast.Name) else id(node)
+        if key not in self._literals:
+            self._literals[key] = True  # while a circular binding is followed
+            if any(
+                isinstance(item, ast.AST) and self.app.builtin(item) == "int" for item in values
+            ):
+                values = [item for item in values if not isinstance(item, ast.arg)]  # `n = int(n)`
+            self._literals[key] = all(map(self.is_literal, values))
+        return self._literals[key]
+
+    def how_built(self, node: ast.AST) -> str:
+        """Return how `node` puts values into a text, or an empty string if it does not."""
+        if self.is_literal(node):
+            return ""
+        match node:
+            case ast.JoinedStr():
+                return "an f-string"
+            case ast.BinOp(op=ast.Add()):
+                return "+ concatenation"
+            case ast.BinOp(left=left, op=ast.Mod()) if self.is_literal(left):
+                return "% formatting"
+            case ast.Call(func=ast.Attribute(value=owner, attr="join" | "replace" as name)):
+                return f".{name}()" if self.is_literal(owner) else self.how_built(owner)
+            case ast.Call(func=ast.Attribute(value=owner, attr="format")):
+                # Not the method of a composed object: sql.SQL("...").format(sql.Identifier(table)).
+                made = (owner, *self.app.values(owner))
+                return "" if any(isinstance(item, ast.Call) for item in made) else ".format()"
+            case ast.Call(func=ast.Attribute(value=owner, attr="lower" | "upper")):
+                return self.how_built(owner)
+        return ""
+
+
+def _is_number_format(spec: ast.expr | None) -> bool:
+    """Tell whether a format, as in `{limit:d}`, refuses what is no number."""
+    parts = spec.values if isinstance(spec, ast.JoinedStr) else []
+    text = "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
+    return text[-1:] in tuple("bdeEfFgGnoxX%")
