@@ -10,7 +10,7 @@ from progress.backend.connection import ProgressConnection
 from progress.contract import BackendRejected
 from progress.operation import new_operation_id
 from progress.session import resources
-from tests.pages import click, open_page, switch_page, texts
+from tests.pages import click, figures, open_page, switch_page, texts
 
 SECRET = "hush"
 # Each wrong value with a part of its line. Those of the backend of this project, by its variable.
@@ -57,7 +57,7 @@ def assert_each_page_has_a_line(expected: str) -> None:
     assert page.title
     assert page.selectbox(key="subject").options
     board = switch_page(page, "board")
-    assert len(board.metric) == 6
+    assert len(figures(board)) == 6
     assert {expected in text for text in texts(board)} == {True}, "of the board and its history"
     assert not switch_page(page, "feed").exception
 
