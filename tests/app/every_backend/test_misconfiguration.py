@@ -15,7 +15,10 @@ from tests.pages import click, figures, open_page, switch_page, texts
 SECRET = "hush"
 # Each wrong value with a part of its line. Those of the backend of this project, by its variable.
 VARIABLES = {
-    "PROGRESS_DATABASE": {"/dev/null/progress.db": "/dev/null", "/": "unable to open"},
+    "PROGRESS_DATABASE": {
+        "/dev/null/progress.db": "progress.db: File exists",
+        "/": "unable to open",
+    },
     "DATABASE_URL": {
         "": "Set dsn under [connections.progress]",
         f"postgresql//me:{SECRET}@127.0.0.1/x": "Write it like postgresql://",

@@ -90,18 +90,21 @@ def test_an_end_is_a_toast_on_the_board(visit: Visit) -> None:
     expect(viewer.page.get_by_test_id("stToast")).to_have_count(0)
 
 
-def test_a_toast_is_shown_despite_a_click(visit: Visit) -> None:
+def test_a_toast_is_shown_despite_a_click(visit: Visit, connection: ProgressConnection) -> None:
     viewer = visit()
     toast: list[Route] = []  # what the browser loads only when the first one is to be shown
     viewer.page.route("**/Toast*.js", lambda route: toast.append(route))
-    viewer.start("succeed", "slow")
+    viewer.start("endless", "slow")
+    viewer.see("steps so far")
+    (operation_id,) = ids_in(viewer)
     viewer.page.get_by_role("link", name="Live feed").click()
     expect(viewer.page.get_by_role("heading", name="Live feed")).to_be_visible()
+    connection.cancel(operation_id)
     viewer.wait_for(lambda: bool(toast))
     viewer.page.click(".st-key-live label")
     viewer.frames_in(1)
     toast[0].continue_()
-    expect(viewer.page.get_by_test_id("stToast")).to_contain_text("succeed: slow: completed")
+    expect(viewer.page.get_by_test_id("stToast")).to_contain_text("endless: slow: cancelled")
     expect(viewer.page.get_by_label("Live", exact=True)).not_to_be_checked()
     viewer.expect_no_polling()  # nothing polls on this page now
 
