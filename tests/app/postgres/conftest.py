@@ -36,10 +36,12 @@ def find_pgbouncer() -> str:
     apt = shutil.which("apt-get")
     if not shutil.which("pgbouncer", path=path) and os.getuid() == 0 and apt:
         subprocess.run([apt, "update", "-qq"], check=False)
-        install = [apt, "install", "-y", "-qq", "--no-install-recommends", "pgbouncer"]
+        install = [apt, "-o", "DPkg::Lock::Timeout=60", "install", "-y", "-qq"]
+        install += ["--no-install-recommends", "pgbouncer"]
         subprocess.run(install, check=False)
     found = shutil.which("pgbouncer", path=path)
     if found is None:
+        assert not (os.getuid() == 0 and apt), "PgBouncer could not be installed"
         pytest.skip("needs PgBouncer: apt-get install pgbouncer")
     return found
 
