@@ -125,9 +125,7 @@ def test_the_focus_stays_on_the_page_and_its_tab_tells_the_progress(visit: Visit
     expect(page).to_have_title(re.compile("^In progress · "))
     page.focus(".st-key-cancel button")
     page.keyboard.press("Enter")
-    expect(page.locator(".st-key-cancel")).to_contain_text("Cancelling")
-    assert focused(page) == "cancel"
-    viewer.see("Cancelled after")
+    viewer.see("Cancelled after")  # how long it says "Cancelling" before is up to the machine
     expect(page).to_have_title(re.compile("^Cancelled · "))
     viewer.wait_for(lambda: focused(page) == "start")
     viewer.expect_no_polling()
