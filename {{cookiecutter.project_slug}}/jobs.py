@@ -33,7 +33,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from progress.reporter import Job, Reporter
+from progress.job import Jobs
+from progress.reporter import Reporter
 from progress.ui.formats import format_duration
 from samples import MORE_JOBS, transcript
 
@@ -163,7 +164,7 @@ def analyze_transcription(report: Reporter, subject: str) -> dict[str, Any]:
     }
 
 
-JOBS: dict[str, Job] = {"analyze_transcription": analyze_transcription, **MORE_JOBS}
+JOBS: Jobs = {"analyze_transcription": analyze_transcription, **MORE_JOBS}
 
 
 def step_seconds() -> float:

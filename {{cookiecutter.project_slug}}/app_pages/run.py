@@ -5,7 +5,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from progress.session import choices, commands, polling, resources, tracking, viewer
 from progress.session.choices import Problem
-from progress.session.tracking import Entry
+from progress.session.tracking import Entry, Start
 from progress.text import as_line
 from progress.ui import outcome, running, subject_history, tab
 from progress.ui.formats import escape_markdown, format_status
@@ -57,9 +57,9 @@ def choose_job() -> str | None:
     return next(iter(jobs.names), None)
 
 
-def choose_subject() -> str | None:
+def choose_subject(job: str | None) -> str | None:
     """Draw the subjects, and return the selected subject."""
-    subjects = choices.subjects()
+    subjects = choices.subjects(job)
     draw_problem(subjects.problem)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         subject = None
@@ -94,7 +94,7 @@ def draw_start(job: str | None, subject: str | None) -> None:
         reason = "jobs.py is loading." if choices.is_loading() else "There is no job to start."
     elif subject is None:
         reason = "There is no subject to work on."
-    elif tracking.is_running(job, subject):
+    elif tracking.is_running(Start(job, subject)):
         reason = "Already running for this subject."
     elif any((job, subject) == (offer.job, offer.subject) for offer in tracking.offers() or []):
         reason = "Already running for this subject: follow it below, or start another operation."
@@ -160,11 +160,11 @@ if polling.is_paused() or not all(entry.job for entry in tracking.running()):
 
 st.title(escape_markdown(resources.SETTINGS.title))
 st.caption(escape_markdown(resources.SETTINGS.description))
-choices.load()
+choices.load(st.session_state.get("job"))
 if choices.is_loading():
     st.status("Loading jobs.py and the subjects")  # it shows a spinner
 job = choose_job()
-subject = choose_subject()
+subject = choose_subject(job)
 draw_start(job, subject)
 for problem in commands.problems():
     draw_problem(problem)

@@ -1,10 +1,23 @@
 """The interface of a backend: the app's side, the job's side, and their errors."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from progress.operation import MAX_NAME, Operation, Progress, Query, Status
+from progress.operation import (
+    MAX_NAME,
+    NO_OPTIONS,
+    Log,
+    LogLine,
+    Operation,
+    Options,
+    Progress,
+    Query,
+    Status,
+)
 from progress.text import truncate
+
+Feature = Literal["force_stop", "logs", "files"]
+"""What not every backend can do; each is the name of a method, or of two."""
 
 
 class Backend(Protocol):
@@ -17,8 +30,18 @@ class Backend(Protocol):
     - BackendRejected: it refused the call.
     """
 
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What this backend, as it is configured, can do besides."""
+
     def start(
-        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+        self,
+        operation_id: str,
+        job: str,
+        subject: str,
+        owner: str,
+        retry_of: str = "",
+        options: Options = NO_OPTIONS,
     ) -> None:
         """Add an operation and start its job, once for each id. Begins with `check_names`.
 
@@ -27,9 +50,10 @@ class Backend(Protocol):
         Args:
             operation_id: The id, created by the caller.
             job: The name of the job, one of `JOBS` in jobs.py.
-            subject: What the job works on.
+            subject: What the job works on; "" if it has no subjects.
             owner: The user who owns it; "" in an app without a login.
             retry_of: The id of the operation that this one retries; "" if none.
+            options: Its parameters and limits.
         """
 
     def read(self, operation_ids: Sequence[str]) -> Mapping[str, Operation]:
@@ -48,9 +72,23 @@ class Backend(Protocol):
     def cancel(self, operation_id: str) -> None:
         """Ask the job to stop. Unknown operations, and those that have ended, are ignored."""
 
+    def force_stop(self, operation_id: str) -> None:
+        """End the process of a job that was asked to stop. The operation is then cancelled."""
+
+    def logs(self, operation_ids: Sequence[str], limit: int) -> Mapping[str, Log]:
+        """Return at most `limit` of the latest lines of each log; without a line it is missing."""
+
+    def save_file(self, operation_id: str, name: str, content: bytes) -> None:
+        """Store a file with an operation, which may not exist yet; it replaces an equal name."""
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        """Return a file. BackendRejected: there is none with this name."""
+
 
 class ProgressWriter(Protocol):
-    """The job's side: stores the progress of one operation."""
+    """The job's side: stores the progress of one operation. Only `progress` is called by several
+    threads, one at a time.
+    """
 
     def progress(self, progress: Progress) -> bool:
         """Store the progress and a heartbeat; return whether cancel was requested.
@@ -65,10 +103,24 @@ class ProgressWriter(Protocol):
     ) -> None:
         """Store the terminal status, unless there is one already; `result` is a JSON object.
 
+        Without a `result` the stored one stays.
+
         Raises:
             BackendUnavailable: It could not be stored now.
             BackendRejected: These values cannot be stored.
         """
+
+    def result(self, result: str) -> None:
+        """Store what there is of the result: `finish` may never be called. Raises as `finish`."""
+
+    def log(self, lines: Sequence[LogLine]) -> None:
+        """Append lines to the log, and remove the oldest above a limit. Raises as `finish`."""
+
+    def save_file(self, name: str, content: bytes) -> None:
+        """Store a file with the operation; it replaces an equal name. Raises as `finish`."""
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        """Return a file of any operation. Raises as `finish`."""
 
 
 class BackendError(Exception):

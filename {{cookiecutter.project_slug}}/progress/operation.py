@@ -3,7 +3,8 @@
 import json
 import re
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -14,6 +15,10 @@ LAST_STEPS = 20
 """How many of the latest ended steps are stored: an operation may have 30,000."""
 MAX_STEP_DESCRIPTION = 200
 """Characters stored of the description of an ended step: every write contains all of them."""
+MAX_BARS = 3
+"""Loops within each other that have a bar."""
+MAX_METRICS = 20
+"""Metrics that a job may report while it runs."""
 
 
 class Status(StrEnum):
@@ -92,6 +97,36 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """How far a loop within a step is."""
+
+    description: str
+    done: int
+    total: int | None
+    """None while it is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a job reports besides its steps."""
+
+    bars: tuple[Bar, ...] = ()
+    """The loops that run, the outer one first."""
+    metrics: Mapping[str, float | str | None] = field(default_factory=dict)
+    retries: int = 0
+    """How often the job ran again after an error, in this process."""
+    retry_reason: str = ""
+    """That error; "" if none."""
+
+    def text(self) -> str:
+        """Return it as JSON, without what has no value."""
+        return to_text({name: value for name, value in asdict(self).items() if value})
+
+
+NO_LIVE = Live()
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """The progress of a job: the columns that only the job writes."""
 
@@ -101,11 +136,60 @@ class Progress:
     step_description: str = ""
     last_steps: tuple[Step, ...] = ()
     """The latest steps that have ended, oldest first, at most LAST_STEPS."""
+    live: Live = NO_LIVE
 
     def columns(self) -> dict[str, Any]:
-        """Return the values by column; `last_steps` as JSON text."""
+        """Return the values by column; `last_steps` and `live` as JSON text."""
         columns = asdict(self)
-        return columns | {"last_steps": json.dumps(columns["last_steps"], ensure_ascii=False)}
+        return columns | {"last_steps": to_text(columns["last_steps"]), "live": self.live.text()}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an operation runs: what its job declared, and the viewer entered, when it was created."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """By the fields of the job's model, as JSON has them."""
+    time_limit: float = 0.0
+    """Seconds after which the job is ended; 0: none."""
+    retries: int = 0
+    retry_delay: float = 5.0
+    """Seconds before the first retry. They double each time."""
+    max_running: int = 0
+    """How many operations of the job run at the same time; 0: no limit of its own."""
+    upload: str = ""
+    """The operation with which the file was stored that is the subject; "" if it is no file."""
+
+    def text(self) -> str:
+        """Return it as JSON, without what is as by default."""
+        default = asdict(NO_OPTIONS)
+        values = asdict(self).items()
+        return to_text({name: value for name, value in values if value != default[name]})
+
+
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a job printed or logged."""
+
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The latest lines of a job's log."""
+
+    lines: tuple[LogLine, ...] = ()
+    dropped: int = 0
+    """How many older lines were removed, because a log is limited."""
+
+
+def to_text(value: object) -> str:
+    """Return a value as JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,15 +231,26 @@ class Operation:
     last_steps: tuple[Step, ...] = ()
     """The latest steps that have ended, oldest first, at most LAST_STEPS. Empty in lists, and if
     the backend does not store them."""
+    live: Live = NO_LIVE
+    """What the job reports besides its steps. Empty in lists."""
+    options: Options = NO_OPTIONS
+    """Its parameters and limits. Empty in lists."""
+    queue_position: int | None = None
+    """1 for the next that starts; None if it is not queued, or the backend does not tell."""
     problem: str | None = None
     """Which stored values are invalid. They are replaced, and the operation is shown."""
 
     @property
     def progress(self) -> float | None:
-        """The ended steps as a fraction of all, 0.0 to 1.0; None while the total is unknown."""
-        if self.total_steps is None:
-            return None
-        return min(self.current_step / self.total_steps, 1.0)
+        """How far it is, 0.0 to 1.0; None while that is unknown.
+
+        The ended steps of all. The loops in the current step count as fractions of it; without a
+        total they alone count.
+        """
+        in_step = 0.0 if self.status.is_terminal else _fraction(self.live.bars)
+        if self.total_steps is not None:
+            return min((self.current_step + in_step) / self.total_steps, 1.0)
+        return in_step if self.live.bars and self.live.bars[0].total else None
 
     @property
     def is_cancelling(self) -> bool:
@@ -219,6 +314,13 @@ class Operation:
             return 0.0
         times = [time for time in (self.heartbeat_at, self.last_updated) if time is not None]
         return _seconds(max(times, default=self.created_at), self.read_at)
+
+
+def _fraction(bars: tuple[Bar, ...]) -> float:
+    """Return how far the step is whose loops these are."""
+    if not bars or not bars[0].total:
+        return 0.0
+    return min((bars[0].done + _fraction(bars[1:])) / bars[0].total, 1.0)
 
 
 def _seconds(start: datetime, end: datetime) -> float:

@@ -5,27 +5,47 @@
 thread at a step, and in a thread of its own between the steps.
 """
 
+import asyncio
 import importlib
+import inspect
 import logging
 import math
 import os
+import tempfile
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, NoReturn, Protocol, cast
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from progress.contract import (
+    BackendError,
     BackendUnavailable,
     OperationCancelled,
     OperationLost,
     ProgressWriter,
 )
-from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Progress, Status, Step
-from progress.results import to_json
+from progress.job import Jobs, Upload, as_job
+from progress.operation import (
+    LAST_STEPS,
+    MAX_BARS,
+    MAX_METRICS,
+    MAX_STEP_DESCRIPTION,
+    NO_OPTIONS,
+    Bar,
+    Live,
+    LogLine,
+    Options,
+    Progress,
+    Status,
+    Step,
+)
+from progress.results import FILES, add_metrics, to_json
 from progress.text import as_line, safe_repr, sanitize, truncate, truncate_middle
 
 log = logging.getLogger(__name__)
@@ -47,6 +67,11 @@ FINISH_DELAYS = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Seconds between the attempts to write the outcome: it is the write that must not be lost."""
 MAX_REFUSALS = 3
 """Attempts to write the outcome to a backend that takes heartbeats: it refuses the outcome."""
+
+MAX_FILE = 200_000_000
+"""Bytes of a file that a job keeps."""
+
+Item = TypeVar("Item")
 
 OTHER_PROCESS = (
     "`report` cannot be used in another process. Let the function of the process return what it"
@@ -111,7 +136,10 @@ class ProgressLog:
             if total is not None:
                 # More steps than announced: the bar must not pass its end.
                 total = max(total, ended.current_step + 1)
-            self.progress = replace(ended, total_steps=total, step_description=description)
+            live = replace(ended.live, bars=())
+            self.progress = replace(
+                ended, total_steps=total, step_description=description, live=live
+            )
             self._step_started, self._has_failed = time.monotonic(), False
             self._on_step(ended.current_step + 1, description)
 
@@ -120,6 +148,28 @@ class ProgressLog:
         with self._lock:
             self.progress = self._progress_after_step()
             self._step_started = None
+
+    def set_bar(self, level: int, bar: Bar | None) -> None:
+        """Set or remove the bar of a loop, and remove those of the loops within it."""
+        with self._lock:
+            live = self.progress.live
+            bars = (*live.bars[:level], *([bar] if bar else []))[:MAX_BARS]
+            self.progress = replace(self.progress, live=replace(live, bars=bars))
+
+    def set_metric(self, name: str, value: float | str | None) -> None:
+        """Set a figure. Above MAX_METRICS new names are ignored."""
+        with self._lock:
+            live = self.progress.live
+            if name in live.metrics or len(live.metrics) < MAX_METRICS:
+                live = replace(live, metrics={**live.metrics, name: value})
+                self.progress = replace(self.progress, live=live)
+
+    def begin_retry(self, reason: str) -> None:
+        """Forget what the job has reported: it runs again."""
+        with self._lock:
+            live = Live(retries=self.progress.live.retries + 1, retry_reason=reason)
+            self.progress = Progress(live=live)
+            self._step_started, self._failures = None, FailureList()
 
     def fail_step(self, reason: str) -> None:
         """Note that the current step failed. It may fail several times, and counts once."""
@@ -161,15 +211,16 @@ class PacedWriter:
 
     Attributes:
         stop_signal: The exception that must end the job; None while it may go on.
+        writer: As it was given.
     """
 
     def __init__(
         self, writer: ProgressWriter, progress_log: ProgressLog, heartbeat: bool = True
     ) -> None:
         self.stop_signal: type[OperationCancelled | OperationLost] | None = None
+        self.writer = writer
         self._stored: Progress | None = progress_log.progress  # None if the last write failed
         self._written_at = -float("inf")
-        self._writer = writer
         self._log = progress_log
         self._has_heartbeat = heartbeat
         self._lock = threading.Lock()  # one write at a time, so that the newest is the last
@@ -220,7 +271,7 @@ class PacedWriter:
             progress = self._log.progress
             stored: Progress | None = progress
             try:
-                if self._writer.progress(progress) and self.stop_signal is None:
+                if self.writer.progress(progress) and self.stop_signal is None:
                     self.stop_signal = OperationCancelled
             except OperationLost:
                 self.stop_signal = OperationLost
@@ -244,7 +295,7 @@ class PacedWriter:
         delays, refusals, was_refused = iter(FINISH_DELAYS), 0, False
         while True:
             try:
-                self._writer.finish(*outcome)
+                self.writer.finish(*outcome)
                 return outcome[0]
             except BackendUnavailable as unavailable:
                 problem: Exception = unavailable
@@ -282,6 +333,8 @@ class Reporter:
         self._writer = writer
         self._told_to_stop = False
         self._process = os.getpid()
+        self._result: dict[str, Any] = {}
+        self._loops = 0
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be sent to another process."""
@@ -316,9 +369,7 @@ class Reporter:
         self._check_process()
         self._log.start_step(sanitize(str(description)))
         self._writer.write_change()
-        if self._writer.stop_signal is not None:
-            self._told_to_stop = True
-            raise self._writer.stop_signal
+        self._stop_if_told()
 
     def step_failed(self, reason: BaseException | str) -> None:
         """Report that the current step failed. The job goes on, and will end as partial."""
@@ -330,6 +381,100 @@ class Reporter:
         else:
             text = str(reason)
         self._log.fail_step(sanitize(truncate(text, MAX_FAILURE)))
+
+    def track(
+        self, items: Iterable[Item], description: str, total: int | None = None
+    ) -> Iterator[Item]:
+        """Yield the items, and show how many of them are done, as a bar of its own.
+
+        It starts a step with this description; within the loop over another `track` it does not.
+
+        Args:
+            items: What to loop over.
+            description: What the loop does.
+            total: How many items there are, if `items` has no length.
+
+        Raises:
+            OperationCancelled: Somebody asked to cancel.
+            OperationLost: The operation no longer belongs to this worker.
+        """
+        level, text = self._loops, sanitize(str(description))
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        if level == 0:
+            self.step(text)
+        self._loops += 1
+        shown_at = -float("inf")
+        try:
+            for done, item in enumerate(items):
+                # Not for each of a million items.
+                if time.monotonic() - shown_at >= WRITE_INTERVAL / 2:
+                    self._log.set_bar(level, Bar(text, done, total))
+                    shown_at = time.monotonic()
+                    self._writer.write_change()
+                    self._stop_if_told()
+                yield item
+        finally:
+            self._loops = level
+            self._log.set_bar(level, None)
+
+    def metric(self, name: str, value: object) -> None:
+        """Show a figure while the job runs, and with its result. At most MAX_METRICS of them."""
+        self._check_process()
+        known = isinstance(value, int | float) and abs(value) < float("inf")  # NaN is not below it
+        text = truncate(sanitize(str(value)), MAX_STEP_DESCRIPTION)
+        name = truncate(sanitize(str(name)), MAX_STEP_DESCRIPTION)
+        self._log.set_metric(name, cast(float, value) if known else text)
+        self._writer.write_change()
+
+    def log(self, text: object) -> None:
+        """Add a line to the log of the operation, as `print` does."""
+        self._check_process()
+        now = datetime.now(UTC)
+        lines = [LogLine(now, line) for line in sanitize(str(text)).splitlines() or [""]]
+        with suppress(BackendError):  # a log is not worth failing the job
+            self._writer.writer.log(lines)
+
+    def result(self, part: Mapping[str, Any]) -> None:
+        """Show what there is of the result now. It also survives a failure of the job.
+
+        Call it again for more: a key replaces the same key of before. What the job returns is
+        added to it.
+        """
+        self._check_process()
+        self._result |= part
+        text, problem = to_json(self._result)
+        if problem:
+            log.warning("The result so far: %s", problem)
+        with suppress(BackendError):  # the heartbeat notices, too
+            self._writer.writer.result(text)
+
+    def file(self, path: str | os.PathLike[str], name: str = "") -> None:
+        """Keep a file, which the page then offers. It replaces a file of the same name.
+
+        Args:
+            path: The file.
+            name: What the page calls it; by default as it is called.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It is larger than MAX_FILE.
+            BackendError: It cannot be stored.
+        """
+        self._check_process()
+        file = Path(path)
+        if (size := file.stat().st_size) > MAX_FILE:
+            raise ValueError(
+                f"{file.name} has {size:,} bytes: at most {MAX_FILE:,} are kept."
+                " Store it elsewhere, and return its address."
+            )
+        self.keep(as_line(sanitize(Path(name or file).name), 200), file.read_bytes())
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep a file of this content: see `file`."""
+        self._writer.writer.save_file(name, content)
+        files = [kept for kept in self._result.get(FILES, []) if kept["name"] != name]
+        self.result({FILES: [*files, {"name": name, "size": len(content)}]})
 
     @property
     def cancelled(self) -> bool:
@@ -353,23 +498,57 @@ class Reporter:
         if self._told_to_stop and self._writer.stop_signal is not None:
             raise self._writer.stop_signal
 
+    def wait_for_retry(self, error: Exception, seconds: float) -> None:
+        """Forget what the job has reported, and wait. For `run_job`.
+
+        Raises:
+            OperationCancelled: Somebody asked to cancel.
+            OperationLost: The operation no longer belongs to this worker.
+        """
+        self.raise_if_told_to_stop()
+        self._loops, self._result = 0, {}
+        reason = "".join(traceback.format_exception_only(error)).strip().splitlines()
+        self._log.begin_retry(as_line(sanitize(reason[-1]), MAX_FAILURE))
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.cancelled:
+                self._stop_if_told()
+            time.sleep(min(WRITE_INTERVAL, seconds))
+
+    def uploaded(self, operation_id: str, name: str, folder: Path) -> Path:
+        """Write an uploaded file to a folder, and return its path. For `run_job`.
+
+        Only the end of its name is that of the upload: nobody has checked the rest.
+        """
+        suffix = "".join(c for c in Path(name).suffix if c == "." or c.isalnum())[:20]
+        path = folder / f"upload{suffix}"
+        path.write_bytes(self._writer.writer.read_file(operation_id, name))
+        return path
+
+    def merged(self, value: object) -> object:
+        """Return what the job returned, with what it gave to `result` and `metric`."""
+        if value is None or isinstance(value, dict):
+            value = {**self._result, **(value or {})} or value
+        return add_metrics(value, self._log.progress.live.metrics)
+
+    def _stop_if_told(self) -> None:
+        if self._writer.stop_signal is not None:
+            self._told_to_stop = True
+            raise self._writer.stop_signal
+
     def _check_process(self) -> None:
         # A process that was forked has a copy: no heartbeat, and the file of the database open.
         if os.getpid() != self._process:
             raise RuntimeError(OTHER_PROCESS)
 
 
-Job = Callable[[Reporter, str], dict[str, Any] | None]
-"""A function of jobs.py: it does the work for one subject, and returns what the page shows."""
-
-
 class JobsModule(Protocol):
     """What jobs.py contains."""
 
-    JOBS: dict[str, Job]
+    JOBS: Jobs
 
     def subjects(self) -> list[str]:
-        """Return the subjects that the page offers."""
+        """Return the subjects of the jobs that do not declare their own."""
 
 
 def jobs_module() -> JobsModule:
@@ -383,6 +562,7 @@ def run_job(
     writer: ProgressWriter,
     heartbeat: bool = True,
     on_step: Callable[[int, str], None] = lambda number, text: None,
+    options: Options = NO_OPTIONS,
 ) -> Status | None:
     """Run a job to its end and store the outcome, whatever it is.
 
@@ -392,6 +572,7 @@ def run_job(
         writer: Where its progress goes.
         heartbeat: Whether a thread writes between the steps: see `PacedWriter`.
         on_step: See `ProgressLog`. It is called without a delay, also if the writer is unavailable.
+        options: Its parameters, and how often it is retried.
 
     Returns:
         The terminal status; None if the operation no longer belongs to this worker.
@@ -403,17 +584,14 @@ def run_job(
     problem: str | None = None
     try:
         with paced_writer.heartbeat():
-            jobs = jobs_module().JOBS
-            if name not in jobs:
-                raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
             try:
                 # It may have been cancelled while it was queued.
-                value = None if report.cancelled else jobs[name](report, subject)
+                value = None if report.cancelled else _call(report, name, subject, options)
             finally:
                 # A job may catch what `step` raises, and then return or raise anything.
                 report.raise_if_told_to_stop()
-            if value is not None:
-                result, problem = to_json(value)
+            if (value := report.merged(value)) is not None:
+                result, problem = to_json(value, report.keep)
     except OperationCancelled as cancelled:
         if isinstance(cancelled.__context__, Exception):
             log.warning("The cancelled job ended with an error.", exc_info=cancelled.__context__)
@@ -433,6 +611,32 @@ def run_job(
     if failures:
         return paced_writer.finish(Status.PARTIAL, failures, result)
     return paced_writer.finish(Status.COMPLETED, result=result)
+
+
+def _call(report: Reporter, name: str, subject: str, options: Options) -> object:
+    """Call the function of a job, again if it raises and may be retried; return what it returns."""
+    jobs = jobs_module().JOBS
+    if name not in jobs:
+        raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
+    job = as_job(jobs[name])
+    parameters = job.validate(options.parameters)
+    with tempfile.TemporaryDirectory(prefix="job-") as folder:
+        work_on: object = subject
+        if isinstance(job.subjects, Upload):
+            work_on = report.uploaded(options.upload, subject, Path(folder))
+        arguments = job.arguments(report, work_on, parameters)
+        for retry in range(options.retries):
+            try:
+                return _await(job.function(*arguments))
+            except Exception as error:
+                log.warning("The job is retried.", exc_info=error)
+                report.wait_for_retry(error, options.retry_delay * 2**retry)
+        return _await(job.function(*arguments))
+
+
+def _await(value: object) -> object:
+    """Return the value, or that of the coroutine that an `async def` returned."""
+    return asyncio.run(value) if inspect.iscoroutine(value) else value
 
 
 def _traceback(error: BaseException) -> str:

@@ -1,15 +1,18 @@
 """A job's result as JSON. A value that JSON lacks never loses the rest of the result."""
 
+import csv
+import io
 import json
 import math
-from collections.abc import Mapping, Sequence, Set, ValuesView
+import re
+from collections.abc import Callable, Mapping, Sequence, Set, ValuesView
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 from progress.text import safe_repr, sanitize, truncate
@@ -24,11 +27,26 @@ REPLACED = "not_json"
 """The key in a result under which the replaced values are named; the page shows them."""
 
 
-def to_json(value: object) -> tuple[str, str | None]:
+FILES = "files"
+"""The key in a result under which the kept files are named: {"name": ..., "size": ...} each."""
+TABLE_ROWS = "table_rows"
+"""The key for the number of rows of a table of which the result has a part."""
+TABLE_FILE = "table.csv"
+"""The file with all of them."""
+
+
+def to_json(
+    value: object, keep: Callable[[str, bytes], None] | None = None
+) -> tuple[str, str | None]:
     """Return a result as the text of a JSON object, and in one line why it is incomplete, if it is.
 
     Values of known kinds are converted, and NaN becomes null. Any other value is replaced by its
     repr, and named under the key REPLACED. A result that is too large keeps its smallest keys.
+
+    Args:
+        value: What a job returned.
+        keep: Keeps a file, given its name and content. A table that is too large becomes one, and
+            the result has a part of it.
     """
     converter = _Converter()
     result = converter.convert(value, "", ())
@@ -39,6 +57,13 @@ def to_json(value: object) -> tuple[str, str | None]:
     if converter.replaced:
         result.setdefault(REPLACED, converter.notes())
     text = _dumps(result)
+    if _size(text) > MAX_RESULT and keep is not None and is_table(result.get("table")):
+        content = table_as_csv(result["table"])
+        keep(TABLE_FILE, content)
+        result |= _part_of_table(result["table"])
+        files = [file for file in result.get(FILES, []) if file["name"] != TABLE_FILE]
+        result[FILES] = [*files, {"name": TABLE_FILE, "size": len(content)}]
+        text = _dumps(result)
     if (size := _size(text)) > MAX_RESULT:
         kept = _smallest(result)
         problem = (
@@ -47,6 +72,49 @@ def to_json(value: object) -> tuple[str, str | None]:
         )
         text = _dumps(kept)
     return text, problem
+
+
+def add_metrics(result: object, metrics: Mapping[str, Any]) -> object:
+    """Return a result with metrics; those of the result take precedence."""
+    if not metrics or not (result is None or isinstance(result, dict)):
+        return result
+    own = (result or {}).get("metrics", {})
+    return {**(result or {}), "metrics": {**metrics, **own}} if isinstance(own, dict) else result
+
+
+def is_table(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    """Return whether a value is rows, at least one."""
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def table_as_csv(rows: list[dict[str, Any]]) -> bytes:
+    """Return rows as CSV, with the byte order mark which Excel needs to read it as UTF-8.
+
+    Text that a spreadsheet would run as a formula begins with an apostrophe, as OWASP advises.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(map(_as_cell, names))
+    writer.writerows([_as_cell(row.get(name, "")) for name in names] for row in rows)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _as_cell(value: object) -> object:
+    if not isinstance(value, str) or re.fullmatch(r"[+-]?[\d.,]+", value):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _part_of_table(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the first rows, which take at most half of the room."""
+    part, room = [], MAX_RESULT // 2
+    for row in rows:
+        room -= _size(_dumps(row)) + 2
+        if room < 0:
+            break
+        part.append(row)
+    return {"table": part, TABLE_ROWS: len(rows)}
 
 
 def _dumps(value: object) -> str:

@@ -2,17 +2,32 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-from progress.operation import LAST_STEPS, MAX_STEP_DESCRIPTION, Operation, Status, Step
+from progress.operation import (
+    LAST_STEPS,
+    MAX_BARS,
+    MAX_METRICS,
+    MAX_STEP_DESCRIPTION,
+    NO_LIVE,
+    NO_OPTIONS,
+    Bar,
+    Live,
+    Operation,
+    Options,
+    Status,
+    Step,
+)
 from progress.text import truncate, truncate_middle
 
 # Longer text is truncated when it is read.
 _MAX_DESCRIPTION = 500
 _MAX_ERROR = 50_000
+
+Value = TypeVar("Value")
 
 
 def operation_from_row(row: Mapping[str, Any]) -> Operation:
@@ -22,8 +37,9 @@ def operation_from_row(row: Mapping[str, Any]) -> Operation:
     clamped step) and named in `problem`.
 
     Args:
-        row: The values by column. Times are datetimes or ISO 8601 text, `result` and `last_steps`
-            are values or JSON text, `read_at` is the time by the backend's clock.
+        row: The values by column. Times are datetimes or ISO 8601 text; `result`, `last_steps`,
+            `live` and `options` are values or JSON text; `read_at` is the time by the backend's
+            clock. A service may have `parameters` instead of `options`.
     """
     problems: list[str] = []
     read_at = _time(row, "read_at", problems) or datetime.now(UTC)
@@ -54,7 +70,10 @@ def operation_from_row(row: Mapping[str, Any]) -> Operation:
         result=_result(row, problems),
         attempt=_count(row, "attempt", problems) or 0,
         retry_of=truncate(_text(row, "retry_of"), _MAX_DESCRIPTION),
-        last_steps=_steps(row, problems),
+        last_steps=_parsed(row, "last_steps", "a list of steps", _step_tuple, (), problems),
+        live=_parsed(row, "live", "what a job reports", _live, NO_LIVE, problems),
+        options=_options(row, problems),
+        queue_position=_count(row, "queue_position", problems),
         problem="; ".join(problems) or None,
     )
 
@@ -132,22 +151,63 @@ def _result(row: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | Non
     return {"value": value}
 
 
-def _steps(row: Mapping[str, Any], problems: list[str]) -> tuple[Step, ...]:
-    value = row.get("last_steps")
+def _parsed(
+    row: Mapping[str, Any],
+    name: str,
+    what: str,
+    parse: Callable[[Any], Value],
+    default: Value,
+    problems: list[str],
+) -> Value:
+    value = row.get(name)
     try:
         if isinstance(value, str | bytes):
             # Longer text is not from our reporter, and must not fill the cache.
-            return _parse_steps(value) if len(value) < 10_000 else _step_tuple(json.loads(value))
-        return _step_tuple(value)
+            return _from_text(parse, value) if len(value) < 10_000 else parse(json.loads(value))
+        return default if value is None else parse(value)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
-        problems.append("last_steps is not a list of steps")
-        return ()
+        problems.append(f"{name} is not {what}")
+        return default
 
 
 # Most polls return the same text as before, and parsing it is most of the cost of a row.
 @lru_cache(maxsize=500)
-def _parse_steps(text: str | bytes) -> tuple[Step, ...]:
-    return _step_tuple(json.loads(text))
+def _from_text(parse: Callable[[Any], Value], text: str | bytes) -> Value:
+    return parse(json.loads(text))
+
+
+def _options(row: Mapping[str, Any], problems: list[str]) -> Options:
+    if (parameters := row.get("parameters")) is not None:
+        row = {"options": {"parameters": parameters}}
+    return _parsed(
+        row, "options", "the options of an operation", _option_values, NO_OPTIONS, problems
+    )
+
+
+def _option_values(entry: Mapping[str, Any]) -> Options:
+    options = Options(**entry)
+    numbers = (options.time_limit, options.retries, options.retry_delay, options.max_running)
+    if not isinstance(options.parameters, Mapping) or any(number < 0 for number in numbers):
+        raise ValueError(entry)
+    return options
+
+
+def _live(entry: Mapping[str, Any]) -> Live:
+    bars = [
+        Bar(
+            truncate(_text(bar, "description"), MAX_STEP_DESCRIPTION),
+            max(int(bar["done"]), 0),
+            max(int(bar["total"]), 0) or None if bar.get("total") is not None else None,
+        )
+        for bar in entry.get("bars", [])[:MAX_BARS]
+    ]
+    metrics = {
+        truncate(str(name), MAX_STEP_DESCRIPTION): value
+        for name, value in list(entry.get("metrics", {}).items())[:MAX_METRICS]
+        if isinstance(value, int | float | str | None)
+    }
+    reason = truncate(_text(entry, "retry_reason"), _MAX_DESCRIPTION)
+    return Live(tuple(bars), metrics, int(entry.get("retries", 0)), reason)
 
 
 def _step_tuple(entries: Sequence[Mapping[str, Any]] | None) -> tuple[Step, ...]:

@@ -1,6 +1,7 @@
 """settings.toml, read and checked."""
 
 import functools
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EXAMPLE = 'run = { title = "Run", icon = "play_circle" }'
 
 
@@ -44,6 +45,13 @@ class Settings:
     """Seconds without a heartbeat after which an operation is shown as stale."""
     max_active: int
     """How many operations of one owner may be queued or in progress."""
+    max_running: int
+    """How many jobs run at the same time on this machine; by default one for each processor. Not
+    used if the backend runs them elsewhere."""
+    cancel_grace: float
+    """Seconds after a request to cancel until the page offers to stop the job by force."""
+    keep: float
+    """Seconds after which an operation that has ended may be removed, with its log and files."""
     requires_login: bool
     """Whether only users who are logged in see the app."""
     shared: bool
@@ -83,7 +91,10 @@ def read_settings(path: Path = ROOT / "settings.toml") -> Settings:
         poll_interval=_seconds(tables, "progress", "poll_interval", 0.2, 60),
         idle_budget=_seconds(tables, "progress", "idle_budget", 1, 7 * 24 * 3600),
         stale_after=_seconds(tables, "progress", "stale_after", 2, 24 * 3600),
-        max_active=_count(tables, "progress", "max_active"),
+        max_active=_count(tables, "progress", "max_active", 1),
+        max_running=_max_running(tables),
+        cancel_grace=_seconds(tables, "progress", "cancel_grace", 0, 24 * 3600),
+        keep=_seconds(tables, "progress", "keep", 3600, 3660 * 24 * 3600),
         requires_login=_choice(tables, "app", "login", ("none", "required")) == "required",
         shared=_flag(tables, "progress", "shared"),
     )
@@ -99,14 +110,14 @@ def read_backend_setting(table: str, name: str, path: Path = ROOT / "settings.to
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds in "0.5s", "500ms", "2", "1.5 s", "30m" or "1h".
+    """Return the seconds in "0.5s", "500ms", "2", "1.5 s", "30m", "1h" or "90d".
 
     Raises:
         ValueError: The text is not a duration like these.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|)", text)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d|)", text)
     if match is None:
-        raise ValueError(f"{text!r} is not a duration. Write it like 0.5s, 500ms, 30m or 1h.")
+        raise ValueError(f"{text!r} is not a duration. Write it like 0.5s, 500ms, 30m, 1h or 90d.")
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -170,11 +181,18 @@ def _flag(tables: dict[str, Any], table: str, name: str) -> bool:
     return value
 
 
-def _count(tables: dict[str, Any], table: str, name: str) -> int:
+def _count(tables: dict[str, Any], table: str, name: str, least: int) -> int:
     value = _value(tables, table, name)
-    if type(value) is not int or value < 1:
-        raise SettingsError(f"settings.toml: {name} = {value!r} is no number from 1. Write 20.")
+    if type(value) is not int or value < least:
+        raise SettingsError(
+            f"settings.toml: {name} = {value!r} is no number from {least}. Write 20."
+        )
     return value
+
+
+def _max_running(tables: dict[str, Any]) -> int:
+    is_set = "max_running" in tables.get("progress", {})
+    return (_count(tables, "progress", "max_running", 0) if is_set else 0) or os.cpu_count() or 1
 
 
 def _seconds(tables: dict[str, Any], table: str, name: str, least: float, most: float) -> float:

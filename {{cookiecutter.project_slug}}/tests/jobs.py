@@ -9,7 +9,8 @@ import signal
 import time
 from typing import Any
 
-from progress.reporter import Job, Reporter
+from progress.job import Jobs
+from progress.reporter import Reporter
 from progress.settings import load_settings
 
 STEPS = 6
@@ -113,7 +114,7 @@ def unfit(report: Reporter, subject: str) -> dict[str, Any]:
     return {"metrics": {"Rows": float("nan"), "Phase": 1j}, "notes": ["All well."]}
 
 
-JOBS: dict[str, Job] = {
+JOBS: Jobs = {
     "succeed": succeed,
     "fail": fail,
     "partial": partial,

@@ -63,9 +63,10 @@ def test_times_are_aware_and_in_order(connection: ProgressConnection, started: S
 def test_names_that_are_too_long_are_refused(connection: ProgressConnection, number: int) -> None:
     names = ["succeed", "fast", OWNER]
     names[number] = "x" * (MAX_NAME + 1)
+    job, subject, owner = names
     operation_id = new_operation_id()
     with pytest.raises(BackendRejected, match="has 2,001 characters"):
-        connection.start(operation_id, *names)
+        connection.start(operation_id, job, subject, owner)
     assert not connection.read([operation_id])
 
 

@@ -17,11 +17,12 @@ import pytest
 
 from progress import reporter
 from progress.contract import BackendRejected, BackendUnavailable, OperationCancelled, OperationLost
+from progress.job import JobFunction
 from progress.operation import Operation, Progress, Status, Step
-from progress.reporter import Job, PacedWriter, ProgressLog, Reporter, run_job
+from progress.reporter import PacedWriter, ProgressLog, Reporter, run_job
 from progress.rows import operation_from_row
 
-Run = Callable[[Job], Status | None]
+Run = Callable[[JobFunction], Status | None]
 
 
 @dataclass
@@ -88,7 +89,7 @@ def report(progress_log: ProgressLog, paced: PacedWriter) -> Reporter:
 def run(writer: Recorder, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A function that runs a job of the test to its end."""
 
-    def run(job: Job) -> Status | None:
+    def run(job: JobFunction) -> Status | None:
         monkeypatch.setenv("JOBS_MODULE", "tests.jobs")
         monkeypatch.setattr("tests.jobs.JOBS", {"job": job})
         return run_job("job", "fast", writer)

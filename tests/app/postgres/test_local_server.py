@@ -14,8 +14,9 @@ import pytest
 
 from dev.local_server import postgres, workers
 from progress.backend.connection import ProgressConnection
+from progress.job import Jobs
 from progress.operation import Status
-from progress.reporter import Job, Reporter
+from progress.reporter import Reporter
 from progress.settings import ROOT
 from tests.conftest import wait_for_end
 from tests.test_postgres import start
@@ -33,7 +34,7 @@ def hold_the_interpreter(report: Reporter, subject: str) -> None:
     report.step("sorted")
 
 
-JOBS: dict[str, Job] = {"bytes": print_any_bytes, "hold": hold_the_interpreter}
+JOBS: Jobs = {"bytes": print_any_bytes, "hold": hold_the_interpreter}
 
 
 def test_jobs_may_print_any_bytes_and_each_line_names_the_worker(

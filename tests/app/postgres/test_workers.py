@@ -20,8 +20,9 @@ from progress import reporter
 from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute, open_pool
 from progress.contract import BackendUnavailable
+from progress.job import Jobs
 from progress.operation import Status
-from progress.reporter import Job, Reporter
+from progress.reporter import Reporter
 from progress.settings import ROOT
 from tests.conftest import wait_for_end, wait_until
 from tests.test_postgres import start, wait_for_step
@@ -51,7 +52,7 @@ def no_steps(report: Reporter, subject: str) -> None:
     pass
 
 
-JOBS: dict[str, Job] = {
+JOBS: Jobs = {
     "steps": steps,
     "no_steps": no_steps,
     "long_step": long_step,

@@ -28,7 +28,8 @@ st.button("Count", key="count")
 """
 JOBS = """\
 from typing import Any
-from progress.reporter import Job, Reporter
+from progress.job import Jobs
+from progress.reporter import Reporter
 
 
 def subjects() -> list[str]:
@@ -42,7 +43,7 @@ def load_orders(report: Reporter, subject: str) -> dict[str, Any]:
     return {"metrics": {"Orders": 42}}
 
 
-JOBS: dict[str, Job] = {"load_orders": load_orders}
+JOBS: Jobs = {"load_orders": load_orders}
 """
 
 # What a user does. A process of its own: here `progress` is that of this project.

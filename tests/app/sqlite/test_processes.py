@@ -15,8 +15,9 @@ import pytest
 
 from progress.backend import runner
 from progress.backend.store import OperationStore
+from progress.job import Jobs
 from progress.operation import Operation, Status
-from progress.reporter import Job, Reporter
+from progress.reporter import Reporter
 from progress.settings import ROOT
 from tests.test_sqlite import insert, read, start_process
 
@@ -67,7 +68,7 @@ def fill_the_disk(report: Reporter, subject: str) -> dict[str, Any]:
     return {"notes": ["x" * 1_000_000]}
 
 
-JOBS: dict[str, Job] = {
+JOBS: Jobs = {
     "end_by_signal": end_by_signal,
     "end_by_exit": end_by_exit,
     "end_in_a_step": end_in_a_step,

@@ -5,13 +5,12 @@ import or a slow `subjects()` hold it up: Streamlit runs no fragment while a pag
 happen in a thread.
 """
 
-import inspect
 import logging
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import PurePath
 from types import ModuleType
@@ -20,8 +19,9 @@ from uuid import UUID
 
 import streamlit as st
 
+from progress.job import Job, as_job, defect, of_module, shorten
 from progress.reporter import JobsModule, jobs_module
-from progress.text import sanitize, truncate
+from progress.text import sanitize
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +55,28 @@ class Choices:
     """Why there are none, or why some are missing."""
 
 
-def load() -> None:
-    """Import jobs.py and list its subjects, for `jobs` and `subjects` of this session.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `load` found."""
 
-    If that takes long, they are as before until a later call, when `is_loaded`.
+    jobs: Choices = Choices()
+    declared: Mapping[str, Job] = field(default_factory=dict)
+    job: str | None = None
+    """The job whose subjects these are."""
+    subjects: Choices = Choices()
+
+
+def load(job: str | None) -> None:
+    """Import jobs.py, and list its jobs and the subjects of one of them, or of the first.
+
+    If that takes long, nothing changes until a later call, when `is_loaded`.
     """
-    loading: Future[tuple[Choices, Choices]] | None = st.session_state.get(_LOADING)
-    if loading is None:
+    wanted, loading = st.session_state.get(_LOADING, (None, None))
+    if loading is None or wanted != job:
         loading = Future()
-        threading.Thread(target=_load, args=(loading,), name="jobs.py", daemon=True).start()
-        st.session_state[_LOADING] = loading
+        arguments = (loading, job)
+        threading.Thread(target=_load, args=arguments, name="jobs.py", daemon=True).start()
+        st.session_state[_LOADING] = job, loading
     wait([loading], LOAD_TIMEOUT)
     if loading.done():
         st.session_state[_LOADED] = loading.result()
@@ -78,20 +90,26 @@ def is_loading() -> bool:
 
 def is_loaded() -> bool:
     """Return whether it has ended since."""
-    loading: Future[tuple[Choices, Choices]] | None = st.session_state.get(_LOADING)
-    return loading is not None and loading.done()
+    return is_loading() and st.session_state[_LOADING][1].done()
 
 
 def jobs() -> Choices:
     """Return the names of the jobs that can be started, as of the last `load`."""
-    found: Choices = st.session_state.get(_LOADED, (Choices(), Choices()))[0]
-    return found
+    return _loaded().jobs
 
 
-def subjects() -> Choices:
-    """Return the subjects as of the last `load`, and then as of at most SUBJECTS_TTL ago."""
-    found: Choices = st.session_state.get(_LOADED, (Choices(), Choices()))[1]
-    return found
+def find(name: str | None) -> Job | None:
+    """Return a job that can be started; None if there is none with this name."""
+    return _loaded().declared.get(name or "")
+
+
+def subjects(job: str | None) -> Choices:
+    """Return the subjects of a job, as of the last `load`, and then as of at most SUBJECTS_TTL ago.
+
+    They are empty for another job than `load` was called for, and for one without a list.
+    """
+    found = _loaded()
+    return found.subjects if found.job == job else Choices()
 
 
 def refresh_subjects() -> None:
@@ -99,21 +117,29 @@ def refresh_subjects() -> None:
     _list_subjects.clear()
 
 
-def _load(loading: Future[tuple[Choices, Choices]]) -> None:
-    loading.set_result(read_choices())
+def _loaded() -> Loaded:
+    found: Loaded = st.session_state.get(_LOADED, Loaded())
+    return found
 
 
-def read_choices() -> tuple[Choices, Choices]:
-    """Return the jobs that can be started, and the subjects. Never raises."""
+def _load(loading: "Future[Loaded]", job: str | None) -> None:
+    loading.set_result(read_choices(job))
+
+
+def read_choices(job: str | None = None) -> Loaded:
+    """Return the jobs that can be started, and the subjects of one. Never raises."""
     try:
         module = cast(ModuleType, _import_jobs())
     except (Exception, SystemExit) as error:
-        return Choices(problem=_problem("jobs.py cannot be imported.", error)), Choices()
+        return Loaded(Choices(problem=_problem("jobs.py cannot be imported.", error)))
     try:
-        found = _list_jobs(module)
+        found, declared = _list_jobs(module)
     except Exception as error:
-        found = Choices(problem=_problem("The jobs cannot be listed.", error))
-    return found, _list_subjects(module)[1]
+        return Loaded(Choices(problem=_problem("The jobs cannot be listed.", error)))
+    name = job if job in declared else next(iter(declared), None)
+    if name is None or not isinstance(declared[name].subjects, Sequence | Callable):
+        return Loaded(found, declared, name)
+    return Loaded(found, declared, name, _list_subjects(module, name)[1])
 
 
 def _import_jobs() -> JobsModule:
@@ -124,31 +150,33 @@ def _import_jobs() -> JobsModule:
         return jobs_module()
 
 
-def _list_jobs(module: ModuleType) -> Choices:
+def _list_jobs(module: ModuleType) -> tuple[Choices, dict[str, Job]]:
     found: Any = getattr(module, "JOBS", None)
     if not isinstance(found, Mapping) or not found:
-        details = f"JOBS is {_shorten(found)}: it must be a dict that names at least one function."
-        return Choices(problem=Problem("jobs.py has no jobs.", details))
-    defects = {name: _defect(name, job) for name, job in found.items()}
-    names = tuple(name for name, defect in defects.items() if not defect)
-    lines = [f"{_shorten(name)} {defect}" for name, defect in defects.items() if defect]
+        details = f"JOBS is {shorten(found)}: it must be a dict that names at least one function."
+        return Choices(problem=Problem("jobs.py has no jobs.", details)), {}
+    defects = {name: defect(name, job) for name, job in found.items()}
+    declared = {name: as_job(job) for name, job in found.items() if not defects[name]}
+    lines = [f"{shorten(name)} {reason}" for name, reason in defects.items() if reason]
     problem = Problem("Jobs in jobs.py cannot be started:", "\n".join(lines)) if lines else None
-    return Choices(names, problem)
+    return Choices(tuple(declared), problem), declared
 
 
 # Streamlit imports jobs.py anew after an edit: its subjects are those of another module. The module
 # is part of the value so that it is kept, and the next one has another id.
 @st.cache_resource(
     ttl=SUBJECTS_TTL,
-    max_entries=1,
+    max_entries=20,
     show_spinner=False,
     hash_funcs={ModuleType: id},
 )
-def _list_subjects(module: ModuleType) -> tuple[ModuleType, Choices]:
+def _list_subjects(module: ModuleType, job: str) -> tuple[ModuleType, Choices]:
     try:
-        listed: Any = module.subjects()
+        subjects = as_job(module.JOBS[job]).subjects
+        listed: Any = module.subjects() if subjects is of_module else subjects
+        listed = listed() if callable(listed) else listed
         if not isinstance(listed, Iterable) or isinstance(listed, str | bytes):
-            raise TypeError(f"subjects() returned {_shorten(listed)}: return a list of text.")
+            raise TypeError(f"subjects() returned {shorten(listed)}: return a list of text.")
         names = tuple(dict.fromkeys(_as_text(subject) for subject in listed))
     except (Exception, SystemExit) as error:
         return module, Choices(problem=_problem("The subjects cannot be listed.", error))
@@ -157,27 +185,8 @@ def _list_subjects(module: ModuleType) -> tuple[ModuleType, Choices]:
 
 def _as_text(subject: object) -> str:
     if not isinstance(subject, _AS_TEXT):
-        raise TypeError(f"subjects() returned {_shorten(subject)} in its list: return text.")
+        raise TypeError(f"subjects() returned {shorten(subject)} in its list: return text.")
     return sanitize(str(subject))
-
-
-def _defect(name: object, job: object) -> str:
-    """Return why a job cannot be started; "" if it can."""
-    if not isinstance(name, str) or not name or sanitize(name) != name:
-        return "is no name: a job needs one that is text."
-    if not callable(job):
-        return f"is {_shorten(job)}: it must be a function."
-    if inspect.iscoroutinefunction(job):
-        return "is an async function: write `def`, and call asyncio.run() in it."
-    if inspect.isgeneratorfunction(job) or inspect.isasyncgenfunction(job):
-        return "is a generator, as it has a `yield`: a job must return a dict or None."
-    try:
-        inspect.signature(job).bind(None, None)
-    except TypeError:
-        return f"takes {inspect.signature(job)}: a job takes (report, subject)."
-    except ValueError:
-        pass  # a function of a C extension need not tell its parameters
-    return ""
 
 
 def _problem(message: str, error: BaseException) -> Problem:
@@ -185,7 +194,3 @@ def _problem(message: str, error: BaseException) -> Problem:
     if st.get_option("client.showErrorDetails") == "full":  # as in `make dev`
         return Problem(message, sanitize("".join(traceback.format_exception(error))))
     return Problem(message, f"{type(error).__name__}: the log of the server has the details.")
-
-
-def _shorten(value: object) -> str:
-    return truncate(f"{value!r} ({type(value).__name__})", 100)

@@ -13,7 +13,7 @@ from progress.contract import Backend, BackendError
 from progress.operation import Query, Status, is_operation_id
 from progress.session import choices, polling, resources, tracking, viewer
 from progress.session.choices import Problem
-from progress.session.tracking import Entry
+from progress.session.tracking import Entry, Start
 from progress.text import truncate
 
 ACTIVE = frozenset({Status.QUEUED, Status.IN_PROGRESS})
@@ -23,30 +23,34 @@ _PROBLEMS = "progress_problems"  # key of the session state
 def start_selected() -> None:
     """Start an operation of the job and the subject that are selected, and track it."""
     # As the browser sends them: the values of the last run may be out of date.
-    job = st.session_state.get("job") or next(iter(choices.jobs().names), None)
-    subject: str | None = st.session_state.get("subject")
-    if job in choices.jobs().names and subject in choices.subjects().names:
-        start(job, subject)
-    else:  # the lists have changed, or a forged message
-        details = f"{truncate(str(job), 100)}: {truncate(str(subject), 100)}"
+    choices.load(st.session_state.get("job"))
+    name = st.session_state.get("job") or next(iter(choices.jobs().names), None)
+    job, subject = choices.find(name), st.session_state.get("subject", "")
+    if job is not None and job.subjects is None:
+        subject = ""
+    elif job is None or subject not in choices.subjects(name).names:
+        # The lists have changed, or a forged message.
+        details = f"{truncate(str(name), 100)}: {truncate(str(subject), 100)}"
         problems().append(Problem("This is no longer offered. Choose again.", details))
+        return
+    start(Start(str(name), subject, job.options()))
 
 
-def start(job: str, subject: str) -> None:
+def start(wanted: Start) -> None:
     """Start an operation and track it.
 
     The second half of a double click runs after this and finds what it did, or at the same time in
     another thread, and then sends the same id, which starts nothing twice.
     """
-    if not tracking.was_just_started(job, subject):
-        _start(job, subject)
+    if not tracking.was_just_started(wanted):
+        _start(wanted)
 
 
 def retry(operation_id: str) -> None:
     """Start the job of an outcome again, in its place."""
     entry = tracking.find(operation_id)
     if entry is not None and entry.operation is not None and entry.ended:
-        _start(entry.job, entry.subject, operation_id)
+        _start(entry.start, operation_id)
 
 
 def cancel(operation_id: str) -> None:
@@ -128,12 +132,12 @@ def _first(ids: list[str]) -> str:
     return "\n".join(truncate(operation_id, 200) for operation_id in ids[:10])
 
 
-def _start(job: str, subject: str, retry_of: str = "") -> None:
+def _start(wanted: Start, retry_of: str = "") -> None:
     polling.resume()
-    if tracking.is_full() or tracking.is_running(job, subject):
+    if tracking.is_full() or tracking.is_running(wanted):
         return
     owner, tracked, untracked = viewer.owner(), tracking.entries(), tracking.untracked()
-    operation_id = tracking.idempotency_key(job, subject, retry_of)
+    operation_id = tracking.idempotency_key(wanted, retry_of)
     starting, noted = tracking.starting(), problems()
     starting.append(operation_id)
     try:
@@ -143,9 +147,10 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
             message = f"{whose} active operations: at most {most} at a time. Wait, or cancel one."
             noted.append(Problem(message, "max_active in settings.toml sets the limit."))
             return
-        backend.start(operation_id, job, subject, owner, retry_of)
+        job, subject, options = wanted.job, wanted.subject, wanted.options
+        backend.start(operation_id, job, subject, owner, retry_of, options)
         # Tracked only now: what makes room for it is not lost if the start fails.
-        entry = Entry(operation_id, job, subject, time.monotonic())
+        entry = Entry(operation_id, job, subject, options, time.monotonic())
         tracking.add(tracked, untracked, entry, retry_of)
     except BackendError as error:
         noted.append(Problem("The operation could not be started. Try again.", str(error)))

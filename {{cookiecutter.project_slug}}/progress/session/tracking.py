@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from progress.contract import BackendError
-from progress.operation import Operation, new_operation_id
+from progress.operation import NO_OPTIONS, Operation, Options, new_operation_id
 from progress.poller import Snapshot
 from progress.text import as_line
 
@@ -33,6 +33,21 @@ _OFFERS = "offered_operations"
 _CLICKED_AT = "moved_buttons_at"
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a click on the start button starts."""
+
+    job: str
+    subject: str
+    options: Options = NO_OPTIONS
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes two starts the same, but for limits, which a new jobs.py may change."""
+        parameters = Options(self.options.parameters, upload=self.options.upload)
+        return self.job, self.subject, parameters.text()
+
+
 @dataclass(slots=True)
 class Entry:
     """An operation that this session tracks, or tracked to its end."""
@@ -41,6 +56,7 @@ class Entry:
     job: str = ""
     """"" until it is known: an id from the URL does not tell it."""
     subject: str = ""
+    options: Options = NO_OPTIONS
     started_at: float = -float("inf")
     """By `time.monotonic()`, if this session started it."""
     operation: Operation | None = None
@@ -57,9 +73,15 @@ class Entry:
     """Until when pages that do not draw it show a toast, by `time.monotonic()`."""
 
     @property
+    def start(self) -> Start:
+        """What started it."""
+        return Start(self.job, self.subject, self.options)
+
+    @property
     def name(self) -> str:
         """What a page calls it. It is data, not Markdown."""
-        return as_line(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
+        parts = filter(None, (self.job, self.subject))
+        return as_line(": ".join(parts) if self.job else self.operation_id, 200)
 
 
 def entries() -> list[Entry]:
@@ -119,16 +141,16 @@ def is_full() -> bool:
     return len(running()) >= MAX_TRACKED
 
 
-def is_running(job: str, subject: str) -> bool:
-    """Return whether a tracked operation runs this job for this subject."""
-    return any((entry.job, entry.subject) == (job, subject) for entry in running())
+def is_running(start: Start) -> bool:
+    """Return whether a tracked operation runs the same job, for the same subject and parameters."""
+    return any(entry.start.key == start.key for entry in running())
 
 
-def was_just_started(job: str, subject: str) -> bool:
+def was_just_started(start: Start) -> bool:
     """Return whether this session started it a moment ago: a quick job may already have ended."""
     since = time.monotonic() - DOUBLE_CLICK
     started = (entry for entry in entries() if entry.started_at > since)
-    return any((entry.job, entry.subject) == (job, subject) for entry in started)
+    return any(entry.start.key == start.key for entry in started)
 
 
 def is_double_click() -> bool:
@@ -152,13 +174,13 @@ def unannounced() -> list[Entry]:
     return [entry for entry in outcomes() if time.monotonic() < entry.toast_until]
 
 
-def idempotency_key(job: str, subject: str, retry_of: str) -> str:
+def idempotency_key(start: Start, retry_of: str) -> str:
     """Return the id for the next start: that of an equal start without an answer, or a new one.
 
     A start without an answer may have arrived. The same id starts nothing twice.
     """
-    keys: dict[tuple[str, str, str], str] = st.session_state.setdefault(_KEYS, {})
-    return keys.setdefault((job, subject, retry_of), new_operation_id())
+    keys: dict[tuple[str, ...], str] = st.session_state.setdefault(_KEYS, {})
+    return keys.setdefault((*start.key, retry_of), new_operation_id())
 
 
 def track(operation_id: str) -> None:
@@ -214,6 +236,7 @@ def update(entry: Entry, operation: Operation | None, snapshot: Snapshot[Operati
     entry.error, entry.age = snapshot.error, snapshot.age
     if operation is not None:
         entry.operation, entry.job, entry.subject = operation, operation.job, operation.subject
+        entry.options = operation.options
         _forget_key(entry.operation_id)
     elif snapshot.known:
         # It may have existed a moment ago. How it ended, nobody here can know.
@@ -242,6 +265,6 @@ def write_url() -> None:
 
 
 def _forget_key(operation_id: str) -> None:
-    keys: dict[tuple[str, str, str], str] = st.session_state.get(_KEYS, {})
+    keys: dict[tuple[str, ...], str] = st.session_state.get(_KEYS, {})
     for start in [start for start, key in keys.items() if key == operation_id]:
         keys.pop(start, None)  # a callback that overlaps this one may have removed it

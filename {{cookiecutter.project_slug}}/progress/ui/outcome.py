@@ -1,8 +1,6 @@
 """How an outcome is drawn: status, error, result, steps, buttons to retry and dismiss it."""
 
-import csv
 import importlib
-import io
 import json
 import logging
 import re
@@ -13,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from progress.operation import Operation, Status
-from progress.results import REPLACED
+from progress.results import REPLACED, is_table, table_as_csv
 from progress.session import commands, tracking
 from progress.session.tracking import Entry
 from progress.text import truncate
@@ -263,8 +261,7 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
     """Offer the table as CSV, if there is one, and the whole result as JSON."""
     name = re.sub(r"[^\w.-]+", "-", f"{operation.job}-{operation.subject}")[:80]
     with st.container(horizontal=True):
-        rows = result.get("table")
-        if rows and isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+        if is_table(rows := result.get("table")):
             st.download_button(
                 "Table (CSV)",
                 partial(table_as_csv, rows),  # made on a click: it may be large
@@ -285,25 +282,6 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
         )
 
 
-def table_as_csv(rows: list[dict[str, Any]]) -> bytes:
-    """Return rows as CSV, with the byte order mark which Excel needs to read it as UTF-8.
-
-    Text that a spreadsheet would run as a formula begins with an apostrophe, as OWASP advises.
-    """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(map(_as_cell, names))
-    writer.writerows([_as_cell(row.get(name, "")) for name in names] for row in rows)
-    return text.getvalue().encode("utf-8-sig")
-
-
-def _as_cell(value: object) -> object:
-    if not isinstance(value, str) or re.fullmatch(r"[+-]?[\d.,]+", value):
-        return value
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-
-
 def draw_buttons(entry: Entry) -> None:
     """Draw the buttons that retry and dismiss an outcome."""
     operation = entry.operation
@@ -315,7 +293,7 @@ def draw_buttons(entry: Entry) -> None:
                 icon=":material/replay:",
                 on_click=commands.retry,
                 args=(entry.operation_id,),
-                disabled=tracking.is_full() or tracking.is_running(entry.job, entry.subject),
+                disabled=tracking.is_full() or tracking.is_running(entry.start),
             )
         draw_origin(entry)
         st.button(

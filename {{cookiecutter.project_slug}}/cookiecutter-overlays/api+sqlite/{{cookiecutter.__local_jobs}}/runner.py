@@ -1,25 +1,19 @@
-"""A process for each job. It outlives the browser, the session and the server that started it.
+"""Runs the queued operations of a database, each in a process of its own.
 
-While it runs, the process holds a lock on a file of its own. The operating system releases the lock
-when the process ends, in whatever way. So "in progress, but the lock is free" proves that the
-process died. A stale heartbeat would only be a hint: a process may be slow, or suspended.
-
-The process prints to a log of its own, next to the lock. A log is removed when the job has ended
-and printed nothing, or after a week. A third file holds the step that the job has begun: the store
-gets it up to 0.2 s later, which a process that dies may not have.
+One runner for each database, which the first start launches. It outlives the browser, the session
+and the server, and ends when there has been nothing to do for a while. While it runs it holds a
+lock, which the operating system releases when it ends, in whatever way. So "in progress, but the
+lock is free" proves that the job died: a job ends with its runner.
 """
 
-import hashlib
 import logging
-import os
-import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import closing, suppress
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,146 +21,91 @@ from filelock import FileLock, Timeout
 from progress.contract import BackendError, BackendUnavailable
 from progress.operation import Operation, Status
 from progress.reporter import run_job
-from progress.settings import ROOT
-from progress.text import reason_of, sanitize
+from progress.settings import ROOT, load_settings
+from progress.supervisor import StepFile, run_process, watch_supervisor
+from progress.text import reason_of
 
-from .store import OperationStore, OperationWriter
+from .store import OperationStore, OperationWriter, Taken
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("runner")
 
+INTERVAL = 0.2
+"""Seconds between two checks of the queue."""
+IDLE_TIMEOUT = 10.0
+"""Seconds without an operation after which the runner ends."""
 HEARTBEAT_TIMEOUT = 3.0
-"""Seconds without a heartbeat after which the lock of the process is checked."""
-START_TIMEOUT = 10.0
-"""Seconds after which an operation that is still queued gets another process."""
-LOG_AGE = 7 * 24 * 3600.0
-"""Seconds after which a log is removed."""
-LOG_TAIL = 4000
-"""Bytes at the end of a log that the reason of a death contains."""
-STEP_LENGTH = 1000
-"""Bytes of the file with the step that a job has begun."""
+"""Seconds without a heartbeat after which a job that the runner does not run is dead."""
+LAUNCH_TIME = 5.0
+"""Seconds that a runner may need until it holds the lock."""
+RETENTION_INTERVAL = 3600.0
+"""Seconds between two removals of old operations."""
 
-_ENVIRONMENT = {
-    # A print never fails, whatever the locale, and is in the log even if the process is killed.
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONIOENCODING": "utf-8:backslashreplace",
-    # A crash in native code prints where it happened.
-    "PYTHONFAULTHANDLER": "1",
-}
+FORCE_STOP = "was stopped by force"
+MODULE = f"{__package__}.runner"  # `__name__` is "__main__" in the runner itself
+
+_launched: "dict[Path, subprocess.Popen[bytes]]" = {}
+_launched_at: dict[Path, float] = {}
+_launch_lock = threading.Lock()
 
 
-def launch(database: Path, operation_id: str) -> None:
-    """Start the process for a queued operation. A second process for it ends immediately.
+def launch(database: Path) -> None:
+    """Start the runner of a database, unless it runs. Call it after an operation was added.
 
     Raises:
-        BackendUnavailable: The process could not be started, or its log could not be opened.
+        BackendUnavailable: It cannot be started.
     """
-    path = _file(database, operation_id, ".log")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(database), operation_id],
-                cwd=ROOT,
-                env=os.environ | _ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                # Ctrl-C in the terminal of the server must not reach the jobs.
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise BackendUnavailable(f"No process could be started: {reason_of(error)}") from error
-    arguments = (process, database, operation_id)
-    threading.Thread(
-        target=_wait_for_end, args=arguments, name=f"job-{operation_id}", daemon=True
-    ).start()
+    with _launch_lock:
+        process = _launched.get(database)
+        is_starting = process is not None and process.poll() is None
+        if is_starting and time.monotonic() - _launched_at[database] < LAUNCH_TIME:
+            return
+        if _is_running(database):
+            return
+        try:
+            with _path(database, "runner.log").open("ab") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", MODULE, str(database)],
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    # Ctrl-C in the terminal of the server must not reach the jobs.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise BackendUnavailable(f"No process could be started: {reason_of(error)}") from error
+        _launched[database], _launched_at[database] = process, time.monotonic()
+        # Else it would stay as a zombie when it ends.
+        threading.Thread(target=process.wait, name="runner", daemon=True).start()
 
 
-def recover(store: OperationStore, operations: Iterable[Operation]) -> bool:
-    """Recover operations whose process is missing; return whether any of them changed.
+def recover(store: OperationStore, operations: Iterable[Operation]) -> None:
+    """Start the runner if one of the operations needs it, and there is none.
 
-    An operation in progress is declared failed. A queued operation is launched again: the server
-    ended between the insert and the launch.
+    The server ended between the insert and the launch, or the runner was killed. A runner ends the
+    operations of the runner before it.
     """
-    changed = False
-    for operation in operations:
-        if operation.status == Status.QUEUED:
-            waited = (operation.read_at - operation.created_at).total_seconds()
-            if waited > START_TIMEOUT and store.claim_start(operation.operation_id, START_TIMEOUT):
-                launch(store.path, operation.operation_id)
-                changed = True
-        elif operation.heartbeat_age > HEARTBEAT_TIMEOUT and not _is_alive(
-            store.path, operation.operation_id
-        ):
-            ending = "ended unexpectedly, as it does when its machine or container restarts"
-            changed |= _declare_failed(store, operation.operation_id, ending)
-    return changed
+    if any(
+        operation.heartbeat_age > HEARTBEAT_TIMEOUT
+        or (operation.status == Status.QUEUED and operation.elapsed > LAUNCH_TIME)
+        for operation in operations
+    ):
+        launch(store.path)
 
 
-def _wait_for_end(process: "subprocess.Popen[bytes]", database: Path, operation_id: str) -> None:
-    """Declare the operation failed if the process ends without an outcome, and say how it ended."""
-    code = process.wait()
-    if code == 0 and not _file(database, operation_id, ".lock").exists():
-        return  # The process has stored the outcome.
+def _lock(database: Path) -> FileLock:
+    return FileLock(_path(database, "runner.lock"))
+
+
+def _path(database: Path, name: str) -> Path:
+    folder = database.with_suffix(".jobs")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / name
+
+
+def _is_running(database: Path) -> bool:
     try:
-        if not _is_alive(database, operation_id):  # else this was a second process for it
-            with closing(OperationStore(database, create=False)) as store:
-                _declare_failed(store, operation_id, _ending(code))
-    except BackendError as error:
-        log.warning("The end of a job could not be stored, %s: %s", _ending(code), error)
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
-
-
-def _declare_failed(store: OperationStore, operation_id: str, ending: str) -> bool:
-    path, step = _file(store.path, operation_id, ".step"), None
-    with suppress(FileNotFoundError):
-        number, _, description = path.read_text("utf-8", "ignore").rstrip().partition(" ")
-        if number.isdecimal():
-            step = int(number), description
-    changed = store.declare_failed(operation_id, _reason(store.path, operation_id, ending), step)
-    path.unlink(missing_ok=True)
-    return changed
-
-
-def _reason(database: Path, operation_id: str, ending: str) -> str:
-    path = _file(database, operation_id, ".log")
-    tail = ""
-    with suppress(FileNotFoundError), path.open("rb") as output:
-        output.seek(max(path.stat().st_size - LOG_TAIL, 0))
-        tail = output.read().decode(errors="replace").strip()
-    text = f"The process of the job {ending}."
-    if tail:
-        # Indented, so that the last line is the `reason` of the operation, whatever the job prints.
-        indented = textwrap.indent(tail, "    ")
-        text = f"The last lines of {path.parent.name}/{path.name}:\n\n{indented}\n\n{text}"
-    return sanitize(text)
-
-
-def _file(database: Path, operation_id: str, suffix: str) -> Path:
-    # A hash, because an id that another program stored may be any text.
-    name = hashlib.sha256(operation_id.encode()).hexdigest()[:32]
-    return database.with_suffix(".jobs") / f"{name}{suffix}"
-
-
-def _lock(database: Path, operation_id: str) -> FileLock:
-    path = _file(database, operation_id, ".lock")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return FileLock(path)
-
-
-def _is_alive(database: Path, operation_id: str) -> bool:
-    try:
-        lock = _lock(database, operation_id)
-        with lock.acquire(blocking=False):
-            Path(lock.lock_file).unlink(missing_ok=True)
+        with _lock(database).acquire(blocking=False):
             return False
     except Timeout:
         return True
@@ -174,45 +113,131 @@ def _is_alive(database: Path, operation_id: str) -> bool:
         raise BackendUnavailable(f"The lock cannot be checked: {reason_of(error)}") from error
 
 
-def _run(database: Path, operation_id: str) -> None:
-    lock = _lock(database, operation_id)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return
-    store = OperationStore(database, create=False)
-    begun = store.begin(operation_id)
-    if begun is not None:
-        job, subject = begun
-        path = _file(database, operation_id, ".step")
-        with path.open("wb", buffering=0) as step_file:
+class Runner:
+    """Takes operations from the queue of a store and runs them.
 
-            def write_step(number: int, description: str) -> None:
-                # The same length each time, so that it needs one call, and never has an old end.
-                text = f"{number} {description}".encode()[:STEP_LENGTH].ljust(STEP_LENGTH)
-                with suppress(OSError):  # The disk is full: the job goes on.
-                    os.pwrite(step_file.fileno(), text, 0)
+    Args:
+        store: The operations.
+        max_running: How many run at the same time.
+    """
 
+    def __init__(self, store: OperationStore, max_running: int) -> None:
+        self._store = store
+        self._max_running = max_running
+        self._jobs: dict[str, threading.Thread] = {}
+        self._forced: set[str] = set()
+
+    def work(self) -> None:
+        """Run operations until there has been none for a while.
+
+        Raises:
+            BackendError: The database was removed, or cannot be used.
+        """
+        idle_since, cleaned_at = time.monotonic(), -float("inf")
+        while self._jobs or time.monotonic() - idle_since < IDLE_TIMEOUT:
+            for operation_id in [name for name, job in self._jobs.items() if not job.is_alive()]:
+                del self._jobs[operation_id]
+            while len(self._jobs) < self._max_running and (taken := self._store.take()):
+                self._start(taken)
+            if self._jobs:
+                idle_since = time.monotonic()
+                self._forced = self._store.forced()
+            self._end_orphans()
+            if time.monotonic() - cleaned_at > RETENTION_INTERVAL:
+                cleaned_at = time.monotonic()
+                remove_old(self._store, load_settings().keep)
+            time.sleep(INTERVAL)
+
+    def _start(self, taken: Taken) -> None:
+        name = f"job-{taken.operation_id}"
+        job = threading.Thread(target=self._run, args=(taken,), name=name, daemon=True)
+        self._jobs[taken.operation_id] = job
+        job.start()
+
+    def _run(self, taken: Taken) -> None:
+        operation_id = taken.operation_id
+        command = [sys.executable, "-m", MODULE, str(self._store.path), operation_id]
+        output = self._store.files.log(operation_id)
+        ending = run_process(
+            [*command, str(taken.attempt)],
+            taken.options,
+            output.append,
+            lambda: FORCE_STOP if operation_id in self._forced else "",
+        )
+        if ending.code == 0 and not ending.stopped:
+            return  # the process has stored the outcome
+        is_forced = ending.stopped == FORCE_STOP
+        status = Status.CANCELLED if is_forced else Status.FAILED
+        may_retry = not ending.stopped
+        self._store.end_dead(taken, status, ending.reason, ending.step, may_retry)
+
+    def _end_orphans(self) -> None:
+        """End what is in progress, but not here: its runner has died, and it with it."""
+        for taken in self._store.stale(HEARTBEAT_TIMEOUT):
+            if taken.operation_id not in self._jobs:
+                reason = (
+                    "The process of the job ended unexpectedly,"
+                    " as it does when its machine or container restarts."
+                )
+                self._store.end_dead(taken, Status.FAILED, reason, None, may_retry=True)
+
+
+def remove_old(store: OperationStore, keep: float) -> None:
+    """Remove what ended more than `keep` seconds ago, with its log and files, in small batches."""
+    before = datetime.now(UTC) - timedelta(seconds=keep)
+    while operation_ids := store.remove_ended(before):
+        for operation_id in operation_ids:
+            store.files.remove(operation_id)
+        time.sleep(INTERVAL)  # others want to write
+
+
+def run_queue(database: Path) -> None:
+    """Run the operations of a database, unless another process does. For `launch`."""
+    lock = _lock(database)
+    with closing(OperationStore(database, create=False)) as store:
+        while store.has_queued():
             try:
-                run_job(job, subject, OperationWriter(store, operation_id), on_step=write_step)
-            except BackendError as error:
-                # The disk may have room for this line, although it has none for a result.
-                store.declare_failed(operation_id, f"The outcome could not be stored: {error}")
-        path.unlink(missing_ok=True)
-    # The status is terminal: nobody checks the lock any more.
-    Path(lock.lock_file).unlink(missing_ok=True)
-    _remove_logs(_file(database, operation_id, ".log"))
+                # `launch` holds it for a moment.
+                lock.acquire(timeout=1)
+            except Timeout:
+                return
+            with lock:
+                Runner(store, load_settings().max_running).work()
+                lock.release(force=True)
+            # Whoever added an operation before the release has seen the lock, and launched nothing.
 
 
-def _remove_logs(own: Path) -> None:
-    for path in own.parent.glob("*.log"):
-        with suppress(FileNotFoundError):  # Another process removed it.
-            found = path.stat()
-            is_empty = path == own and found.st_size == 0
-            if is_empty or time.time() - found.st_mtime > LOG_AGE:
-                path.unlink()
+def run_operation(database: Path, operation_id: str, attempt: int, step_file: str) -> None:
+    """Run the job of an operation. For the process of a job."""
+    stopping = watch_supervisor()
+    store = OperationStore(database, create=False)
+    taken = store.taken(operation_id, attempt)
+    if taken is None:
+        return
+    writer = OperationWriter(store, operation_id, attempt, stopping.is_set)
+    steps = StepFile(step_file)
+    try:
+        run_job(taken.job, taken.subject, writer, on_step=steps.write, options=taken.options)
+    except BackendError as error:
+        # The disk may have room for this line, although it has none for a result.
+        reason = f"The outcome could not be stored: {error}"
+        store.end_dead(taken, Status.FAILED, reason, None, may_retry=False)
+
+
+def main() -> None:
+    """Run a queue, or one operation."""
+    database, *rest = sys.argv[1:]
+    if rest:
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+        operation_id, attempt, step_file = rest
+        run_operation(Path(database), operation_id, int(attempt), step_file)
+    else:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+        try:
+            run_queue(Path(database))
+        except BackendError as error:
+            log.warning("The runner ends: %s", error)
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    _run(Path(sys.argv[1]), sys.argv[2])
+    main()

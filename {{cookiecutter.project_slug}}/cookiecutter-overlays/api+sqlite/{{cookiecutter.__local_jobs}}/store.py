@@ -5,18 +5,29 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from progress import sql
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
-from progress.operation import Operation, Progress, Query, Status
+from progress.operation import (
+    NO_OPTIONS,
+    Live,
+    LogLine,
+    Operation,
+    Options,
+    Progress,
+    Query,
+    Status,
+)
 from progress.rows import count_statuses, operation_from_row
-from progress.text import reason_of
+from progress.text import reason_of, truncate
+
+from .files import JobFiles
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a statement waits while another process writes."""
@@ -52,7 +63,10 @@ CREATE TABLE IF NOT EXISTS operations (
     result           TEXT,
     attempt          INTEGER NOT NULL DEFAULT 0,
     retry_of         TEXT NOT NULL DEFAULT '',
-    last_steps       TEXT NOT NULL DEFAULT '[]'
+    last_steps       TEXT NOT NULL DEFAULT '[]',
+    live             TEXT NOT NULL DEFAULT '{}',
+    options          TEXT NOT NULL DEFAULT '{}',
+    force_stop       INTEGER NOT NULL DEFAULT 0
 );
 -- The first two read a page in order, and contain every column that a query filters by. The next
 -- two contain all that counts need. The partial ones find active operations in any long history.
@@ -75,7 +89,58 @@ CREATE INDEX IF NOT EXISTS active_of_all
 _ADDED = {
     "retry_of": "ALTER TABLE operations ADD COLUMN retry_of TEXT NOT NULL DEFAULT ''",
     "last_steps": "ALTER TABLE operations ADD COLUMN last_steps TEXT NOT NULL DEFAULT '[]'",
+    "live": "ALTER TABLE operations ADD COLUMN live TEXT NOT NULL DEFAULT '{}'",
+    "options": "ALTER TABLE operations ADD COLUMN options TEXT NOT NULL DEFAULT '{}'",
+    "force_stop": "ALTER TABLE operations ADD COLUMN force_stop INTEGER NOT NULL DEFAULT 0",
 }
+# The queued operations in the order in which they start: of every owner one after the other, also
+# if somebody has added a hundred. What an owner has running counts as before.
+_QUEUE = "\n".join(
+    (
+        """
+        SELECT operation_id, job, options,
+            row_number() OVER (ORDER BY turn, created_at, operation_id) AS position
+        FROM (
+            SELECT operation_id, job, options, created_at, status, row_number() OVER (
+                PARTITION BY owner ORDER BY status = 'queued', created_at, operation_id
+            ) AS turn
+            FROM operations WHERE
+        """,
+        sql.ACTIVE,
+        ") WHERE status = 'queued'",
+    )
+)
+
+# Not more operations of a job than it allows.
+_TAKE = "\n".join(
+    (
+        """
+        UPDATE operations SET status = 'in_progress', attempt = attempt + 1,
+            started_at = utc_now(), heartbeat_at = utc_now()
+        WHERE operation_id = (SELECT operation_id FROM (
+        """,
+        _QUEUE,
+        """
+        ) AS queue
+        WHERE coalesce(json_extract(options, '$.max_running'), 1000000) > (
+            SELECT count(*) FROM operations AS running
+            WHERE running.status = 'in_progress' AND running.job = queue.job
+        )
+        ORDER BY position LIMIT 1) RETURNING *
+        """,
+    )
+)
+_TAKEN = """
+SELECT operation_id, job, subject, options, attempt FROM operations WHERE status = 'in_progress'
+"""
+_READ = "\n".join(
+    (
+        "SELECT *, utc_now() AS read_at, CASE status WHEN 'queued' THEN (SELECT position FROM (",
+        _QUEUE,
+        ") AS queue WHERE queue.operation_id = operations.operation_id) END AS queue_position",
+        "FROM operations WHERE operation_id IN (SELECT value FROM json_each(?))",
+    )
+)
 _CONDITIONS = {
     "owner": "owner = :owner",
     "since": "created_at >= :since",
@@ -85,6 +150,28 @@ _CONDITIONS = {
     # With the "+" SQLite does not choose an index by status, whose rows it would have to sort.
     "statuses": "+status IN (SELECT value FROM json_each(:statuses))",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An operation that is in progress, for the process that runs it."""
+
+    operation_id: str
+    job: str
+    subject: str
+    options: Options
+    attempt: int
+
+
+def _taken(row: sqlite3.Row) -> Taken:
+    operation = operation_from_row(dict(row))
+    return Taken(
+        operation.operation_id,
+        operation.job,
+        operation.subject,
+        operation.options,
+        operation.attempt,
+    )
 
 
 class OperationStore:
@@ -100,28 +187,35 @@ class OperationStore:
 
     def __init__(self, path: Path, create: bool = True) -> None:
         self.path = path
+        self.files = JobFiles(path.with_suffix(".jobs"))
         self._create = create
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None  # the device and inode of the opened file
 
     def insert(
-        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+        self,
+        operation_id: str,
+        job: str,
+        subject: str,
+        owner: str,
+        retry_of: str = "",
+        options: Options = NO_OPTIONS,
     ) -> bool:
         """Add a queued operation; return False if there is one with this id."""
         rows = self.execute(
-            "INSERT INTO operations (operation_id, job, subject, owner, retry_of, created_at)"
-            " VALUES (?, ?, ?, ?, ?, utc_now())"
+            "INSERT INTO operations"
+            " (operation_id, job, subject, owner, retry_of, options, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, utc_now())"
             " ON CONFLICT (operation_id) DO NOTHING RETURNING operation_id",
-            (operation_id, job, subject, owner, retry_of),
+            (operation_id, job, subject, owner, retry_of, options.text()),
         )
         return bool(rows)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         """Return the operations that exist, in one statement."""
         rows = self.execute(
-            "SELECT *, utc_now() AS read_at FROM operations"
-            " WHERE operation_id IN (SELECT value FROM json_each(?))",
+            _READ,
             (json.dumps(list(operation_ids)),),
         )
         return {row["operation_id"]: operation_from_row(dict(row)) for row in rows}
@@ -162,50 +256,89 @@ class OperationStore:
             (operation_id,),
         )
 
-    def begin(self, operation_id: str) -> tuple[str, str] | None:
-        """Take a queued operation; return its job and subject, or None if it is not queued."""
-        rows = self.execute(
-            "UPDATE operations SET status = 'in_progress', attempt = attempt + 1,"
-            " started_at = utc_now(), heartbeat_at = utc_now()"
-            " WHERE operation_id = ? AND status = 'queued' RETURNING job, subject",
+    def request_force_stop(self, operation_id: str) -> None:
+        """Let the runner end the process of a job that was asked to stop."""
+        self.execute(
+            "UPDATE operations SET force_stop = 1"
+            " WHERE operation_id = ? AND status = 'in_progress' AND cancel_requested",
             (operation_id,),
         )
-        return (rows[0]["job"], rows[0]["subject"]) if rows else None
 
-    def claim_start(self, operation_id: str, older_than: float) -> bool:
-        """Return True to one caller only, if the operation is still queued after so many seconds.
-
-        The claim is a heartbeat: others get False for as long again.
-        """
-        rows = self.execute(
-            "UPDATE operations SET heartbeat_at = utc_now()"
-            " WHERE operation_id = ? AND status = 'queued' AND"
-            " (julianday('now') - julianday(coalesce(heartbeat_at, created_at))) * 86400 > ?"
-            " RETURNING operation_id",
-            (operation_id, older_than),
+    def has_queued(self) -> bool:
+        """Return whether an operation waits, or must be ended."""
+        return bool(
+            self.execute(" ".join(("SELECT 1 FROM operations WHERE", sql.ACTIVE, "LIMIT 1")), ())
         )
-        return bool(rows)
 
-    def declare_failed(
-        self, operation_id: str, error: str, step: tuple[int, str] | None = None
-    ) -> bool:
-        """Store `failed` for an operation whose process has died; return False if it has ended.
+    def take(self) -> "Taken | None":
+        """Begin the next queued operation whose job may run once more; None if there is none."""
+        rows = self.execute(_TAKE, ())
+        return _taken(rows[0]) if rows else None
+
+    def taken(self, operation_id: str, attempt: int) -> "Taken | None":
+        """Return what `take` returned; None if the operation has ended or was requeued since."""
+        rows = self.execute(
+            _TAKEN + " AND operation_id = ? AND attempt = ?",
+            (operation_id, attempt),
+        )
+        return _taken(rows[0]) if rows else None
+
+    def stale(self, seconds: float) -> "list[Taken]":
+        """Return what is in progress without a heartbeat for so long."""
+        rows = self.execute(
+            _TAKEN + " AND (julianday('now') - julianday(heartbeat_at)) * 86400 > ?", (seconds,)
+        )
+        return [_taken(row) for row in rows]
+
+    def forced(self) -> set[str]:
+        """Return the ids of the operations whose process must be ended."""
+        return {row["operation_id"] for row in self.execute(_TAKEN + " AND force_stop", ())}
+
+    def end_dead(
+        self,
+        taken: "Taken",
+        status: Status,
+        error: str,
+        step: tuple[int, str] | None,
+        may_retry: bool,
+    ) -> None:
+        """Store the end of an operation whose process has ended without one, or requeue it.
 
         Args:
-            operation_id: The id.
+            taken: The operation. If it has ended or was requeued since, nothing changes.
+            status: How it ended.
             error: The reason.
             step: The number and the description of its last step, if they are known.
+            may_retry: Whether it runs again if its job has retries left.
         """
+        key = (taken.operation_id, taken.attempt)
+        if may_retry and taken.attempt <= taken.options.retries:
+            live = Live(retry_reason=truncate(error.splitlines()[-1])).text()
+            self.execute(
+                "UPDATE operations SET status = 'queued', current_step = 0, total_steps = NULL,"
+                " failed_steps = 0, step_description = '', last_steps = '[]', live = ?"
+                " WHERE operation_id = ? AND attempt = ? AND status = 'in_progress'",
+                (live, *key),
+            )
+            return
         ended_steps, description = (None, None) if step is None else (step[0] - 1, step[1])
-        rows = self.execute(
-            "UPDATE operations SET status = 'failed', error = ?, finished_at = utc_now(),"
+        self.execute(
+            "UPDATE operations SET status = ?, error = ?, finished_at = utc_now(),"
             " current_step = coalesce(?, current_step),"
             " step_description = coalesce(?, step_description)"
-            " WHERE operation_id = ? AND status IN ('queued', 'in_progress')"
-            " RETURNING operation_id",
-            (error, ended_steps, description, operation_id),
+            " WHERE operation_id = ? AND attempt = ? AND status = 'in_progress'",
+            (status.value, error, ended_steps, description, *key),
         )
-        return bool(rows)
+
+    def remove_ended(self, before: datetime, limit: int = 200) -> list[str]:
+        """Remove operations that ended before a time, at most `limit`; return their ids."""
+        rows = self.execute(
+            "DELETE FROM operations WHERE operation_id IN ("
+            "SELECT operation_id FROM operations WHERE finished_at < ? LIMIT ?)"
+            " RETURNING operation_id",
+            (_time(before), limit),
+        )
+        return [row["operation_id"] for row in rows]
 
     def close(self) -> None:
         """Close the file. The next statement opens it again."""
@@ -316,24 +449,41 @@ def _time(time: datetime | None) -> str | None:
 
 
 class OperationWriter:
-    """Stores the progress of one operation: the `ProgressWriter` of this store."""
+    """Stores the progress of one attempt of an operation: the `ProgressWriter` of this store.
 
-    def __init__(self, store: OperationStore, operation_id: str) -> None:
+    Args:
+        store: The operations.
+        operation_id: The operation.
+        attempt: The attempt: once another has begun, statements of this one change nothing.
+        stopping: Whether the process must end, before the job has.
+    """
+
+    def __init__(
+        self,
+        store: OperationStore,
+        operation_id: str,
+        attempt: int,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._store = store
         self._operation_id = operation_id
+        self._key = {"operation_id": operation_id, "attempt": attempt}
+        self._stopping = stopping
 
     def progress(self, progress: Progress) -> bool:
         """Store the progress and a heartbeat; return whether cancel was requested."""
+        if self._stopping():
+            raise OperationLost
         rows = self._store.execute(
             "UPDATE operations SET heartbeat_at = utc_now(), last_updated ="
             " CASE WHEN (current_step, step_description) = (:current_step, :step_description)"
             " THEN last_updated ELSE utc_now() END,"
             " current_step = :current_step, total_steps = :total_steps,"
             " failed_steps = :failed_steps, step_description = :step_description,"
-            " last_steps = :last_steps"
-            " WHERE operation_id = :operation_id AND status = 'in_progress'"
+            " last_steps = :last_steps, live = :live"
+            " WHERE operation_id = :operation_id AND attempt = :attempt AND status = 'in_progress'"
             " RETURNING cancel_requested",
-            progress.columns() | {"operation_id": self._operation_id},
+            progress.columns() | self._key,
         )
         if not rows:
             raise OperationLost
@@ -344,13 +494,35 @@ class OperationWriter:
     ) -> None:
         """Store the terminal status, unless there is one already."""
         self._store.execute(
-            "UPDATE operations SET status = :status, error = :error, result = :result,"
+            "UPDATE operations SET status = :status, error = :error,"
+            " result = coalesce(:result, result),"
             " current_step = :current_step, total_steps = :total_steps,"
             " failed_steps = :failed_steps, step_description = :step_description,"
-            " last_steps = :last_steps,"
+            " last_steps = :last_steps, live = :live,"
             " finished_at = utc_now(), last_updated = utc_now(), heartbeat_at = utc_now()"
-            " WHERE operation_id = :operation_id AND status = 'in_progress'",
+            " WHERE operation_id = :operation_id AND attempt = :attempt AND status = 'in_progress'",
             progress.columns()
             | {"status": status.value, "error": error, "result": result}
-            | {"operation_id": self._operation_id},
+            | self._key,
         )
+
+    def result(self, result: str) -> None:
+        """Store what there is of the result."""
+        self._store.execute(
+            "UPDATE operations SET result = :result"
+            " WHERE operation_id = :operation_id AND attempt = :attempt AND status = 'in_progress'",
+            {"result": result} | self._key,
+        )
+
+    def log(self, lines: Sequence[LogLine]) -> None:
+        """Print the lines: the runner reads them, and adds the time."""
+        for line in lines:
+            print(line.text, flush=True)
+
+    def save_file(self, name: str, content: bytes) -> None:
+        """Store a file with the operation."""
+        self._store.files.save(self._operation_id, name, content)
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        """Return a file of any operation."""
+        return self._store.files.read(operation_id, name)

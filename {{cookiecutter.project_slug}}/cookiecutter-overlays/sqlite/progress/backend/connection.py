@@ -9,8 +9,8 @@ from streamlit.connections import BaseConnection
 
 from progress.backend import runner
 from progress.backend.store import OperationStore
-from progress.contract import Backend, check_names
-from progress.operation import Operation, Query, Status
+from progress.contract import Backend, Feature, check_names
+from progress.operation import NO_OPTIONS, Log, Operation, Options, Query, Status
 from progress.settings import ROOT
 
 
@@ -31,24 +31,30 @@ class ProgressConnection(BaseConnection[OperationStore], Backend):
         )
         return OperationStore(ROOT / Path(path))
 
+    features: frozenset[Feature] = frozenset({"force_stop", "logs", "files"})
+
     def start(
-        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+        self,
+        operation_id: str,
+        job: str,
+        subject: str,
+        owner: str,
+        retry_of: str = "",
+        options: Options = NO_OPTIONS,
     ) -> None:
         check_names(job, subject, owner)
         store = self._instance
-        if store.insert(operation_id, job, subject, owner, retry_of):
-            runner.launch(store.path, operation_id)
+        if store.insert(operation_id, job, subject, owner, retry_of, options):
+            runner.launch(store.path)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         operations = self._instance.read(operation_ids)
-        if runner.recover(self._instance, operations.values()):
-            operations = self._instance.read(operation_ids)
+        runner.recover(self._instance, operations.values())
         return operations
 
     def recent(self, query: Query) -> list[Operation]:
         operations = self._instance.recent(query)
-        if runner.recover(self._instance, operations):
-            operations = self._instance.recent(query)
+        runner.recover(self._instance, operations)
         return operations
 
     def counts(self, query: Query) -> dict[Status, int]:
@@ -56,6 +62,18 @@ class ProgressConnection(BaseConnection[OperationStore], Backend):
 
     def cancel(self, operation_id: str) -> None:
         self._instance.request_cancel(operation_id)
+
+    def force_stop(self, operation_id: str) -> None:
+        self._instance.request_force_stop(operation_id)
+
+    def logs(self, operation_ids: Sequence[str], limit: int) -> dict[str, Log]:
+        return self._instance.files.logs(operation_ids, limit)
+
+    def save_file(self, operation_id: str, name: str, content: bytes) -> None:
+        self._instance.files.save(operation_id, name, content)
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        return self._instance.files.read(operation_id, name)
 
     def reset(self) -> None:
         """Close the file; the next call opens it. Streamlit calls this when secrets change."""

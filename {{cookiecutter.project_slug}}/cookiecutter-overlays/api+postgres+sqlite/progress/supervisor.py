@@ -1,0 +1,239 @@
+"""Runs a job in a process of its own: reads its output, ends it, and says how it ended.
+
+The process may do anything: hold its interpreter for minutes, start others, be killed. The thread
+that waits for it here is not affected.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, cast
+
+from progress.contract import BackendError
+from progress.operation import LogLine, Options
+from progress.settings import ROOT
+from progress.text import sanitize, truncate
+
+CHECK_INTERVAL = 0.2
+"""Seconds between two checks of a process, and between two writes of its log."""
+STOP_TIMEOUT = 3.0
+"""Seconds that a process has to end after SIGTERM."""
+MAX_LINE = 2_000
+"""Characters of a line of a log."""
+MAX_WAITING = 10_000
+"""Lines that wait to be written, while the backend is unavailable or a job prints too fast."""
+TAIL = 40
+"""Lines of the log that the reason of a death contains, as far as they fit."""
+TAIL_LENGTH = 4_000
+"""Characters of them."""
+STEP_LENGTH = 1_000
+"""Bytes of the file with the step that a job has begun."""
+
+_ENVIRONMENT = {
+    # A print never fails, whatever the locale, and arrives even if the process is killed.
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONIOENCODING": "utf-8:backslashreplace",
+    # A crash in native code prints where it happened.
+    "PYTHONFAULTHANDLER": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the process of a job ended."""
+
+    code: int
+    """Its exit code; negative: the signal that killed it."""
+    stopped: str = ""
+    """Why it was stopped from here; "" if it ended by itself."""
+    step: tuple[int, str] | None = None
+    """The number and the description of the step that it had begun."""
+    tail: str = ""
+    """The last lines of its output."""
+
+    @property
+    def reason(self) -> str:
+        """Why the job has no outcome; the last line says it all."""
+        text = f"The process of the job {self._how()}."
+        if not self.tail:
+            return text
+        # Indented, so that the last line is the `reason` of the operation, whatever the job prints.
+        return f"The last lines of its log:\n\n{textwrap.indent(self.tail, '    ')}\n\n{text}"
+
+    def _how(self) -> str:
+        if self.stopped:
+            return self.stopped
+        if self.code >= 0:
+            return f"ended with exit code {self.code}"
+        try:
+            name = signal.Signals(-self.code).name
+        except ValueError:
+            name = f"signal {-self.code}"
+        return f"was killed by {name}" + (
+            ", probably because memory ran out" if name == "SIGKILL" else ""
+        )
+
+
+def run_process(
+    command: Sequence[str],
+    options: Options,
+    write_log: Callable[[list[LogLine]], None],
+    stop_reason: Callable[[], str],
+) -> Ending:
+    """Run a job in a process, and wait for its end.
+
+    Args:
+        command: The command. It gets the path of the step file as one more argument.
+        options: Those of the operation.
+        write_log: Stores lines of the log; may raise BackendError, and is then called again.
+        stop_reason: Called all the time. Once it returns text the process must end: "was stopped".
+
+    Raises:
+        OSError: The process cannot be started.
+    """
+    with tempfile.TemporaryDirectory(prefix="job-") as folder:
+        step = Path(folder, "step")
+        process = subprocess.Popen(
+            [*command, str(step)],
+            cwd=ROOT,
+            env=os.environ | _ENVIRONMENT,
+            # It ends when this process does: see `watch_supervisor`.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Its children are ended with it, and Ctrl-C in a terminal does not reach it.
+            start_new_session=True,
+        )
+        output = _Output(cast("IO[bytes]", process.stdout), write_log)
+        stopped = _wait(process, options.time_limit, stop_reason, output)
+        output.close()
+        return Ending(process.returncode, stopped, _read_step(step), output.tail())
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]",
+    time_limit: float,
+    stop_reason: Callable[[], str],
+    output: "_Output",
+) -> str:
+    """Wait for the end of a process; return why it was stopped, or ""."""
+    began, stopped, kill_at = time.monotonic(), "", float("inf")
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(CHECK_INTERVAL)
+            if stopped:
+                _signal_group(process, "SIGKILL")  # its children may not have ended
+            return stopped
+        output.flush()
+        if not stopped:
+            stopped = stop_reason()
+            if not stopped and time_limit and time.monotonic() - began > time_limit:
+                stopped = f"was stopped: it ran longer than its time limit of {time_limit:g} s"
+            if stopped:
+                kill_at = time.monotonic() + STOP_TIMEOUT
+                _signal_group(process, "SIGTERM")
+        elif time.monotonic() > kill_at:
+            _signal_group(process, "SIGKILL")
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", name: str) -> None:
+    with suppress(OSError):  # it has ended
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, getattr(signal, name))
+        else:  # Windows has neither these signals nor groups
+            process.kill()
+
+
+class _Output:
+    """What a process prints: the lines get a time as they arrive, and are written in blocks."""
+
+    def __init__(self, pipe: IO[bytes], write_log: Callable[[list[LogLine]], None]) -> None:
+        self._pipe = pipe
+        self._write_log = write_log
+        self._waiting: deque[LogLine] = deque(maxlen=MAX_WAITING)
+        self._last: deque[str] = deque(maxlen=TAIL)
+        self._reader = threading.Thread(target=self._read, name="output", daemon=True)
+        self._reader.start()
+
+    def flush(self) -> None:
+        """Write the lines that have arrived."""
+        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if lines:
+            try:
+                self._write_log(lines)
+            except BackendError:
+                room = MAX_WAITING - len(self._waiting)
+                self._waiting.extendleft(reversed(lines[-room:] if room else []))
+
+    def close(self) -> None:
+        """Write the rest. A child of the job may hold the pipe open: that is not waited for."""
+        self._reader.join(1.0)
+        self.flush()
+
+    def tail(self) -> str:
+        """Return the last lines."""
+        lines = "\n".join(self._last).strip()
+        return lines[-TAIL_LENGTH:]
+
+    def _read(self) -> None:
+        with self._pipe:
+            while line := self._pipe.readline(4 * MAX_LINE):
+                text = sanitize(line.decode(errors="replace").rstrip("\r\n"))
+                self._waiting.append(LogLine(datetime.now(UTC), truncate(text, MAX_LINE)))
+                self._last.append(text)
+
+
+def _read_step(path: Path) -> tuple[int, str] | None:
+    with suppress(OSError):
+        number, _, description = path.read_text("utf-8", "ignore").rstrip().partition(" ")
+        if number.isdecimal():
+            return int(number), description
+    return None
+
+
+# --- in the process of the job ----------------------------------------------------------------
+
+
+class StepFile:
+    """Holds the step that the job has begun: the store gets it up to 0.2 s later, which a process
+    that dies may not have.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+
+    def write(self, number: int, description: str) -> None:
+        """Replace the step. The same length each time, so that it never has an old end."""
+        text = f"{number} {description}".encode()[:STEP_LENGTH].ljust(STEP_LENGTH)
+        with suppress(OSError):  # The disk is full: the job goes on.
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, text)
+
+
+def watch_supervisor() -> threading.Event:
+    """Let this process end with its supervisor; return what SIGTERM sets: stop at the next step."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
+    pipe = os.dup(sys.stdin.fileno())
+    # What the job starts must not hold the pipe open, and what reads input must find its end.
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, sys.stdin.fileno())
+    os.close(null)
+
+    def wait() -> None:
+        os.read(pipe, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="supervisor", daemon=True).start()
+    return stopping

@@ -1,0 +1,166 @@
+"""How jobs.py declares a job. No I/O, no Streamlit."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+
+from progress.operation import Options
+from progress.settings import parse_duration
+from progress.text import sanitize, truncate
+
+JobFunction = Callable[..., Any]
+"""Does the work. It takes `report`, then the subject if the job has subjects, then the parameters
+if it has some; returns what the page shows, a dict or None. It may be an `async def`."""
+Jobs = Mapping[str, "Job | JobFunction"]
+"""The jobs of jobs.py, by name."""
+Subjects = Sequence[object] | Callable[[], object]
+"""What a job can work on, or a function that returns it."""
+
+
+def of_module() -> list[str]:
+    """Stand for `subjects()` of jobs.py."""
+    raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The subject is a file that the viewer uploads: the job gets its path."""
+
+    types: tuple[str, ...] = ()
+    """Extensions, like "csv". Empty: any file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job, and how it runs. In `JOBS` a function alone is a job, too.
+
+    Raises:
+        ValueError: A value is invalid.
+    """
+
+    function: JobFunction
+    title: str = field(default="", kw_only=True)
+    """What pages call it; by default its name in JOBS."""
+    subjects: Subjects | Upload | None = field(default=of_module, kw_only=True)
+    """A list, a function, an Upload, or None for a job without a subject. By default `subjects()`
+    of jobs.py."""
+    parameters: type[BaseModel] | None = field(default=None, kw_only=True)
+    """The model of its parameters, of which the page draws a form."""
+    time_limit: str = field(default="", kw_only=True)
+    """How long it may run, like "30m"; then it fails. All attempts together."""
+    retries: int = field(default=0, kw_only=True)
+    """How often it runs again after an error."""
+    retry_delay: str = field(default="5s", kw_only=True)
+    """The pause before the first retry. It doubles each time."""
+    max_running: int = field(default=0, kw_only=True)
+    """How many operations of it run at the same time, the others wait. 0: no limit of its own."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ("time_limit", "retry_delay"):
+            if text := getattr(self, name):
+                try:
+                    parse_duration(text)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{name}: {error}") from None
+        for name in ("retries", "max_running"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise ValueError(f"{name} = {value!r} is no number from 0.")
+
+    def options(self, parameters: Mapping[str, Any] | None = None) -> Options:
+        """Return what is stored with an operation of this job."""
+        return Options(
+            parameters=parameters or {},
+            time_limit=parse_duration(self.time_limit) if self.time_limit else 0.0,
+            retries=self.retries,
+            retry_delay=parse_duration(self.retry_delay),
+            max_running=self.max_running,
+        )
+
+    def arguments(self, report: object, subject: object, parameters: object) -> list[object]:
+        """Return those of the arguments that the function takes."""
+        found = [report]
+        if self.subjects is not None:
+            found.append(subject)
+        if self.parameters is not None:
+            found.append(parameters)
+        return found
+
+    def validate(self, values: Mapping[str, Any]) -> BaseModel | None:
+        """Return the parameters; None if the job has none.
+
+        Raises:
+            ParameterErrors: A value is invalid or missing.
+        """
+        if self.parameters is None:
+            return None
+        try:
+            return self.parameters.model_validate(values)
+        except ValidationError as error:
+            raise ParameterErrors(error) from None
+
+
+class ParameterErrors(ValueError):
+    """Parameters that a model refuses. The text is one line for each.
+
+    Attributes:
+        messages: The messages of pydantic by field; "" has those of the whole model.
+    """
+
+    def __init__(self, error: ValidationError) -> None:
+        self.messages: dict[str, str] = {}
+        for details in error.errors(include_url=False, include_context=False, include_input=False):
+            name, *rest = [str(part) for part in details["loc"]] or [""]
+            message = details["msg"].removeprefix("Value error, ")
+            place = f"{'.'.join(rest)}: " if rest else ""
+            self.messages.setdefault(name, sanitize(place + message))
+        lines = [f"{name}: {text}" if name else text for name, text in self.messages.items()]
+        super().__init__("\n".join(lines))
+
+
+def as_job(declared: Any) -> Job:
+    """Return a value of JOBS as a Job."""
+    return declared if isinstance(declared, Job) else Job(declared)
+
+
+def defect(name: object, declared: object) -> str:
+    """Return why an entry of JOBS cannot be started; "" if it can."""
+    if not isinstance(name, str) or not name or sanitize(name) != name:
+        return "is no name: a job needs one that is text."
+    job = as_job(declared)
+    function = job.function
+    if not callable(function):
+        return f"is {shorten(function)}: it must be a function or a Job."
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "is a generator, as it has a `yield`: a job must return a dict or None."
+    names = job.arguments("report", "subject", "parameters")
+    try:
+        inspect.signature(function).bind(*names)
+    except TypeError:
+        return f"takes {inspect.signature(function)}: it must take ({', '.join(map(str, names))})."
+    except ValueError:
+        pass  # a function of a C extension need not tell its parameters
+    return _model_defect(job.parameters)
+
+
+def _model_defect(model: object) -> str:
+    if model is None:
+        return ""
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return f"has the parameters {shorten(model)}: they must be a pydantic model."
+    for name, info in model.model_fields.items():
+        if info.annotation in (SecretStr, SecretBytes):
+            return (
+                f"has the secret {name} as a parameter, which would be stored:"
+                " read it from the environment in the job."
+            )
+    return ""
+
+
+def shorten(value: object) -> str:
+    """Return the beginning of a value, and its type."""
+    return truncate(f"{value!r} ({type(value).__name__})", 100)
