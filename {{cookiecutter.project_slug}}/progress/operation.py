@@ -299,6 +299,11 @@ class Operation:
         return per_step * (steps_left - 1) + max(per_step - in_step, 0.0)
 
     @property
+    def attempts(self) -> int:
+        """How often the job has begun: `attempt` counts its processes."""
+        return self.attempt + self.live.retries
+
+    @property
     def reason(self) -> str | None:
         """The most useful line of `error`: in a traceback, the line that names the exception."""
         # The lines of an exception group have this margin; those of its exceptions a wider one.

@@ -126,27 +126,38 @@ class Runner:
         self._max_running = max_running
         self._jobs: dict[str, threading.Thread] = {}
         self._forced: set[str] = set()
+        self._cleaned_at = -float("inf")
 
     def work(self) -> None:
         """Run operations until there has been none for a while.
 
         Raises:
-            BackendError: The database was removed, or cannot be used.
+            BackendError: The database was removed.
         """
-        idle_since, cleaned_at = time.monotonic(), -float("inf")
+        idle_since = time.monotonic()
         while self._jobs or time.monotonic() - idle_since < IDLE_TIMEOUT:
-            for operation_id in [name for name, job in self._jobs.items() if not job.is_alive()]:
-                del self._jobs[operation_id]
-            while len(self._jobs) < self._max_running and (taken := self._store.take()):
-                self._start(taken)
+            try:
+                self._check()
+            except BackendError as error:
+                if not self._store.path.exists():
+                    raise
+                # The jobs go on: it may be locked for a while, or the disk full.
+                log.warning("The queue could not be read: %s", error)
             if self._jobs:
                 idle_since = time.monotonic()
-                self._forced = self._store.forced()
-            self._end_orphans()
-            if time.monotonic() - cleaned_at > RETENTION_INTERVAL:
-                cleaned_at = time.monotonic()
-                remove_old(self._store, load_settings().keep)
             time.sleep(INTERVAL)
+
+    def _check(self) -> None:
+        for operation_id in [name for name, job in self._jobs.items() if not job.is_alive()]:
+            del self._jobs[operation_id]
+        while len(self._jobs) < self._max_running and (taken := self._store.take()):
+            self._start(taken)
+        if self._jobs:
+            self._forced = self._store.forced()
+        self._end_orphans()
+        if time.monotonic() - self._cleaned_at > RETENTION_INTERVAL:
+            self._cleaned_at = time.monotonic()
+            remove_old(self._store, load_settings().keep)
 
     def _start(self, taken: Taken) -> None:
         name = f"job-{taken.operation_id}"
@@ -164,12 +175,13 @@ class Runner:
             output.append,
             lambda: FORCE_STOP if operation_id in self._forced else "",
         )
-        if ending.code == 0 and not ending.stopped:
-            return  # the process has stored the outcome
-        is_forced = ending.stopped == FORCE_STOP
-        status = Status.CANCELLED if is_forced else Status.FAILED
+        # This changes nothing if the process has stored the outcome.
+        status = Status.CANCELLED if ending.stopped == FORCE_STOP else Status.FAILED
         may_retry = not ending.stopped
-        self._store.end_dead(taken, status, ending.reason, ending.step, may_retry)
+        try:
+            self._store.end_dead(taken, status, ending.reason, ending.step, may_retry)
+        except BackendError as error:
+            log.warning("The end of a job could not be stored, %s: %s", ending.reason, error)
 
     def _end_orphans(self) -> None:
         """End what is in progress, but not here: its runner has died, and it with it."""

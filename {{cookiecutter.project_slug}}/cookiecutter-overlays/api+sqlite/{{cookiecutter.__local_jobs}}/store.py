@@ -99,11 +99,10 @@ _QUEUE = "\n".join(
     (
         """
         SELECT operation_id, job, options,
-            row_number() OVER (ORDER BY turn, created_at, operation_id) AS position
+            row_number() OVER (ORDER BY turn, created_at, number) AS position
         FROM (
-            SELECT operation_id, job, options, created_at, status, row_number() OVER (
-                PARTITION BY owner ORDER BY status = 'queued', created_at, operation_id
-            ) AS turn
+            SELECT operation_id, job, options, created_at, status, rowid AS number, row_number()
+                OVER (PARTITION BY owner ORDER BY status = 'queued', created_at, rowid) AS turn
             FROM operations WHERE
         """,
         sql.ACTIVE,
