@@ -3,12 +3,15 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from progress.job import Job, Upload
 from progress.session import choices, commands, polling, resources, tracking, viewer
 from progress.session.choices import Problem
-from progress.session.tracking import Entry, Start
+from progress.session.tracking import Entry
 from progress.text import as_line
-from progress.ui import outcome, running, subject_history, tab
+from progress.ui import form, joblog, outcome, running, subject_history, tab
 from progress.ui.formats import escape_markdown, format_status
+
+MAX_UPLOAD = 200  # megabytes of a file that is uploaded as a subject
 
 bars: dict[str, DeltaGenerator] = {}  # where the fragment draws each running operation
 
@@ -39,6 +42,9 @@ def draw_progress() -> None:
     for entry in entries:
         with bars[entry.operation_id].container():
             running.draw(entry, ended_steps=5 if len(entries) == 1 else 1)
+            if entry.operation and entry.operation.result:
+                outcome.draw_result(entry.operation.result)
+            joblog.draw_tail(entry)
     if errors := [str(entry.error) for entry in entries if entry.error]:
         st.warning(
             "The progress cannot be read now. The operation is not affected;"
@@ -57,9 +63,15 @@ def choose_job() -> str | None:
     return next(iter(jobs.names), None)
 
 
-def choose_subject(job: str | None) -> str | None:
-    """Draw the subjects, and return the selected subject."""
-    subjects = choices.subjects(job)
+def choose_subject(name: str | None, job: Job | None) -> str | None:
+    """Draw what a job can work on, and return what is selected; "" if it needs no subject."""
+    if job is not None and job.subjects is None:
+        return ""
+    if job is not None and isinstance(job.subjects, Upload):
+        types = [*job.subjects.types] or None
+        file = st.file_uploader("File", types, key=commands.UPLOAD, max_upload_size=MAX_UPLOAD)
+        return None if file is None else file.name
+    subjects = choices.subjects(name)
     draw_problem(subjects.problem)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         subject = None
@@ -94,7 +106,7 @@ def draw_start(job: str | None, subject: str | None) -> None:
         reason = "jobs.py is loading." if choices.is_loading() else "There is no job to start."
     elif subject is None:
         reason = "There is no subject to work on."
-    elif tracking.is_running(Start(job, subject)):
+    elif commands.is_selected_running(subject):
         reason = "Already running for this subject."
     elif any((job, subject) == (offer.job, offer.subject) for offer in tracking.offers() or []):
         reason = "Already running for this subject: follow it below, or start another operation."
@@ -141,6 +153,9 @@ def draw_controls(entry: Entry, suffix: str) -> None:
             on_click=commands.cancel,
             args=(entry.operation_id,),
         )
+        if entry in tracking.unresponsive(resources.SETTINGS.cancel_grace):
+            joblog.draw_force_stop(entry, suffix)
+    joblog.draw_toggle(entry)
     st.button(
         "Stop tracking",
         key=f"untrack{suffix}",
@@ -164,7 +179,10 @@ choices.load(st.session_state.get("job"))
 if choices.is_loading():
     st.status("Loading jobs.py and the subjects")  # it shows a spinner
 job = choose_job()
-subject = choose_subject(job)
+declared = choices.find(job)
+subject = choose_subject(job, declared)
+if job and declared:
+    form.draw(job, declared)
 draw_start(job, subject)
 for problem in commands.problems():
     draw_problem(problem)

@@ -98,6 +98,12 @@ def jobs() -> Choices:
     return _loaded().jobs
 
 
+def selected_job() -> str:
+    """Return the name of the job that the viewer has selected, or of the first; "" if none."""
+    name: str | None = st.session_state.get("job")
+    return name or next(iter(jobs().names), "")
+
+
 def find(name: str | None) -> Job | None:
     """Return a job that can be started; None if there is none with this name."""
     return _loaded().declared.get(name or "")

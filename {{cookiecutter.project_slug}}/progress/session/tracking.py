@@ -67,6 +67,8 @@ class Entry:
     """Seconds since `operation` was read, if that is long ago; else 0."""
     cancel_requested: bool = False
     """Whether this session requested to cancel it."""
+    cancelling_since: float | None = None
+    """When this session first saw that it is cancelling, by `time.monotonic()`."""
     ended: bool = False
     """Whether it is an outcome now: it is no longer polled."""
     toast_until: float = float("inf")
@@ -139,6 +141,12 @@ def needs_polling() -> bool:
 def is_full() -> bool:
     """Return whether no further operation can be tracked."""
     return len(running()) >= MAX_TRACKED
+
+
+def unresponsive(grace: float) -> list[Entry]:
+    """Return the entries that have not stopped for so many seconds after a request to cancel."""
+    until = time.monotonic() - grace
+    return [entry for entry in running() if (entry.cancelling_since or float("inf")) <= until]
 
 
 def is_running(start: Start) -> bool:
@@ -238,6 +246,10 @@ def update(entry: Entry, operation: Operation | None, snapshot: Snapshot[Operati
         entry.operation, entry.job, entry.subject = operation, operation.job, operation.subject
         entry.options = operation.options
         _forget_key(entry.operation_id)
+        if not operation.is_cancelling:
+            entry.cancelling_since = None
+        elif entry.cancelling_since is None:
+            entry.cancelling_since = time.monotonic()
     elif snapshot.known:
         # It may have existed a moment ago. How it ended, nobody here can know.
         entry.operation = None
