@@ -180,7 +180,7 @@ async def count(report: Reporter, subject: str) -> dict[str, Any]:
     report.step(f"Counting {subject}")
     for number in report.track(range(20), "Numbers", total=20):
         report.metric("Last", number)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
     return {"metrics": {"Sum": 190}}
 
 
