@@ -11,8 +11,6 @@ from progress.text import as_line
 from progress.ui import form, joblog, outcome, running, subject_history, tab
 from progress.ui.formats import escape_markdown, format_status
 
-MAX_UPLOAD = 200  # megabytes of a file that is uploaded as a subject
-
 bars: dict[str, DeltaGenerator] = {}  # where the fragment draws each running operation
 
 
@@ -69,7 +67,7 @@ def choose_subject(name: str | None, job: Job | None) -> str | None:
         return ""
     if job is not None and isinstance(job.subjects, Upload):
         types = [*job.subjects.types] or None
-        file = st.file_uploader("File", types, key=commands.UPLOAD, max_upload_size=MAX_UPLOAD)
+        file = st.file_uploader("File", types, key=commands.UPLOAD)
         return None if file is None else file.name
     subjects = choices.subjects(name)
     draw_problem(subjects.problem)
