@@ -173,7 +173,7 @@ if polling.is_paused() or not all(entry.job for entry in tracking.running()):
 
 st.title(escape_markdown(resources.SETTINGS.title))
 st.caption(escape_markdown(resources.SETTINGS.description))
-choices.load(st.session_state.get("job"))
+choices.load()
 if choices.is_loading():
     st.status("Loading jobs.py and the subjects")  # it shows a spinner
 job = choose_job()

@@ -66,11 +66,12 @@ class Loaded:
     subjects: Choices = Choices()
 
 
-def load(job: str | None) -> None:
-    """Import jobs.py, and list its jobs and the subjects of one of them, or of the first.
+def load() -> None:
+    """Import jobs.py, and list its jobs and the subjects of the selected job, or of the first.
 
     If that takes long, nothing changes until a later call, when `is_loaded`.
     """
+    job: str | None = st.session_state.get("job")
     wanted, loading = st.session_state.get(_LOADING, (None, None))
     if loading is None or wanted != job:
         loading = Future()

@@ -28,7 +28,7 @@ _PROBLEMS = "progress_problems"  # key of the session state
 def start_selected() -> None:
     """Start an operation of the job and the subject that are selected, and track it."""
     # As the browser sends them: the values of the last run may be out of date.
-    choices.load(st.session_state.get("job"))
+    choices.load()
     name = choices.selected_job()
     job = choices.find(name)
     subject, content = (None, None) if job is None else _selected_subject(name, job)

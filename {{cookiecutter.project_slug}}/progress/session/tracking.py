@@ -143,6 +143,16 @@ def is_full() -> bool:
     return len(running()) >= MAX_TRACKED
 
 
+def log_key(entry: Entry) -> str:
+    """Return the key of the toggle that shows the log of an operation."""
+    return f"log-{entry.operation_id}"
+
+
+def is_log_shown(entry: Entry) -> bool:
+    """Return whether the viewer wants to see the log."""
+    return bool(st.session_state.get(log_key(entry)))
+
+
 def unresponsive(grace: float) -> list[Entry]:
     """Return the entries that have not stopped for so many seconds after a request to cancel."""
     until = time.monotonic() - grace

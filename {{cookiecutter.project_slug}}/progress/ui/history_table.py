@@ -42,7 +42,7 @@ def draw() -> None:
 def draw_filters() -> None:
     """Draw the filters. Without labels, nothing moves when the browser has loaded them."""
     history.restore_filters()
-    choices.load(None)
+    choices.load()
     with st.container(horizontal=True):
         st.selectbox(
             "Job",

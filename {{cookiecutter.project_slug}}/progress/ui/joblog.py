@@ -6,7 +6,7 @@ import streamlit as st
 
 from progress.contract import BackendError
 from progress.operation import Log
-from progress.session import commands, resources
+from progress.session import commands, resources, tracking
 from progress.session.tracking import Entry
 from progress.ui.formats import format_time
 
@@ -17,12 +17,12 @@ WHOLE = 1_000_000
 def draw_toggle(entry: Entry) -> None:
     """Draw what shows and hides the log, if the backend has logs."""
     if commands.has_feature("logs"):
-        st.toggle("Log", key=_key(entry))
+        st.toggle("Log", key=tracking.log_key(entry))
 
 
 def draw_tail(entry: Entry) -> None:
     """Draw the last lines while the job runs, if the log is shown. For a fragment: no widgets."""
-    if not st.session_state.get(_key(entry)):
+    if not tracking.is_log_shown(entry):
         return
     snapshot = resources.logs().read(entry.operation_id)
     if snapshot.error:
@@ -32,7 +32,7 @@ def draw_tail(entry: Entry) -> None:
 
 def draw_whole(entry: Entry) -> None:
     """Draw the last lines after the end, if the log is shown, and a download of all lines."""
-    if not st.session_state.get(_key(entry)):
+    if not tracking.is_log_shown(entry):
         return
     try:
         log = resources.backend().logs([entry.operation_id], 10 * resources.LOG_LINES)
@@ -45,7 +45,7 @@ def draw_whole(entry: Entry) -> None:
         partial(text, entry.operation_id),
         f"{entry.operation_id}.log",
         "text/plain",
-        key=f"download-{_key(entry)}",
+        key=f"download-{tracking.log_key(entry)}",
         icon=":material/download:",
         on_click="ignore",
     )
@@ -79,7 +79,3 @@ def draw_force_stop(entry: Entry, suffix: str) -> None:
             on_click=commands.force_stop,
             args=(entry.operation_id,),
         )
-
-
-def _key(entry: Entry) -> str:
-    return f"log-{entry.operation_id}"
