@@ -146,7 +146,7 @@ def test_an_operation_that_disappears_is_unknown_and_not_failed(
         patch.setattr(ProgressConnection, "read", lambda self, ids: {})
         run_until(page, lambda page: not running(page))
     assert page.warning[0].value.startswith("There is no operation with this id")
-    assert "endless: slow" in texts(page)
+    assert "Endless: slow" in texts(page)
     assert not page.error
     assert "Retry" not in labels(page)
     connection.cancel(operation_id)
@@ -510,7 +510,7 @@ def test_a_retry_is_of_the_whole_subject_however_long(connection: ProgressConnec
     connection.start(operation_id, "fail", subject, TESTER)
     wait_for_end(connection, operation_id)
     page = open_page(operation=operation_id)
-    assert texts(page)[0].startswith("fail: long *subject*")
+    assert texts(page)[0].startswith("Fail: long *subject*")
     assert len(texts(page)[0]) == 200
     page.button(key=f"retry-{operation_id}").click().run()
     run_until(page, lambda page: not running(page))
@@ -532,6 +532,32 @@ def test_in_a_shared_app_a_retry_belongs_to_the_viewer(
     found = wait_for_end(connection, new.operation_id)
     assert (found.owner, found.retry_of) == (TESTER, operation_id)
     assert connection.read([operation_id])[operation_id].status is before.status
+
+
+def test_of_several_outcomes_the_last_end_is_open(connection: ProgressConnection) -> None:
+    ids = [new_operation_id() for _ in range(2)]
+    for operation_id, job in zip(ids, ("fail", "succeed"), strict=True):
+        connection.start(operation_id, job, "fast", TESTER)
+        wait_for_end(connection, operation_id)
+    page = open_page(operation=ids)
+    failed, succeeded = [box for box in page.expander if "fast" in box.label]
+    assert failed.label.startswith(r":red[:material/error:] Fail\: fast · Failed\, ")
+    assert succeeded.label.startswith(r":green[:material/check_circle:] Succeed\: fast · Completed")
+    assert (failed.proto.expanded, succeeded.proto.expanded) == (False, True)
+    assert failed.error[0].value.startswith("Failed after 2 of 6 steps")
+    click(page, f"dismiss-{ids[1]}")
+    assert [box.label for box in page.expander if "fast" in box.label] == [], "the only one"
+    assert texts(page)[0] == "Fail: fast"
+
+
+def test_the_start_button_names_the_job_if_there_are_several(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page()
+    page.selectbox(key="job").set_value("odd_text").run()
+    assert page.button(key="start").label == r"Run Odd text"
+    monkeypatch.setattr("tests.jobs.JOBS", {"odd_text": print})
+    assert open_page().button(key="start").label == resources.SETTINGS.operation
 
 
 def follows(page: AppTest) -> list[str]:
@@ -619,7 +645,7 @@ def test_the_history_of_a_subject_is_read_when_it_is_opened(
     page.run()
     assert asked[-1] == Query(TESTER, subject="fast", limit=5)
     entry = page.button(key=f"history-{operation_id}")
-    assert entry.label.startswith("partial\\, ")
+    assert entry.label.startswith("Partial\\, ")
     page.session_state["history"] = True  # some versions of AppTest forget what is open
     entry.click().run()
     assert page.warning[0].value.startswith("Partly completed")
@@ -653,7 +679,7 @@ def test_the_toast_of_an_operation_that_disappeared_says_unknown(
     seen = wait_for_end(connection, operation_id)
     monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: {})
     page = open_board([Entry(operation_id, "fail", "fast", operation=seen)])
-    assert toasts(page) == [r"fail\: fast: unknown"]
+    assert toasts(page) == [r"Fail\: fast: unknown"]
     assert not is_polling(page, "notices")
 
 
@@ -678,7 +704,7 @@ def test_a_toast_that_a_click_interrupts_is_shown_by_the_next_run(
         page = open_board(ended)
         assert not page.toast
     page.run()
-    assert toasts(page) == [r"fail\: fast: unknown"]
+    assert toasts(page) == [r"Fail\: fast: unknown"]
 
 
 @pytest.mark.parametrize(

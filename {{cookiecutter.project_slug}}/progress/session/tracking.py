@@ -12,7 +12,6 @@ import streamlit as st
 from progress.contract import BackendError
 from progress.operation import Operation, new_operation_id
 from progress.poller import Snapshot
-from progress.text import as_line
 
 MAX_TRACKED = 8
 """Operations that one session tracks at most, outcomes included."""
@@ -55,11 +54,6 @@ class Entry:
     """Whether it is an outcome now: it is no longer polled."""
     toast_until: float = float("inf")
     """Until when pages that do not draw it show a toast, by `time.monotonic()`."""
-
-    @property
-    def name(self) -> str:
-        """What a page calls it. It is data, not Markdown."""
-        return as_line(f"{self.job}: {self.subject}" if self.job else self.operation_id, 200)
 
 
 def entries() -> list[Entry]:

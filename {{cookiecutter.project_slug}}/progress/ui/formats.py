@@ -25,6 +25,17 @@ def escape_markdown(text: str) -> str:
     return _PUNCTUATION.sub(r"\\\1", line)
 
 
+def job_title(name: str) -> str:
+    """Return what a page calls a job: "Analyze transcription" for "analyze_transcription"."""
+    words = as_line(name.replace("_", " "), 200) or name
+    return words[:1].upper() + words[1:]
+
+
+def operation_title(job: str, subject: str) -> str:
+    """Return what a page calls an operation. It is data, not Markdown."""
+    return as_line(f"{job_title(job)}: {subject}", 200)
+
+
 def format_duration(seconds: float) -> str:
     """Return seconds as people write them: "0.4 s", "12 s", "3 min 05 s", "2 h 10 min"."""
     if seconds < 1:

@@ -17,11 +17,13 @@ from progress.results import REPLACED
 from progress.session import commands, tracking
 from progress.session.tracking import Entry
 from progress.text import truncate
+from progress.ui import running
 from progress.ui.formats import (
     escape_markdown,
     format_datetime,
     format_duration,
     format_rate,
+    format_status,
     format_steps,
 )
 from progress.ui.timeline import accent_color, timeline
@@ -35,6 +37,15 @@ ICONS = {
     Status.PARTIAL: ":material/rule:",
     Status.FAILED: ":material/error:",
     Status.CANCELLED: ":material/cancel:",
+}
+COLORS = {
+    "Queued": "gray",
+    "In progress": "blue",
+    "Cancelling": "yellow",
+    "Completed": "green",
+    "Partial": "orange",
+    "Failed": "red",
+    "Cancelled": "gray",
 }
 # Not in the output of a process that died, which is indented.
 TRACEBACK = re.compile(r"^(  \+ Exception Group )?Traceback ", re.MULTILINE)
@@ -56,17 +67,43 @@ EXPECTED = {
 
 
 def draw(entry: Entry) -> None:
-    """Draw how an operation ended. No fragment: its timer has ended, so there may be buttons."""
+    """Draw how an operation ended; among several, in a line that opens. The last end is open.
+
+    No fragment: its timer has ended, so there may be buttons.
+    """
+    if len(tracking.entries()) == 1:
+        st.text(running.title(entry))
+        draw_content(entry)
+        return
+    ending, icon = "Unknown", ":gray[:material/help:]"
+    if operation := entry.operation:
+        status = format_status(operation.status)
+        ending = f"{status}, {format_duration(operation.elapsed)}"
+        icon = f":{COLORS[status]}[{ICONS[operation.status]}]"
+    label = f"{icon} {escape_markdown(f'{running.title(entry)} · {ending}')}"
+    is_open = entry is max(tracking.outcomes(), key=ended_at)
+    # A browser would leave an expander of the same key as it is when another end is the last.
+    key = f"outcome-{'open-' if is_open else ''}{entry.operation_id}"
+    with st.expander(label, expanded=is_open, key=key):
+        draw_content(entry)
+
+
+def ended_at(entry: Entry) -> float:
+    """Return when an operation ended, as a timestamp; 0 if that is not known."""
+    time = entry.operation and entry.operation.finished_at
+    return time.timestamp() if time else 0.0
+
+
+def draw_content(entry: Entry) -> None:
+    """Draw status, error, result, steps and buttons of an operation that ended."""
     operation = entry.operation
     if operation is None:
         st.warning(
             "There is no operation with this id, or it is not yours. Start a new one above.",
             icon=":material/help:",
         )
-        st.text(entry.name)
         draw_buttons(entry)
         return
-    st.text(entry.name)
     draw_status(operation)
     draw_figures(operation)
     draw_error(operation)
@@ -87,7 +124,7 @@ def toast(entry: Entry) -> None:
     """Announce an outcome on a page that does not draw it."""
     status = entry.operation.status if entry.operation else "unknown"
     icon = "check_circle" if status == Status.COMPLETED else "info"
-    text = f"{escape_markdown(entry.name)}: {status}"
+    text = f"{escape_markdown(running.title(entry))}: {status}"
     st.toast(text, icon=f":material/{icon}:", duration="long")
 
 
