@@ -96,7 +96,7 @@ def draw_start(job: str | None, subject: str | None) -> None:
     elif tracking.is_running(job, subject):
         reason = "Already running for this subject."
     elif any((job, subject) == (offer.job, offer.subject) for offer in tracking.offers() or []):
-        reason = "Already running for this subject: follow it below, or start another operation."
+        reason = "Already running for this subject: track it below, or start another operation."
     elif tracking.is_full():
         reason = f"This page tracks {tracking.MAX_TRACKED} operations, which is its limit."
     label = resources.SETTINGS.operation
@@ -121,7 +121,7 @@ def draw_offers() -> None:
             st.text(operation_title(offer.job, offer.subject), width="stretch")
             st.caption(format_status(offer.status), width="content")
             st.button(
-                "Follow",
+                "Track",
                 key=f"follow-{offer.operation_id}",
                 icon=":material/visibility:",
                 on_click=commands.track,

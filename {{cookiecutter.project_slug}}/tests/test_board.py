@@ -50,7 +50,7 @@ def test_the_end_of_a_tracked_operation_is_a_toast_on_another_page(
     page = switch_page(open_page(operation=operation_id), "board")
     connection.cancel(operation_id)
     run_until(page, lambda page: bool(page.toast))
-    assert page.toast[0].value == r"Endless\: slow: cancelled"
+    assert page.toast[0].value == r"Endless\: slow · Cancelled"
     assert not is_polling(page, "notices")
 
 

@@ -72,7 +72,7 @@ def test_an_unknown_id_in_the_url_is_a_plain_message() -> None:
 @pytest.mark.parametrize("name", ["x' OR '1'='1", "<b>*no*</b>", "ü" * 5000])
 def test_text_in_the_url_that_is_no_id_is_a_plain_message(name: str) -> None:
     page = open_page(operation=name)
-    assert page.error[0].value == "The address names what is no id of an operation:"
+    assert page.error[0].value == "The address names an invalid operation id:"
     assert texts(page) == [truncate(name, 200)]
     assert not page.button(key="start").disabled
 

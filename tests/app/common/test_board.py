@@ -108,7 +108,7 @@ def subjects(page: AppTest) -> list[str]:
 def test_an_empty_board_says_what_to_do(store: Store) -> None:
     page = open_page("board")
     assert page.info[0].value == "There is no operation yet."
-    assert page.button(key="start_one").label == "Start one"
+    assert page.button(key="start_one").label == "Start an operation"
     assert set(figures(page).values()) == {"0"}
     assert not is_polling(page, "board")
 

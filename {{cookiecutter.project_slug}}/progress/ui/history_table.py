@@ -88,9 +88,7 @@ def draw_table(operations: list[Operation], first: int) -> None:
     too. So a selected cell opens its row, but for the numbers: there, the keys move up and down.
     """
     history.note_rows([operation.operation_id for operation in operations])
-    st.caption(
-        "Select a row to follow the operation or to see its result: click it, or press → on it."
-    )
+    st.caption("Select a row to open the operation: click it, or press → on it.")
     st.dataframe(
         [
             {history.NUMBER: number} | row(operation)
@@ -173,5 +171,7 @@ def draw_empty(query: Query, pages: history.PageStarts) -> None:
         st.button("Clear the filters", key="clear", on_click=history.clear_filters)
     else:
         st.info("There is no operation yet.", icon=":material/inbox:")
-        if st.button("Start one", key="start_one", icon=":material/play_arrow:", type="primary"):
+        if st.button(
+            "Start an operation", key="start_one", icon=":material/play_arrow:", type="primary"
+        ):
             st.switch_page("app_pages/run.py")

@@ -122,10 +122,11 @@ def draw_content(entry: Entry) -> None:
 
 def toast(entry: Entry) -> None:
     """Announce an outcome on a page that does not draw it."""
-    status = entry.operation.status if entry.operation else "unknown"
-    icon = "check_circle" if status == Status.COMPLETED else "info"
-    text = f"{escape_markdown(running.title(entry))}: {status}"
-    st.toast(text, icon=f":material/{icon}:", duration="long")
+    ending, icon = "Unknown", ":material/help:"
+    if operation := entry.operation:
+        ending, icon = format_status(operation.status), ICONS[operation.status]
+    text = escape_markdown(f"{running.title(entry)} · {ending}")
+    st.toast(text, icon=icon, duration="long")
 
 
 def draw_status(operation: Operation) -> None:

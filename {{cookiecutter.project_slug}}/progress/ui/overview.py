@@ -53,7 +53,7 @@ def active(overview: Overview, accent: str) -> str:
     if (more := overview.active_count - len(overview.active)) > 0:
         parts.append(f"and {more:,} more")
     if not parts:
-        parts.append("No operation is active. Those that are started appear here.")
+        parts.append("No operation is active. A started operation appears here.")
     items = "".join(f'<li style="margin:0 0 1rem">{part}</li>' for part in parts)
     return f'<ul style="{SMALL};list-style:none;margin:0;padding:0">{items}</ul>'
 

@@ -8,7 +8,7 @@ from tests.conftest import wait_for_end
 
 Visit = Callable[..., Viewer]
 
-TABLE = "Select a row to follow the operation"
+TABLE = "Select a row to open the operation"
 
 
 def test_the_board_follows_and_ends_with_the_last_operation(

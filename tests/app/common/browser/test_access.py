@@ -182,7 +182,7 @@ def test_a_fresh_tab_offers_to_follow_what_runs(
     viewer = visit()
     viewer.choose("job", "endless")
     viewer.choose("subject", "slow")
-    viewer.see("Already running for this subject: follow it below")
+    viewer.see("Already running for this subject: track it below")
     expect(viewer.page.locator(f".st-key-follow-{ids[1]}")).to_be_visible()
     viewer.expect_no_polling()
     viewer.page.click(f".st-key-follow-{ids[0]} button")
