@@ -18,6 +18,7 @@ from tests.pages import (
     click,
     end_all,
     entries,
+    figures,
     ids_in_url,
     is_cancelled,
     labels,
@@ -40,7 +41,7 @@ def test_start_follow_and_end() -> None:
     run_until(page, lambda page: bool(page.success))
     assert page.success[0].value.startswith("Completed: 6 of 6 steps in")
     assert "Already running for this subject." not in captions(page)
-    assert page.metric[0].value == "6"
+    assert figures(page) == {"Steps": "6"}
     assert "All well." in texts(page)
     assert not running(page)
     assert not switch_page(page, "board").toast, "the page has shown it"

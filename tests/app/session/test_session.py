@@ -747,7 +747,7 @@ def test_an_owner_starts_no_more_than_the_limit(
     page.selectbox(key="job").set_value("succeed").run()
     start(page, "succeed", "fast")
     assert [error.value for error in page.error] == [
-        "You have 2 active operations: at most 2 at a time. Wait, or cancel an operation."
+        "You have 2 active operations: at most 2 at a time. Wait, or cancel some."
     ]
     assert len(running(page)) == 2
     end_all(page)

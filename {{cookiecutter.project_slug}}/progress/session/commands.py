@@ -138,7 +138,7 @@ def _start(job: str, subject: str, retry_of: str = "") -> None:
         backend = resources.backend()
         if (active := _active_count(backend, owner)) >= (most := resources.SETTINGS.max_active):
             whose = f"You have {active}" if owner else f"There are {active}"
-            message = f"{whose} active operations: at most {most} at a time. Wait, or cancel an operation."
+            message = f"{whose} active operations: at most {most} at a time. Wait, or cancel some."
             noted.append(Problem(message, "max_active in settings.toml sets the limit."))
             return
         backend.start(operation_id, job, subject, owner, retry_of)

@@ -17,7 +17,8 @@ from progress.results import REPLACED
 from progress.session import commands, tracking
 from progress.session.tracking import Entry
 from progress.text import truncate
-from progress.ui import running
+from progress.ui import cards, running
+from progress.ui.cards import Figure
 from progress.ui.formats import (
     escape_markdown,
     format_datetime,
@@ -99,7 +100,7 @@ def draw_content(entry: Entry) -> None:
     operation = entry.operation
     if operation is None:
         st.warning(
-            "There is no operation with this id, or it is not yours. Start a new one above.",
+            "There is no operation with this id, or it is not yours.",
             icon=":material/help:",
         )
         draw_buttons(entry)
@@ -220,11 +221,12 @@ def draw_result(operation: Operation) -> None:
 
 def draw_metrics(metrics: dict[str, Any]) -> None:
     """Draw named figures side by side."""
-    with st.container(horizontal=True, gap="medium"):
-        for name, value in list(metrics.items())[:SHOWN_METRICS]:
-            # None, a dash, is also what NaN was stored as.
-            shown = None if value is None else escape_markdown(str(value))
-            st.metric(escape_markdown(str(name)), shown, width="content")
+    figures = [
+        Figure(str(name), "—" if value is None else str(value))  # None: also what NaN is stored as
+        for name, value in list(metrics.items())[:SHOWN_METRICS]
+    ]
+    if figures:
+        cards.draw(cards.cards(figures), height=94)
     draw_limit("metrics", SHOWN_METRICS, len(metrics))
 
 
