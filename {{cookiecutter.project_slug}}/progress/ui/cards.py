@@ -51,7 +51,7 @@ def cards(figures: Sequence[Figure]) -> str:
         f'<dl style="{_GRID}:repeat({size},minmax(0,1fr))">{"".join(map(_card, group))}</dl>'
         for group in groups
     )
-    columns = f"repeat(auto-fit,minmax(min(100%,{7 * size}rem),1fr))"
+    columns = f"repeat(auto-fit,minmax(min(100%,{8.5 * size}rem),1fr))"
     return f'<div style="{_WIDTH};{_GRID}:{columns}">{shown}</div>'
 
 
