@@ -7,9 +7,8 @@ from progress.job import Job, Upload
 from progress.session import choices, commands, polling, resources, tracking, viewer
 from progress.session.choices import Problem
 from progress.session.tracking import Entry
-from progress.text import as_line
 from progress.ui import form, joblog, outcome, running, subject_history, tab
-from progress.ui.formats import escape_markdown, format_status
+from progress.ui.formats import escape_markdown, format_status, job_title, operation_title
 
 bars: dict[str, DeltaGenerator] = {}  # where the fragment draws each running operation
 
@@ -57,7 +56,7 @@ def choose_job() -> str | None:
     jobs = choices.jobs()
     draw_problem(jobs.problem)
     if len(jobs.names) > 1:
-        return st.selectbox("Job", jobs.names, key="job")
+        return st.selectbox("Job", jobs.names, format_func=job_title, key="job")
     return next(iter(jobs.names), None)
 
 
@@ -105,13 +104,16 @@ def draw_start(job: str | None, subject: str | None) -> None:
     elif subject is None:
         reason = "There is no subject to work on."
     elif commands.is_selected_running(subject):
-        reason = "Already running for this subject."
+        reason = f"Already running{' for this subject' if subject else ''}."
     elif any((job, subject) == (offer.job, offer.subject) for offer in tracking.offers() or []):
-        reason = "Already running for this subject: follow it below, or start another operation."
+        reason = "Already running for this subject: track it below, or start another operation."
     elif tracking.is_full():
         reason = f"This page tracks {tracking.MAX_TRACKED} operations, which is its limit."
+    label = resources.SETTINGS.operation
+    if job is not None and len(choices.jobs().names) > 1:
+        label = f"Run {job_title(job)}"
     st.button(
-        escape_markdown(resources.SETTINGS.operation),
+        escape_markdown(label),
         key="start",
         type="primary",
         icon=":material/play_arrow:",
@@ -126,10 +128,10 @@ def draw_offers() -> None:
     """Draw the viewer's operations that run, where the page opened without tracking any."""
     for offer in tracking.offers() or []:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.text(as_line(f"{offer.job}: {offer.subject}", 200), width="stretch")
+            st.text(operation_title(offer.job, offer.subject), width="stretch")
             st.caption(format_status(offer.status), width="content")
             st.button(
-                "Follow",
+                "Track",
                 key=f"follow-{offer.operation_id}",
                 icon=":material/visibility:",
                 on_click=commands.track,
@@ -202,8 +204,7 @@ else:
     draw_progress()
 draw_offers()
 for entry in tracking.outcomes():
-    with st.container(border=len(tracking.entries()) > 1):
-        outcome.draw(entry)
+    outcome.draw(entry)
     tracking.mark_announced(entry)
 if subject is not None:
     subject_history.draw(subject)

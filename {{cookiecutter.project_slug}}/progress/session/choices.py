@@ -19,7 +19,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from progress.job import Job, as_job, defect, of_module, shorten
+from progress.job import Job, as_job, defect, of_module, shorten, title
 from progress.reporter import JobsModule, jobs_module
 from progress.text import sanitize
 
@@ -163,7 +163,14 @@ def _list_jobs(module: ModuleType) -> tuple[Choices, dict[str, Job]]:
         details = f"JOBS is {shorten(found)}: it must be a dict that names at least one function."
         return Choices(problem=Problem("jobs.py has no jobs.", details)), {}
     defects = {name: defect(name, job) for name, job in found.items()}
-    declared = {name: as_job(job) for name, job in found.items() if not defects[name]}
+    declared: dict[str, Job] = {}
+    for name in [name for name, reason in defects.items() if not reason]:
+        job = as_job(found[name])
+        known = [other for other in declared if title(other, declared[other]) == title(name, job)]
+        if known:  # a selectbox would take one for the other
+            defects[name] = f"has the title of {shorten(known[0])}: give it another."
+        else:
+            declared[name] = job
     lines = [f"{shorten(name)} {reason}" for name, reason in defects.items() if reason]
     problem = Problem("Jobs in jobs.py cannot be started:", "\n".join(lines)) if lines else None
     return Choices(tuple(declared), problem), declared

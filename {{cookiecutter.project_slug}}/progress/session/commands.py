@@ -153,7 +153,7 @@ def find_offers() -> None:
     try:
         tracking.note_offers(resources.backend().recent(query))
     except BackendError as error:
-        problems().append(Problem("Which operations are running cannot be read.", str(error)))
+        problems().append(Problem("The running operations cannot be read.", str(error)))
 
 
 def track_url() -> None:
@@ -170,9 +170,7 @@ def track_url() -> None:
     ]
     invalid = [operation_id for operation_id in new if not is_operation_id(operation_id)]
     if invalid:
-        problems().append(
-            Problem("The address names what is no id of an operation:", _first(invalid))
-        )
+        problems().append(Problem("The address names an invalid operation id:", _first(invalid)))
         new = [operation_id for operation_id in new if operation_id not in invalid]
     room = tracking.MAX_TRACKED - len(tracking.running())
     for operation_id in reversed(new[:room]):
@@ -222,7 +220,7 @@ def _start(wanted: Start, retry_of: str = "", content: bytes | None = None) -> N
         backend = resources.backend()
         if (active := _active_count(backend, owner)) >= (most := resources.SETTINGS.max_active):
             whose = f"You have {active}" if owner else f"There are {active}"
-            message = f"{whose} active operations: at most {most} at a time. Wait, or cancel one."
+            message = f"{whose} active operations: at most {most} at a time. Wait, or cancel some."
             noted.append(Problem(message, "max_active in settings.toml sets the limit."))
             return
         job, subject, options = wanted.job, wanted.subject, wanted.options

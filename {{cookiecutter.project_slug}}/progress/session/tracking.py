@@ -12,7 +12,6 @@ import streamlit as st
 from progress.contract import BackendError
 from progress.operation import NO_OPTIONS, Operation, Options, new_operation_id
 from progress.poller import Snapshot
-from progress.text import as_line
 
 MAX_TRACKED = 8
 """Operations that one session tracks at most, outcomes included."""
@@ -78,12 +77,6 @@ class Entry:
     def start(self) -> Start:
         """What started it."""
         return Start(self.job, self.subject, self.options)
-
-    @property
-    def name(self) -> str:
-        """What a page calls it. It is data, not Markdown."""
-        parts = filter(None, (self.job, self.subject))
-        return as_line(": ".join(parts) if self.job else self.operation_id, 200)
 
 
 def entries() -> list[Entry]:

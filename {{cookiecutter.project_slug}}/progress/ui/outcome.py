@@ -15,7 +15,8 @@ from progress.results import FILES, REPLACED, TABLE_FILE, TABLE_ROWS, is_table, 
 from progress.session import choices, commands, tracking
 from progress.session.tracking import Entry
 from progress.text import truncate
-from progress.ui import joblog
+from progress.ui import cards, joblog, running
+from progress.ui.cards import Figure
 from progress.ui.formats import (
     escape_markdown,
     format_attempts,
@@ -24,6 +25,7 @@ from progress.ui.formats import (
     format_parameters,
     format_rate,
     format_size,
+    format_status,
     format_steps,
 )
 from progress.ui.timeline import accent_color, timeline
@@ -37,6 +39,15 @@ ICONS = {
     Status.PARTIAL: ":material/rule:",
     Status.FAILED: ":material/error:",
     Status.CANCELLED: ":material/cancel:",
+}
+COLORS = {
+    "Queued": "gray",
+    "In progress": "blue",
+    "Cancelling": "yellow",
+    "Completed": "green",
+    "Partial": "orange",
+    "Failed": "red",
+    "Cancelled": "gray",
 }
 # Not in the output of a process that died, which is indented.
 TRACEBACK = re.compile(r"^(  \+ Exception Group )?Traceback ", re.MULTILINE)
@@ -59,17 +70,43 @@ EXPECTED = {
 
 
 def draw(entry: Entry) -> None:
-    """Draw how an operation ended. No fragment: its timer has ended, so there may be buttons."""
+    """Draw how an operation ended; among several, in a line that opens. The last end is open.
+
+    No fragment: its timer has ended, so there may be buttons.
+    """
+    if len(tracking.entries()) == 1:
+        st.text(running.title(entry))
+        draw_content(entry)
+        return
+    ending, icon = "Unknown", ":gray[:material/help:]"
+    if operation := entry.operation:
+        status = format_status(operation.status)
+        ending = f"{status}, {format_duration(operation.elapsed)}"
+        icon = f":{COLORS[status]}[{ICONS[operation.status]}]"
+    label = f"{icon} {escape_markdown(f'{running.title(entry)} · {ending}')}"
+    is_open = entry is max(tracking.outcomes(), key=ended_at)
+    # A browser would leave an expander of the same key as it is when another end is the last.
+    key = f"outcome-{'open-' if is_open else ''}{entry.operation_id}"
+    with st.expander(label, expanded=is_open, key=key):
+        draw_content(entry)
+
+
+def ended_at(entry: Entry) -> float:
+    """Return when an operation ended, as a timestamp; 0 if that is not known."""
+    time = entry.operation and entry.operation.finished_at
+    return time.timestamp() if time else 0.0
+
+
+def draw_content(entry: Entry) -> None:
+    """Draw status, error, result, steps and buttons of an operation that ended."""
     operation = entry.operation
     if operation is None:
         st.warning(
-            "There is no operation with this id, or it is not yours. Start a new one above.",
+            "There is no operation with this id, or it is not yours.",
             icon=":material/help:",
         )
-        st.text(entry.name)
         draw_buttons(entry)
         return
-    st.text(entry.name)
     draw_status(operation)
     draw_figures(operation)
     draw_error(operation)
@@ -92,10 +129,11 @@ def draw(entry: Entry) -> None:
 
 def toast(entry: Entry) -> None:
     """Announce an outcome on a page that does not draw it."""
-    status = entry.operation.status if entry.operation else "unknown"
-    icon = "check_circle" if status == Status.COMPLETED else "info"
-    text = f"{escape_markdown(entry.name)}: {status}"
-    st.toast(text, icon=f":material/{icon}:", duration="long")
+    ending, icon = "Unknown", ":material/help:"
+    if operation := entry.operation:
+        ending, icon = format_status(operation.status), ICONS[operation.status]
+    text = escape_markdown(f"{running.title(entry)} · {ending}")
+    st.toast(text, icon=icon, duration="long")
 
 
 def draw_status(operation: Operation) -> None:
@@ -188,11 +226,12 @@ def draw_result(result: dict[str, Any]) -> None:
 
 def draw_metrics(metrics: dict[str, Any]) -> None:
     """Draw named figures side by side."""
-    with st.container(horizontal=True, gap="medium"):
-        for name, value in list(metrics.items())[:SHOWN_METRICS]:
-            # None, a dash, is also what NaN was stored as.
-            shown = None if value is None else escape_markdown(str(value))
-            st.metric(escape_markdown(str(name)), shown, width="content")
+    figures = [
+        Figure(str(name), "—" if value is None else str(value))  # None: also what NaN is stored as
+        for name, value in list(metrics.items())[:SHOWN_METRICS]
+    ]
+    if figures:
+        cards.draw(cards.cards(figures), height=94)
     draw_limit("metrics", SHOWN_METRICS, len(metrics))
 
 

@@ -19,6 +19,7 @@ from progress.ui.formats import (
     format_rate,
     format_steps,
     format_time,
+    operation_title,
 )
 from progress.ui.timeline import accent_color, timeline
 
@@ -43,6 +44,11 @@ STYLE = """<style>
 """What streamlit_app.py adds to all pages."""
 
 
+def title(entry: Entry) -> str:
+    """Return what a page calls a tracked operation. It is data, not Markdown."""
+    return operation_title(entry.job, entry.subject) if entry.job else entry.operation_id
+
+
 def draw(entry: Entry, ended_steps: int) -> None:
     """Draw how far an operation is, and its latest ended steps.
 
@@ -50,7 +56,7 @@ def draw(entry: Entry, ended_steps: int) -> None:
     messages may arrive one by one, and what is below would jump.
     """
     operation = entry.operation
-    draw_bar(entry.name, headline(operation), operation)
+    draw_bar(title(entry), headline(operation), operation)
     st.html(
         loops(operation)
         + timeline(operation, ended_steps, accent_color())

@@ -21,6 +21,7 @@ from dev.browser import ADVICE, find_browser
 from progress.backend.connection import ProgressConnection
 from progress.operation import new_operation_id
 from progress.settings import ROOT, load_settings
+from progress.ui.formats import job_title
 from tests.conftest import wait_until
 
 expect.set_options(timeout=20_000)
@@ -132,6 +133,7 @@ class Viewer:
     def choose(self, key: str, value: str) -> None:
         """Choose an option of a selectbox, unless it is chosen."""
         box = self.page.locator(f".st-key-{key} input")
+        value = job_title(value) if key.endswith("job") else value
         option = self.page.get_by_role("option", name=value, exact=True)
         if box.input_value() == value:
             return
