@@ -8,7 +8,8 @@ from progress.session import choices, commands, polling, resources, tracking, vi
 from progress.session.choices import Problem
 from progress.session.tracking import Entry
 from progress.ui import form, joblog, outcome, running, subject_history, tab
-from progress.ui.formats import escape_markdown, format_status, job_title, operation_title
+from progress.ui.formats import escape_markdown, format_status
+from progress.ui.titles import job_title, operation_title
 
 bars: dict[str, DeltaGenerator] = {}  # where the fragment draws each running operation
 

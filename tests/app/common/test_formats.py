@@ -12,8 +12,8 @@ from progress.ui.formats import (
     format_rate,
     format_steps,
     format_time,
-    job_title,
 )
+from progress.ui.titles import job_title
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from progress.job import title
 from progress.operation import Operation, Status
-from progress.session import choices
 from progress.text import as_line
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
@@ -27,17 +25,6 @@ def escape_markdown(text: str) -> str:
     """
     line = _REPLACED.sub("\N{WORD JOINER}", as_line(text, len(text)))
     return _PUNCTUATION.sub(r"\\\1", line)
-
-
-def job_title(name: str) -> str:
-    """Return what a page calls a job: its title in jobs.py, or its name in words."""
-    job = choices.find(name)
-    return as_line(title(name, job), 200) or name
-
-
-def operation_title(job: str, subject: str) -> str:
-    """Return what a page calls an operation. It is data, not Markdown."""
-    return as_line(f"{job_title(job)}: {subject}" if subject else job_title(job), 200)
 
 
 def format_duration(seconds: float) -> str:

@@ -8,8 +8,9 @@ from progress.contract import BackendError
 from progress.operation import Operation, Query, Status
 from progress.session import choices, history, resources, viewer
 from progress.text import as_line
-from progress.ui.formats import format_duration, format_status, format_time, job_title
+from progress.ui.formats import format_duration, format_status, format_time
 from progress.ui.outcome import COLORS
+from progress.ui.titles import job_title
 
 
 def draw() -> None:

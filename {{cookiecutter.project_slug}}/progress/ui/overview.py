@@ -12,13 +12,8 @@ from progress.ui import running
 from progress.ui.bars import SMALL, bar
 from progress.ui.cards import Figure, cards
 from progress.ui.charts import data_of, with_gaps
-from progress.ui.formats import (
-    format_duration,
-    format_rate,
-    format_status,
-    format_steps,
-    operation_title,
-)
+from progress.ui.formats import format_duration, format_rate, format_status, format_steps
+from progress.ui.titles import operation_title
 
 KEPT = 128
 """Overviews whose parts are kept: where each owner sees only their own, one for each."""

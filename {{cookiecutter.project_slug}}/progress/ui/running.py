@@ -19,9 +19,9 @@ from progress.ui.formats import (
     format_rate,
     format_steps,
     format_time,
-    operation_title,
 )
 from progress.ui.timeline import accent_color, timeline
+from progress.ui.titles import operation_title
 
 STYLE = """<style>
 /* The bar of an unknown total: dashes, or a part that moves. A full bar would look finished. */

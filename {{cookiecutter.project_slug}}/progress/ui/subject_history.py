@@ -4,14 +4,9 @@ import streamlit as st
 
 from progress.contract import BackendError
 from progress.session import commands, history, tracking
-from progress.ui.formats import (
-    escape_markdown,
-    format_datetime,
-    format_duration,
-    format_status,
-    job_title,
-)
+from progress.ui.formats import escape_markdown, format_datetime, format_duration, format_status
 from progress.ui.outcome import ICONS
+from progress.ui.titles import job_title
 
 SHOWN = 5
 """Operations in the list."""
