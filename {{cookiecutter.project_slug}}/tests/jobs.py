@@ -218,7 +218,7 @@ JOBS: Jobs = {
     "chatter": chatter,
     "broken": broken,
     "stubborn": stubborn,
-    "work": Job(work, subjects=None, parameters=Work, title="Much work"),
+    "work": Job(work, subjects=None, parameters=Work),
     "count": Job(count, subjects=["lines", "words"]),
     "keep": Job(keep, subjects=Upload(types=("csv", "txt"))),
     "limited": Job(endless, time_limit="1s"),

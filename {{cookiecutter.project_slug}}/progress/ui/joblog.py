@@ -16,13 +16,14 @@ WHOLE = 1_000_000
 
 def draw_toggle(entry: Entry) -> None:
     """Draw what shows and hides the log, if the backend has logs."""
-    if commands.has_feature("logs"):
+    if entry.operation is not None and commands.has_feature("logs"):
         st.toggle("Log", key=tracking.log_key(entry))
 
 
 def draw_tail(entry: Entry) -> None:
     """Draw the last lines while the job runs, if the log is shown. For a fragment: no widgets."""
-    if not tracking.is_log_shown(entry):
+    # No operation: it may be another user's. An id in the URL is no permission.
+    if entry.operation is None or not tracking.is_log_shown(entry):
         return
     snapshot = resources.logs().read(entry.operation_id)
     if snapshot.error:
@@ -32,7 +33,7 @@ def draw_tail(entry: Entry) -> None:
 
 def draw_whole(entry: Entry) -> None:
     """Draw the last lines after the end, if the log is shown, and a download of all lines."""
-    if not tracking.is_log_shown(entry):
+    if entry.operation is None or not tracking.is_log_shown(entry):
         return
     try:
         log = resources.backend().logs([entry.operation_id], 10 * resources.LOG_LINES)
