@@ -23,8 +23,9 @@ LAYERS = [
     },
     {"progress.backend"},
     {"progress.reporter"},
+    {"progress.supervisor"},
     {"progress.contract"},
-    {"progress.rows", "progress.results", "progress.sql", "progress.edits"},
+    {"progress.rows", "progress.results", "progress.sql", "progress.edits", "progress.job"},
     {"progress.health"},
     {"progress.operation", "progress.settings", "progress.text"},
 ]
