@@ -22,11 +22,11 @@ LAYERS = [
         "progress.heap",
     },
     {"progress.backend"},
-    {"progress.supervisor", "progress.notifications"},
     {"progress.reporter"},
+    {"progress.supervisor", "progress.notifications"},
     {"progress.contract"},
-    {"progress.rows", "progress.results", "progress.sql", "progress.edits"},
-    {"progress.health", "progress.job"},
+    {"progress.rows", "progress.results", "progress.sql", "progress.edits", "progress.job"},
+    {"progress.health"},
     {"progress.operation", "progress.settings", "progress.text"},
 ]
 CHECKED = ("streamlit_app.py", "app_pages/**/*.py", "dev/**/*.py", "progress/**/*.py")

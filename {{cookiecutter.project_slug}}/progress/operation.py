@@ -188,8 +188,12 @@ class Log:
 
 
 def to_text(value: object) -> str:
-    """Return a value as JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """Return a value as JSON.
+
+    Raises:
+        TypeError, ValueError: JSON has no such value, as NaN.
+    """
+    return sanitize(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,10 +47,11 @@ def test_overlapping_starts_are_one_operation(
     started = ProgressConnection.start
     ids = []
 
-    def start_twice(self: ProgressConnection, operation_id: str, *others: str) -> None:
+    def start_twice(self: ProgressConnection, operation_id: str, *others: Any) -> None:
         ids.append(operation_id)
         if len(ids) == 1:
-            commands.start("succeed", "fast")  # the second half of a double click, in its thread
+            # The second half of a double click, in its thread.
+            commands.start(tracking.Start("succeed", "fast"))
         started(self, operation_id, *others)
 
     monkeypatch.setattr(ProgressConnection, "start", start_twice)

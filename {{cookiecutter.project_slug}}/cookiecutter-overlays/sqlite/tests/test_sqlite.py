@@ -30,7 +30,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operation
 
 def end_runner(store: OperationStore) -> None:
     """Kill the runner that this process has launched; its jobs end with it."""
-    if (process := runner._launched.pop(store.path, None)) is not None:
+    if (launched := runner._launched.pop(store.path, None)) is not None:
+        process, _ = launched
         process.kill()
         process.wait()
 
