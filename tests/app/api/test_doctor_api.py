@@ -115,6 +115,20 @@ def test_an_operation_that_the_mapping_cannot_read_is_named(patch: pytest.Monkey
     assert lines["mapping"].endswith(": correct progress/backend/service.py.")
 
 
+def test_a_list_that_fails_is_one_line(patch: pytest.MonkeyPatch) -> None:
+    def fail_to_list(request: Request) -> None:
+        if "?" in request.path and "owner=" not in request.path:
+            request.answer({"title": "Too many operations."}, 422)
+        else:
+            answer(request)
+
+    with fault_server(fail_to_list) as server:
+        patch.setenv("PROGRESS_API_URL", server.url)
+        lines = failed()
+    assert lines.keys() == {"backend"}
+    assert "Too many operations" in lines["backend"]
+
+
 def test_polls_that_are_slow_for_the_interval_are_named(patch: pytest.MonkeyPatch) -> None:
     def answer_late(request: Request) -> None:
         time.sleep(0.3)
