@@ -35,6 +35,23 @@ def processes_of(folder: Path) -> set[str]:
     return found
 
 
+def test_every_name_of_the_standard_library_is_there_on_windows() -> None:
+    options = "--config-file= --explicit-package-bases --platform win32 --ignore-missing-imports"
+    options += f" --no-site-packages --cache-dir {os.devnull}"  # only the standard library
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *options.split(), "dev", "progress"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.stderr == ""
+    *found, summary = checked.stdout.splitlines()
+    files = {str(ROOT / line.partition(":")[0]) for line in found}
+    assert files <= windows.NOT_YET, checked.stdout
+    assert summary.startswith(("Success", "Found"))
+
+
 def test_dev_serves_and_ends_with_what_windows_has(tmp_path: Path, data_folder: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(START.format(root=str(ROOT)), "utf-8")
     with socket.socket() as listener:

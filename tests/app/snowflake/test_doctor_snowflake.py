@@ -55,21 +55,26 @@ def test_an_account_is_ok_and_what_keeps_the_warehouse_awake_is_said() -> None:
 
 @pytest.mark.usefixtures("patch")
 @pytest.mark.parametrize(
-    ("setting", "value", "proper", "message"),
+    ("wrong", "message", "remedy"),
     [
-        ("AUTO_SUSPEND", "0", "60", "A_WH never suspends, and costs all the time: ALTER"),
-        ("AUTO_RESUME", "FALSE", "TRUE", "A_WH does not resume for a poll or a job: ALTER"),
+        (
+            "ALTER WAREHOUSE A_WH SET AUTO_SUSPEND = 0",
+            "A_WH never suspends, and costs all the time: ",
+            "ALTER WAREHOUSE A_WH SET AUTO_SUSPEND = 60",
+        ),
+        (
+            "ALTER WAREHOUSE A_WH SET AUTO_RESUME = FALSE",
+            "A_WH does not resume for a poll or a job: ",
+            "ALTER WAREHOUSE A_WH SET AUTO_RESUME = TRUE",
+        ),
     ],
 )
 def test_a_warehouse_that_is_set_wrong_is_named_with_the_statement_that_mends_it(
-    account: FakeSnowflake, setting: str, value: str, proper: str, message: str
+    account: FakeSnowflake, wrong: str, message: str, remedy: str
 ) -> None:
-    mend = f"ALTER WAREHOUSE A_WH SET {setting} = {proper}"
-    run(account, f"ALTER WAREHOUSE A_WH SET {setting} = {value}")
-    warehouse = failed()["warehouse"]
-    assert warehouse.startswith(message)
-    assert warehouse.endswith(mend)
-    run(account, mend)
+    run(account, wrong)
+    assert failed() == {"warehouse": message + remedy}
+    run(account, remedy)
     assert failed() == {}
 
 

