@@ -2,7 +2,10 @@
 
 Each line is ok, or says what to do. `--json` prints a list of objects with name, ok and message.
 The exit status is 1 if a line is not ok. Run it where the app runs, with the same environment. It
-stores nothing, and prints no secret.
+prints no secret, and changes no operation.
+
+What only one backend needs is in dev/backend_checks.py: `checks` gets the app's connection, and
+whether a read of it succeeded.
 """
 
 import importlib.util
@@ -122,7 +125,7 @@ def secrets() -> Check:
 
 def login() -> Check:
     """Check what a login needs."""
-    auth = _secrets().get("auth")
+    auth = _auth()
     if auth is None and load_settings().requires_login:
         return Check("login", False, f"settings.toml requires a login: add [auth] to {SECRETS}.")
     if auth is None:
@@ -143,7 +146,7 @@ def base_path() -> Check:
     base = health.removesuffix("_stcore/health")
     if not re.fullmatch(r"[\w.~/-]+", base):
         return Check(name, False, f"server.baseUrlPath gives {base!r}: write it like team/app.")
-    redirect = str(_secrets().get("auth", {}).get("redirect_uri", ""))
+    redirect = str((_auth() or {}).get("redirect_uri", ""))
     if redirect and not redirect.endswith(f"{base}oauth2callback"):
         remedy = f"redirect_uri under [auth] must end with {base}oauth2callback"
         return Check(name, False, f"A login would return to another path: {remedy}.")
@@ -164,7 +167,7 @@ def base_path() -> Check:
 
 
 def backend() -> Iterator[Check]:
-    """Check the backend: what all have in common, then what is in dev/backend_checks.py."""
+    """Check the connection to the backend, then what only this backend needs."""
     from dev import backend_checks  # both need the packages
     from progress.backend.connection import ProgressConnection
 
@@ -213,13 +216,7 @@ def reads() -> Check:
 
 
 def attempt(name: str, action: Callable[[], object], done: str) -> Check:
-    """Check that an action succeeds.
-
-    Args:
-        name: The name of the check.
-        action: What to try.
-        done: The message if it succeeds.
-    """
+    """Check that an action raises no error; `done` is the message then."""
     try:
         action()
     except Exception as error:
@@ -242,6 +239,11 @@ def _pyproject() -> dict[str, Any]:
 def _secrets() -> dict[str, Any]:
     path = ROOT / SECRETS
     return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _auth() -> dict[str, Any] | None:
+    auth = _secrets().get("auth")
+    return auth if isinstance(auth, dict) else None
 
 
 def main(arguments: list[str]) -> int:

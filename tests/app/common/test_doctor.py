@@ -137,6 +137,8 @@ def test_a_login_that_cannot_work_is_named(project: Path, tmp_path: Path) -> Non
     edit(project / "settings.toml", 'login = "none"', 'login = "required"')
     required = "settings.toml requires a login: add [auth] to .streamlit/secrets.toml."
     assert failures(project) == {"login": required}
+    write_secrets(project, 'auth = "no table"')
+    assert failures(project) == {"login": required}
     auth = f'[auth]\ncookie_secret = "{SECRET}"\nredirect_uri = "https://a.example/'
     write_secrets(project, f'{auth}oauth2callback"')
     assert failures(project) == {}

@@ -13,12 +13,7 @@ CREDENTIALS = {"token", "token_file", "token_command", "username"}
 
 
 def checks(connection: ProgressConnection, is_connected: bool) -> Iterator[Check]:
-    """Yield the checks of this backend.
-
-    Args:
-        connection: The app's connection.
-        is_connected: Whether a read succeeded.
-    """
+    """Yield the checks of the service."""
     yield encryption()
     if is_connected:
         nothing = new_operation_id()

@@ -48,14 +48,8 @@ FROM operations WHERE status IN ('queued', 'in_progress')
 
 
 def checks(connection: ProgressConnection, is_connected: bool) -> Iterator[Check]:
-    """Yield the checks of this backend.
-
-    Args:
-        connection: The app's connection.
-        is_connected: Whether a read succeeded.
-    """
+    """Yield the checks of the server. Without a connection, why there is none."""
     if not is_connected:
-        # Why there is none: the app's pool says only that.
         try:
             psycopg.connect(with_limits(required_dsn())).close()
         except psycopg.OperationalError as error:

@@ -16,12 +16,7 @@ WAREHOUSES = "SHOW WAREHOUSES"
 
 
 def checks(connection: ProgressConnection, is_connected: bool) -> Iterator[Check]:
-    """Yield the checks of this backend.
-
-    Args:
-        connection: The app's connection.
-        is_connected: Whether a read succeeded.
-    """
+    """Yield the checks of the account."""
     if not is_connected:
         return
     nothing = new_operation_id()

@@ -17,12 +17,7 @@ SHARED |= {"glusterfs", "gpfs", "beegfs", "vboxsf", "prl_fs", "vmhgfs", "virtiof
 
 
 def checks(connection: ProgressConnection, is_connected: bool) -> Iterator[Check]:
-    """Yield the checks of this backend.
-
-    Args:
-        connection: The app's connection.
-        is_connected: Whether a read succeeded. Opening the file has also written to it.
-    """
+    """Yield the checks of the disk, also if the file cannot be opened."""
     path = connection._instance.path
     folder = next(parent for parent in path.parents if parent.exists())
     kind = file_system(folder)
