@@ -27,7 +27,7 @@ LAYERS = [
     {"progress.contract"},
     {"progress.rows", "progress.results", "progress.sql", "progress.edits", "progress.job"},
     {"progress.health"},
-    {"progress.operation", "progress.settings", "progress.text"},
+    {"progress.operation", "progress.processes", "progress.settings", "progress.text"},
 ]
 CHECKED = ("streamlit_app.py", "app_pages/**/*.py", "dev/**/*.py", "progress/**/*.py")
 SESSION = {"session_state", "query_params"}

@@ -23,6 +23,7 @@ from typing import cast
 
 from progress.contract import BackendError
 from progress.operation import LogLine, Options
+from progress.processes import OWN_GROUP
 from progress.settings import ROOT
 from progress.text import sanitize, truncate
 
@@ -116,7 +117,7 @@ def run_process(
             encoding="utf-8",
             errors="replace",
             # Its children are ended with it, and Ctrl-C in a terminal does not reach it.
-            start_new_session=True,
+            **OWN_GROUP,
         )
         output = _Output(cast("TextIOWrapper", process.stdout), write_log)
         stopped = _wait(process, options.time_limit, stop_reason, output)

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from progress.contract import BackendError, BackendUnavailable
 from progress.notifications import notify
 from progress.operation import Operation, Status
+from progress.processes import OWN_GROUP
 from progress.reporter import FINISH_DELAYS, run_job
 from progress.settings import ROOT, load_settings
 from progress.supervisor import Ending, StepFile, run_process, watch_supervisor
@@ -73,7 +74,7 @@ def launch(database: Path) -> None:
                     stdout=output,
                     stderr=output,
                     # Ctrl-C in the terminal of the server must not reach the jobs.
-                    start_new_session=True,
+                    **OWN_GROUP,
                 )
         except OSError as error:
             raise BackendUnavailable(f"No process could be started: {reason_of(error)}") from error

