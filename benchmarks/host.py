@@ -42,7 +42,7 @@ def allow_many() -> None:
     settings = Path("settings.toml")
     text = settings.read_text("utf-8")
     if "max_running" not in text:
-        settings.write_text(text.replace("[progress]\n", "[progress]\nmax_running = 1000\n"))
+        settings.write_text(f"{text}\n[jobs]\nmax_running = 1000\n", "utf-8")
 
 
 def main() -> None:

@@ -21,8 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 OWN = tuple(str(ROOT / folder) + os.sep for folder in ("dev", "progress"))
 # The processes of jobs do not work on Windows yet.
-NOT_YET = {str(ROOT / "progress" / "backend" / f"{name}.py") for name in ("runner", "heartbeat")}
-NOT_YET.add(str(ROOT / "dev" / "local_jobs" / "runner.py"))
+NOT_YET = {str(ROOT / "progress" / "backend" / "heartbeat.py")}
 SIGBREAK = signal.SIGUSR1  # what stands for it
 CREATE_NEW_PROCESS_GROUP = 0x200
 # fmt: off

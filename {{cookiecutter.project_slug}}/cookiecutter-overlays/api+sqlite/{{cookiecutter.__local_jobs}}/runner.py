@@ -160,8 +160,9 @@ class Runner:
             self._forced = self._store.forced()
         self._end_orphans()
         # After a batch the next is removed at the next check: jobs are taken in between.
-        is_due = time.monotonic() - self._cleaned_at > RETENTION_INTERVAL
-        if is_due and not remove_old(self._store, load_settings().keep):
+        keep, passed = load_settings().keep, time.monotonic() - self._cleaned_at
+        is_due = keep < float("inf") and passed > RETENTION_INTERVAL
+        if is_due and not remove_old(self._store, keep):
             self._cleaned_at = time.monotonic()
 
     def _start(self, taken: Taken) -> None:
