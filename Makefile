@@ -48,7 +48,7 @@ test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.1
 	@$(MAKE) --no-print-directory test-app DEMO=newest-$(BACKEND) \
 		UV_OPTIONS="--upgrade --python $(PYTHON)"
 
-lint: uv ## check hooks, tests, scripts and workflows; the tests check each baked project
+lint: uv ## check hooks, tests, scripts, workflows, docs; the tests check each baked project
 	"$(UV)" run ruff check hooks tests docs benchmarks
 	"$(UV)" run ruff format --check hooks tests docs benchmarks
 	"$(UV)" run mypy hooks tests docs benchmarks/report.py
@@ -59,6 +59,8 @@ lint: uv ## check hooks, tests, scripts and workflows; the tests check each bake
 		.github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 	"$(UV)" run check-jsonschema --builtin-schema vendor.github-issue-config \
 		.github/ISSUE_TEMPLATE/config.yml
+	"$(UV)" run kubernetes-validate --strict --quiet $(addprefix docs/kubernetes/,schema.yaml web.yaml worker.yaml)
+	"$(UV)" run hadolint "{{cookiecutter.project_slug}}/Dockerfile"
 
 bench: uv ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS_EACH=5 BACKENDS=sqlite)
 	@rm -rf build/bench && mkdir -p build/bench
