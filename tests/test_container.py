@@ -55,9 +55,7 @@ def test_the_user_of_the_image_has_a_number(bake: Bake) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_compose_publishes_one_port_and_scales_what_may_be_scaled(
-    bake: Bake, backend: str
-) -> None:
+def test_compose_publishes_one_port_and_scales_what_may_be_scaled(bake: Bake, backend: str) -> None:
     project = bake(progress_backend=backend)
     schema = ["--builtin-schema", "vendor.compose-spec", "compose.yaml"]
     done = project.run(sys.executable, "-m", "check_jsonschema", *schema)
@@ -110,7 +108,8 @@ def test_the_manifests_run_what_compose_runs(bake: Bake) -> None:
     assert {name: container.get("command") for name, container in containers.items()} == {
         name: services[name].get("command") for name in ("schema", "web", "worker")
     }
-    assert f"EXPOSE {containers['web']['ports'][0]['containerPort']}\n" in project.read("Dockerfile")
+    (port,) = containers["web"]["ports"]
+    assert f"EXPOSE {port['containerPort']}\n" in project.read("Dockerfile")
     # Where Streamlit also looks for secrets: the home of the user of the image.
     assert containers["web"]["volumeMounts"][0]["mountPath"] == "/home/app/.streamlit"
     assert "--create-home app" in project.read("Dockerfile")

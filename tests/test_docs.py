@@ -98,7 +98,7 @@ def code_blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_lines_for_an_app_that_exists_are_those_that_are_tested() -> None:
-    (lines,) = code_blocks("adopting.md", "python")
+    lines, _ = code_blocks("adopting.md", "python")
     test = TEMPLATE / "tests" / "app" / "sqlite" / "test_adoption.py"
     assert f'APP = """\\\n{lines}"""' in test.read_text(encoding="utf-8")
     assert lines.count("# new") == 3
