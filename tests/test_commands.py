@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ TESTED = {
     "make demo": "test_project.py",
     "make bake": "test_project.py",
     "make dev": "test_project.py",
+    "make docs": "test_commands.py",
     "make lint": "test_project.py",
     "make test": "test_project.py",
     "make test-browser": "test_project.py",
@@ -195,18 +197,17 @@ def test_the_commands_for_an_organization_make_and_update_its_projects(
     assert {path.name for path in (tmp_path / "apps").iterdir()} == {"billing-jobs", "support-jobs"}
 
     bulk = tmp_path / "bulk"
-    for number in range(2):
-        name = json.dumps({"project_slug": f"app-{number}"})
-        shell(f"uvx cruft create {URL} --no-input --output-dir bulk/apps --extra-context '{name}'")
-        commit_all(bulk / "apps" / f"app-{number}")
+    shell(f"uvx cruft create {URL} --no-input --output-dir bulk/apps")
+    shutil.copytree(bulk / "apps" / "live-progress", bulk / "apps" / "another")
+    for name in ("live-progress", "another"):
+        commit_all(bulk / "apps" / name)
     jobs = repository / "{{cookiecutter.project_slug}}" / "jobs.py"
     jobs.write_text(jobs.read_text("utf-8") + "# of the new version\n", "utf-8")
     commit_all(repository)
     shell(line_of("docs/adopting.md", "for project in"), bulk)
-    for number in range(2):
-        assert "# of the new version" in (bulk / "apps" / f"app-{number}" / "jobs.py").read_text(
-            "utf-8"
-        )
+    for name in ("live-progress", "another"):
+        updated = (bulk / "apps" / name / "jobs.py").read_text("utf-8")
+        assert updated.endswith("# of the new version\n")
 
 
 def test_the_commands_of_cruft_make_update_and_move_a_project(
@@ -226,7 +227,7 @@ def test_the_commands_of_cruft_make_update_and_move_a_project(
 
     shell("uvx pre-commit install", project)
     assert (project / ".git" / "hooks" / "pre-commit").is_file()
-    shell('uv add "streamlit[auth]"', project, UV_NO_SYNC="1")
+    shell('uv add "streamlit[auth]"', project, UV_FROZEN="1")
     assert '"streamlit[auth]' in (project / "pyproject.toml").read_text("utf-8")
     shell("uv lock --upgrade", project)
     assert 'name = "authlib"' in (project / "uv.lock").read_text("utf-8")
@@ -234,8 +235,8 @@ def test_the_commands_of_cruft_make_update_and_move_a_project(
     app = write_files(
         tmp_path / "app", {"pyproject.toml": '[project]\nname = "app"\nversion = "1"\n'}
     )
-    shell(line_of("docs/adopting.md", "uv add"), app, UV_NO_SYNC="1")
-    assert 'name = "filelock"' in (app / "uv.lock").read_text("utf-8")
+    shell(line_of("docs/adopting.md", "uv add"), app, UV_FROZEN="1")
+    assert '"filelock>=3.30,<5"' in (app / "pyproject.toml").read_text("utf-8")
 
 
 def test_the_commands_in_a_clone_of_the_template(
@@ -252,3 +253,8 @@ def test_the_commands_in_a_clone_of_the_template(
     assert (repository / "build" / "demo" / "jobs.py").is_file()
     shell("uv run pre-commit install", repository, **tools)
     assert (repository / ".git" / "hooks" / "pre-commit").is_file()
+    shell("make docs", repository, **tools)
+    assert (repository / "build" / "site" / "deployment.html").is_file()
+    write_files(repository, {"docs/prompts.md": "# Prompts\n\n[A page](gone.md)\n"})
+    with pytest.raises(AssertionError, match=r"prompts\.md:3: WARNING: .*gone\.md"):
+        shell("make docs", repository, **tools)
