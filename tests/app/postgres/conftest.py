@@ -31,7 +31,7 @@ default_pool_size = 2
 
 
 def find_program(name: str) -> str:
-    """Return the path of a program. Its package is installed if that is possible, as Chromium is."""
+    """Return the path of a program. It is installed if that is possible, as Chromium is."""
     path = f"{os.environ['PATH']}:/usr/sbin"
     apt = shutil.which("apt-get")
     if not shutil.which(name, path=path) and os.getuid() == 0 and apt:
