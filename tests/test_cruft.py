@@ -53,7 +53,7 @@ def test_a_fresh_project_is_up_to_date(project: Path, tmp_path: Path) -> None:
 
 # What a user changes in files of theirs: a text, and the one that replaces it.
 EDITS = {
-    "jobs.py": ("JOBS: dict[str, Job]", "# my own work\nJOBS: dict[str, Job]"),
+    "jobs.py": ("SAMPLES = Path(", "# my own work\nSAMPLES = Path("),
     "app_pages/run.py": ("import streamlit as st\n", "import streamlit as st\n# my own page\n"),
     "settings.toml": ("shared = false", "shared = true"),
 }
