@@ -344,6 +344,46 @@ def test_the_schema_can_be_applied_again(dsn: str, database: Pool) -> None:
     assert len(execute(database, "SELECT * FROM operations", {})) == 1
 
 
+EARLIER = """
+DROP FUNCTION start_operation(text, text, text, text, text);
+DROP INDEX operations_by_owner_and_time, operations_by_time;
+ALTER TABLE operations DROP COLUMN retry_of, DROP COLUMN last_steps;
+CREATE INDEX operations_by_owner ON operations (owner, created_at DESC);
+CREATE FUNCTION start_operation(p_operation_id text, p_job text, p_subject text, p_owner text)
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO operations (operation_id, job, subject, owner)
+    VALUES (p_operation_id, p_job, p_subject, p_owner)
+$$;
+"""
+
+
+def test_a_schema_of_an_earlier_version_is_upgraded(server: PostgresServer, dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE earlier")
+    there = server.get_uri("earlier")
+    apply_schema(there)
+    in_schema = f"-c search_path={schema_name()}"
+    with psycopg.connect(there, autocommit=True, options=in_schema) as connection:
+        connection.execute(EARLIER)
+        connection.execute("SELECT start_operation('old', 'succeed', 'fast', 'me')")
+    app = ProgressConnection("progress", dsn=there)
+    for refused in (
+        lambda: app.start("new", "succeed", "fast", "me"),
+        lambda: app.recent(Query("me")),
+    ):
+        with pytest.raises(BackendRejected, match=r"Apply the schema: make schema\."):
+            refused()
+    apply_schema(there)
+    app.start("new", "succeed", "fast", "me", "old")
+    found = [(row.operation_id, row.retry_of) for row in app.recent(Query("me"))]
+    assert found == [("new", "old"), ("old", "")]
+    with psycopg.connect(there, autocommit=True, options=in_schema) as connection:
+        # An app that is not updated yet passes no `retry_of`.
+        connection.execute("SELECT start_operation('late', 'succeed', 'fast', 'me')")
+    assert app.read(["late"])["late"].retry_of == ""
+    app.reset()
+
+
 def test_operations_of_the_same_moment_are_paged_by_their_ids(
     operations: ProgressConnection, database: Pool
 ) -> None:

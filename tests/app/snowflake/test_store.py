@@ -9,11 +9,12 @@ import pytest
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
 import procedures
+from dev.local_server import FakeSnowflake, create_tables
 from progress import reporter
 from progress.backend import store
 from progress.backend.account import Account
 from progress.backend.connection import ProgressConnection
-from progress.contract import OperationLost
+from progress.contract import BackendRejected, OperationLost
 from progress.operation import Progress, Query, Status, new_operation_id
 from tests.app.conftest import claimed, queued
 from tests.conftest import OWNER, pages, wait_for_end
@@ -195,3 +196,20 @@ def test_operations_created_at_the_same_time_are_paged_by_their_ids(
     cancelled = frozenset({Status.CANCELLED})
     found = pages(operations.recent, Query("me", statuses=cancelled, limit=10))
     assert [operation.operation_id for page in found for operation in page] == ids
+
+
+def test_a_table_of_an_earlier_version_gets_the_new_columns(server: FakeSnowflake) -> None:
+    options = server.options | {"schema": "EARLIER"}
+    earlier = Account(options)
+    create_tables(earlier.execute)
+    earlier.execute("ALTER TABLE OPERATION_EVENTS DROP COLUMN RETRY_OF")
+    earlier.execute("ALTER TABLE OPERATION_EVENTS DROP COLUMN LAST_STEPS")
+    app = ProgressConnection("progress", **options)
+    with pytest.raises(BackendRejected, match=r"Is schema\.sql applied, and the role granted\?$"):
+        app.read(["a"])
+    create_tables(earlier.execute)
+    assert app.read(["a"]) == {}
+    assert store.create(earlier.execute, "a", "j", "s", "o", "b")
+    assert app.read(["a"])["a"].retry_of == "b"
+    app.reset()
+    earlier.close()
