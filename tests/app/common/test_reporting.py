@@ -109,7 +109,9 @@ def test_loops_within_loops_have_bars_and_are_no_steps(
     def loop(level: int) -> None:
         for _ in report.track([1, 2], f"level {level}"):
             bars = progress_log.progress.live.bars
-            assert [bar.description for bar in bars] == ["level 0", "level 1", "level 2"][: level + 1]
+            assert [bar.description for bar in bars] == ["level 0", "level 1", "level 2"][
+                : level + 1
+            ]
             if level < 4:
                 loop(level + 1)
 
@@ -199,9 +201,7 @@ def test_figures_are_written_while_the_job_runs_and_are_in_the_result(
     assert writer.written[-1].live.metrics == {"Rows": 4}
     status, _, result = outcome(writer)
     text = result["metrics"].pop("a\ufffd")
-    assert result == {
-        "metrics": {"Rows": 4, "NaN": None, "Infinite": None, "Odd": 6, "Sum": 5}
-    }
+    assert result == {"metrics": {"Rows": 4, "NaN": None, "Infinite": None, "Odd": 6, "Sum": 5}}
     assert text.startswith("b\ufffd?xxx")
     assert len(text) == 200
 
@@ -291,7 +291,9 @@ def test_a_result_so_far_that_is_too_large_does_not_fail_the_job(
     assert outcome(writer)[2] == {"notes": ["short"], "a": 1}
 
 
-def test_a_large_table_is_a_file_with_the_others(run: Run, writer: Recorder, tmp_path: Path) -> None:
+def test_a_large_table_is_a_file_with_the_others(
+    run: Run, writer: Recorder, tmp_path: Path
+) -> None:
     (tmp_path / "a.txt").write_text("a")
 
     def job(report: Reporter, subject: str) -> dict[str, Any]:
@@ -447,9 +449,7 @@ def test_the_last_error_is_the_failure(run: Run, writer: Recorder) -> None:
         (OperationCancelled(), Status.CANCELLED),
     ],
 )
-def test_what_is_no_error_is_not_retried(
-    run: Run, error: BaseException, status: Status
-) -> None:
+def test_what_is_no_error_is_not_retried(run: Run, error: BaseException, status: Status) -> None:
     calls: list[int] = []
     assert attempts_of(run, [error], Options(retries=5, retry_delay=0.0), calls) is status
     assert calls == [1]

@@ -240,7 +240,11 @@ def both(value: object, reported: dict[str, Any]) -> Any:
         ({"metrics": {"x": 1}}, {"metrics": "odd"}, {"metrics": "odd"}),
         ({"metrics": "odd"}, {"metrics": {"x": 1}}, {"metrics": {"x": 1}}),
         ({}, {"files": 3}, {"files": 3}),
-        ({"files": [{"name": "a", "size": 1}]}, {"files": 3}, {"files": [{"name": "a", "size": 1}]}),
+        (
+            {"files": [{"name": "a", "size": 1}]},
+            {"files": 3},
+            {"files": [{"name": "a", "size": 1}]},
+        ),
         ({"a": 1j}, {"b": 1j}, {"a": "1j", "b": "1j", REPLACED: ["b: complex", "a: complex"]}),
     ],
 )
@@ -284,7 +288,9 @@ def test_a_table_that_is_too_large_is_shown_in_part_and_becomes_a_file() -> None
 
 def test_a_table_that_fits_is_no_file_whatever_else_does_not_fit() -> None:
     files: dict[str, bytes] = {}
-    text, problem = to_json({"table": [{"a": 1}], "notes": ["x" * 6_000_000]}, keep=files.__setitem__)
+    text, problem = to_json(
+        {"table": [{"a": 1}], "notes": ["x" * 6_000_000]}, keep=files.__setitem__
+    )
     assert (json.loads(text), files) == ({"table": [{"a": 1}]}, {})
     assert problem is not None
     assert problem.endswith("Missing: notes.")

@@ -119,7 +119,8 @@ def run_process(
             start_new_session=True,
         )
         output = _Output(cast("TextIOWrapper", process.stdout), write_log)
-        stopped = _wait(process, options.time_limit, stop_reason, output)
+        with cast("TextIOWrapper", process.stdin):
+            stopped = _wait(process, options.time_limit, stop_reason, output)
         output.close()
         return Ending(process.returncode, stopped, _read_step(step), output.tail())
 
