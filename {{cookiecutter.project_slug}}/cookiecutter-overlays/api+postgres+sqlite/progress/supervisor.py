@@ -120,7 +120,8 @@ def run_process(
             **OWN_GROUP,
         )
         output = _Output(cast("TextIOWrapper", process.stdout), write_log)
-        stopped = _wait(process, options.time_limit, stop_reason, output)
+        with cast("TextIOWrapper", process.stdin):
+            stopped = _wait(process, options.time_limit, stop_reason, output)
         output.close()
         return Ending(process.returncode, stopped, _read_step(step), output.tail())
 
