@@ -33,6 +33,9 @@ TESTED = {
     "fragment-lint --explain": "test_fragment_lint.py",
     "uv run pytest": "test_make.py",
     "uv run python -m dev": "test_project.py",
+    "uv run python -m progress": "test_command.py",
+    "uv sync --extra notifications": "test_notifications.py",
+    "make doctor": "test_doctor.py",
     "uv run --directory build/demo python -m dev": "test_project.py",
     "uv run --group browser": "test_project.py",
     "uv run python -m samples.cortex": "test_cortex.py",
@@ -63,10 +66,9 @@ NOT_RUN = {
     "make test-floor": "minutes: by hand before a release",
     "make test-newest": "minutes: by hand before a release",
     "export": "sets a variable",
-    "tail": "shows a log",
 }
 COMMAND = re.compile(
-    r"(?:make|uvx?(?! run$)|docker|kubectl|snow|cruft|fragment-lint|export|tail|for \w+ in) .*"
+    r"(?:make|uvx?(?! run$)|docker|kubectl|snow|cruft|fragment-lint|export|for \w+ in) .*"
 )
 
 
