@@ -1,4 +1,4 @@
-"""The local server: where its Postgres may be, what the jobs of its workers print, and jobs that
+"""The local server: where its Postgres may be, what its workers and their jobs print, and jobs that
 hold the interpreter."""
 
 import ctypes
@@ -37,20 +37,26 @@ def hold_the_interpreter(report: Reporter, subject: str) -> None:
 JOBS: Jobs = {"bytes": print_any_bytes, "hold": hold_the_interpreter}
 
 
-def test_jobs_may_print_any_bytes_and_each_line_names_the_worker(
-    dsn: str,
-    operations: ProgressConnection,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_jobs_may_print_any_bytes_in_any_locale(
+    dsn: str, operations: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
-    with workers({"DATABASE_URL": dsn, "JOBS_MODULE": __name__}, 1):
-        for _ in range(2):
-            ended = wait_for_end(operations, start(operations, "bytes"))
-            assert (ended.status, ended.error) == (Status.COMPLETED, None)
+    with workers({"DATABASE_URL": dsn, "JOBS_MODULE": __name__}):
+        operation_id = start(operations, "bytes")
+        ended = wait_for_end(operations, operation_id)
+        assert (ended.status, ended.error) == (Status.COMPLETED, None)
+    lines = [line.text for line in operations.logs([operation_id], 10)[operation_id].lines]
+    assert lines == ["caf\ufffd of a subprocess", "→ still here"]
+
+
+def test_each_line_of_a_worker_names_it(
+    dsn: str, operations: ProgressConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with workers({"DATABASE_URL": dsn, "JOBS_MODULE": __name__}):
+        wait_for_end(operations, start(operations, "bytes"))
     lines = capsys.readouterr().out.splitlines()
-    assert lines.count("worker 1 | caf\\xe9 of a subprocess") == 2
-    assert lines.count("worker 1 | → still here") == 2
+    assert all(line.startswith("worker 1 | ") for line in lines)
+    assert any("bytes started" in line for line in lines)
 
 
 def test_a_job_that_holds_the_interpreter_is_not_lost(

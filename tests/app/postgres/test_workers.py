@@ -48,6 +48,15 @@ def never_stored(report: Reporter, subject: str) -> None:
     reporter.FINISH_DELAYS = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
+def with_child(report: Reporter, subject: str) -> None:
+    """Start a process that outlives the job."""
+    Path(subject).write_text(str(os.getpid()))
+    subprocess.Popen(["sleep", "20"])
+    report.step("one")
+    report.step("two")
+    time.sleep(60)
+
+
 def no_steps(report: Reporter, subject: str) -> None:
     pass
 
@@ -57,6 +66,7 @@ JOBS: Jobs = {
     "no_steps": no_steps,
     "long_step": long_step,
     "never_stored": never_stored,
+    "with_child": with_child,
 }
 
 
@@ -191,12 +201,41 @@ def test_a_job_that_a_worker_does_not_know_waits_for_another_worker(
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
 
 
-def test_the_heartbeats_end_with_the_worker_although_a_child_of_a_job_holds_the_pipe(
-    dsn: str,
+def test_a_job_ends_with_its_worker_although_a_child_of_it_goes_on(
+    dsn: str, operations: ProgressConnection, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "progress.backend.heartbeat", "1", "0.2"]  # not our process
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as process:
-        assert process.wait(5) == 0
+    with worker(variables(dsn)) as process:
+        operation_id = start(operations, "with_child", str(tmp_path / "pid"))
+        wait_for_step(operations, operation_id, 1)
+        job = int((tmp_path / "pid").read_text())
+        process.kill()
+        deadline = time.monotonic() + 3
+        while is_alive(job):
+            assert time.monotonic() < deadline, "the job goes on"
+            time.sleep(0.05)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+WITHOUT_LOOP_SIGNALS = """
+import asyncio, sys
+def refuse(*_): raise NotImplementedError
+asyncio.SelectorEventLoop.add_signal_handler = refuse
+from progress.backend import runner
+sys.exit(runner.main())
+"""
+
+
+def test_a_worker_needs_no_signal_handlers_of_the_loop_which_windows_lacks(dsn: str) -> None:
+    with worker(variables(dsn), "-c", WITHOUT_LOOP_SIGNALS) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 @pytest.fixture
@@ -266,10 +305,10 @@ def run_worker(dsn: str) -> "subprocess.CompletedProcess[str]":
 
 
 @contextmanager
-def worker(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def worker(environment: dict[str, str], *command: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a worker that is not restarted: it is ready when the context begins."""
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", "progress.backend.runner"],
+        [sys.executable, "-u", *(command or ("-m", "progress.backend.runner"))],
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,

@@ -56,8 +56,13 @@ def operations(database: Pool, dsn: str) -> Iterator[ProgressConnection]:
 
 @pytest.fixture
 def two_workers(dsn: str) -> Iterator[list[Worker]]:
-    """Two workers of that server. A worker is stale after 3 s."""
-    environment = {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs", "WORKER_STALE_AFTER": "3"}
+    """Two workers of that server, for one job each. A worker is stale after 3 s."""
+    environment = {
+        "DATABASE_URL": dsn,
+        "JOBS_MODULE": "tests.jobs",
+        "WORKER_STALE_AFTER": "3",
+        "WORKER_CONCURRENCY": "1",
+    }
     with workers(environment, 2) as running:
         yield running
 

@@ -157,7 +157,8 @@ BEGIN
             UPDATE procrastinate_jobs SET scheduled_at = clock_timestamp() + make_interval(secs => p_pause)
             FROM operations
             WHERE queue_job = id AND job = limited AND operations.status = 'queued'
-              AND procrastinate_jobs.status = 'todo' AND coalesce(scheduled_at <= clock_timestamp(), true);
+              AND procrastinate_jobs.status = 'todo'
+              AND coalesce(scheduled_at <= clock_timestamp() + make_interval(secs => p_pause), true);
             -- The worker retries this queue job, which must not count.
             UPDATE procrastinate_jobs SET attempts = attempts - 1 WHERE id = p_queue_job;
             RETURN 0;
