@@ -1,5 +1,6 @@
-"""The jobs of test_job_processes.py. They import little, so that their processes start soon."""
+"""The jobs of these tests. They import little, so that their processes start soon."""
 
+import ctypes
 import logging
 import os
 import subprocess
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from progress import reporter
 from progress.job import Job, Jobs, Upload
 from progress.reporter import Reporter
 
@@ -67,6 +69,51 @@ def wait_shortly(report: Reporter, subject: str) -> None:
     time.sleep(float(subject))
 
 
+def steps(report: Reporter, subject: str) -> None:
+    """Run 80 steps in 8 s."""
+    report.total(80)
+    for number in range(80):
+        report.step(f"step {number}")
+        time.sleep(0.1)
+
+
+def long_step(report: Reporter, subject: str) -> None:
+    report.step("long")
+    time.sleep(60)
+
+
+def never_stored(report: Reporter, subject: str) -> None:
+    """Note each run in a file. The writer of the outcome gives up soon."""
+    with Path(subject).open("a") as runs:
+        runs.write("run\n")
+    reporter.FINISH_DELAYS = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def with_child(report: Reporter, subject: str) -> None:
+    """Start a process that outlives the job."""
+    Path(subject).write_text(str(os.getpid()))
+    subprocess.Popen(["sleep", "20"])
+    report.step("one")
+    report.step("two")
+    time.sleep(60)
+
+
+def no_steps(report: Reporter, subject: str) -> None:
+    pass
+
+
+def print_any_bytes(report: Reporter, subject: str) -> None:
+    os.write(1, b"caf\xe9 of a subprocess\n")
+    time.sleep(0.5)
+    print("→ still here", flush=True)
+
+
+def hold_the_interpreter(report: Reporter, subject: str) -> None:
+    report.step("sorting")
+    ctypes.PyDLL(None).sleep(6)  # a PyDLL holds the lock of the interpreter in its calls
+    report.step("sorted")
+
+
 JOBS: Jobs = {
     "end_by": end_by,
     "die_once": die_once,
@@ -75,4 +122,11 @@ JOBS: Jobs = {
     "early": early,
     "read_upload": Job(read_upload, subjects=Upload()),
     "wait": wait_shortly,
+    "steps": steps,
+    "no_steps": no_steps,
+    "long_step": long_step,
+    "never_stored": never_stored,
+    "with_child": with_child,
+    "bytes": print_any_bytes,
+    "hold": hold_the_interpreter,
 }

