@@ -92,7 +92,7 @@ def never_stored(report: Reporter, subject: str) -> None:
 def with_child(report: Reporter, subject: str) -> None:
     """Start a process that outlives the job."""
     Path(subject).write_text(str(os.getpid()))
-    subprocess.Popen(["sleep", "20"])
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"])
     report.step("one")
     report.step("two")
     time.sleep(60)

@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from itertools import product
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -270,10 +271,8 @@ def test_a_suspended_worker_loses_its_job_and_is_fenced_when_it_resumes(
 
 def children(process: int) -> list[int]:
     """Return the processes that a process has started."""
-    listing = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False
-    )
-    return [int(number) for number in listing.stdout.split()]
+    found = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(number) for number in found.split()]
 
 
 def send(processes: list[int], signal_number: int) -> None:
