@@ -32,6 +32,16 @@ def die_once(report: Reporter, subject: str) -> dict[str, Any]:
     return {"notes": ["second attempt"]}
 
 
+def die_and_raise(report: Reporter, subject: str) -> None:
+    """Note each run in a file. End the process in the first, and raise in others."""
+    report.result({"notes": ["a part"]})
+    with Path(subject).open("a") as runs:
+        runs.write("run\n")
+    if Path(subject).read_text() == "run\n":
+        os._exit(7)
+    raise ValueError("again")
+
+
 def stubborn(report: Reporter, subject: str) -> None:
     """Start a process, and ignore cancel."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -117,6 +127,7 @@ def hold_the_interpreter(report: Reporter, subject: str) -> None:
 JOBS: Jobs = {
     "end_by": end_by,
     "die_once": die_once,
+    "die_and_raise": die_and_raise,
     "stubborn": stubborn,
     "talk": talk,
     "early": early,

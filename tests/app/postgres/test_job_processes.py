@@ -99,6 +99,19 @@ def test_a_job_whose_process_ended_is_retried_as_often_as_it_allows(
         assert ended.reason == "The process of the job ended with exit code 4."
 
 
+def test_retries_of_a_process_and_within_it_count_together(
+    dsn: str, operations: ProgressConnection, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    with a_worker(dsn):
+        operation_id = start_with(
+            operations, "die_and_raise", str(runs), retries=2, retry_delay=0.1
+        )
+        ended = wait_for_end(operations, operation_id)
+    assert (ended.status, ended.reason) == (Status.FAILED, "ValueError: again")
+    assert (runs.read_text(), ended.attempts) == ("run\n" * 3, 3)
+
+
 def test_a_forced_stop_ends_the_job_and_its_children_soon(
     dsn: str, operations: ProgressConnection, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 from progress.backend import store
 from progress.backend.database import Pool, open_pool, required_dsn
@@ -30,8 +31,10 @@ def run(pool: Pool, queue_job: int, step_file: str, stopping: threading.Event) -
         return
     writer = store.OperationWriter(pool, taken.operation_id, queue_job, stopping.is_set)
     steps = StepFile(step_file)
+    # Each attempt before this one was a retry.
+    options = replace(taken.options, retries=max(taken.options.retries - taken.attempt + 1, 0))
     try:
-        run_job(taken.job, taken.subject, writer, on_step=steps.write, options=taken.options)
+        run_job(taken.job, taken.subject, writer, on_step=steps.write, options=options)
     except Exception as error:
         # Running it again is no help.
         reason = f"The outcome could not be stored: {error}"

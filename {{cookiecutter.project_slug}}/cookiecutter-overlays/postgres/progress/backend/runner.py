@@ -42,6 +42,7 @@ from progress.backend.database import (
     with_limits,
 )
 from progress.contract import BackendError, BackendRejected
+from progress.notifications import notify
 from progress.operation import Status
 from progress.reporter import jobs_module
 from progress.settings import load_settings
@@ -181,6 +182,9 @@ def run_operation(context: JobContext, operation_id: str) -> None:
         log.info("Operation %s: %s", operation_id, how)
         if taken.options.max_running:
             store.wake(pool, taken.job)
+        ended = store.read(pool, [operation_id]).get(operation_id)
+        if ended is not None and ended.status.is_terminal:
+            notify(ended)
     except BackendError as error:
         # It has no queue job now, and no heartbeat: some worker will requeue it.
         log.warning("Operation %s: %s", operation_id, error)

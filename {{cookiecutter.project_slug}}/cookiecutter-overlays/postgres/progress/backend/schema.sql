@@ -229,7 +229,8 @@ BEGIN
     GRANT EXECUTE ON FUNCTION start_operation, cancel_operation, force_stop_operation, queue_position TO progress_web;
     GRANT SELECT, UPDATE, DELETE ON operations TO progress_worker;
     GRANT SELECT, INSERT, DELETE ON operation_log, operation_files TO progress_worker;
-    GRANT EXECUTE ON FUNCTION begin_operation, wake_operations, requeue_operation, defer_operation TO progress_worker;
+    GRANT EXECUTE ON FUNCTION queue_position, begin_operation, wake_operations, requeue_operation, defer_operation
+        TO progress_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers,
         procrastinate_periodic_defers TO progress_worker;
     GRANT USAGE ON SEQUENCE procrastinate_jobs_id_seq, procrastinate_events_id_seq,

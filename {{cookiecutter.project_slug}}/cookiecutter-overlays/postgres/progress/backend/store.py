@@ -53,6 +53,7 @@ class Taken:
     job: str
     subject: str
     options: Options
+    attempt: int
 
 
 def start(
@@ -228,12 +229,18 @@ def taken(pool: Pool, queue_job: int) -> Taken | None:
     """Return the operation of a queue job; None if it has ended or was requeued."""
     rows = execute(
         pool,
-        "SELECT operation_id, job, subject, options FROM operations"
+        "SELECT operation_id, job, subject, options, attempt FROM operations"
         " WHERE queue_job = %(queue_job)s AND status IN ('queued', 'in_progress')",
         {"queue_job": queue_job},
     )
     for operation in map(operation_from_row, rows):
-        return Taken(operation.operation_id, operation.job, operation.subject, operation.options)
+        return Taken(
+            operation.operation_id,
+            operation.job,
+            operation.subject,
+            operation.options,
+            operation.attempt,
+        )
     return None
 
 
@@ -307,8 +314,8 @@ def retry(pool: Pool, queue_job: int, reason: str, delay: float) -> bool:
     rows = execute(
         pool,
         "UPDATE operations SET status = 'queued', current_step = 0, total_steps = NULL,"
-        " failed_steps = 0, step_description = '', last_steps = '[]', live = %(live)s,"
-        " queue_job = defer_operation(operation_id, NULL, %(delay)s)"
+        " failed_steps = 0, step_description = '', last_steps = '[]', result = NULL,"
+        " live = %(live)s, queue_job = defer_operation(operation_id, NULL, %(delay)s)"
         " WHERE queue_job = %(queue_job)s AND status = 'in_progress' RETURNING operation_id",
         {
             "queue_job": queue_job,
