@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 
 from dev.local_server import workers
-from progress.backend import store
+from progress.backend import runner, store
 from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute, open_pool
 from progress.contract import BackendRejected
@@ -155,6 +156,32 @@ def test_a_part_of_the_result_and_a_file_survive_a_failure(
     assert ended.result == {"notes": ["early"], "files": [{"name": "a.txt", "size": 6}]}
     assert operations.read_file(operation_id, "a.txt") == b"second"
     assert len(execute(database, "SELECT part FROM operation_files", {})) == 1
+
+
+# The pipe to the process is closed when nothing refers to it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("subject", "status"), [("0", Status.COMPLETED), ("not a number", Status.FAILED)]
+)
+def test_the_worker_announces_the_end_once(
+    operations: ProgressConnection,
+    database: Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    subject: str,
+    status: Status,
+) -> None:
+    announced: list[Operation] = []
+    monkeypatch.setattr(runner, "notify", announced.append)
+    monkeypatch.setenv("JOBS_MODULE", "tests.app.process_jobs")
+    operation_id = start(operations, "wait", subject)
+    (row,) = queue_jobs(database)
+    context = SimpleNamespace(
+        job=SimpleNamespace(id=row["id"], attempts=0),
+        additional_context={"pool": database, "running": runner.Running(), "stale_after": 3},
+    )
+    for _ in range(2):
+        runner.run_operation.func(context, operation_id)
+    assert [(ended.operation_id, ended.status) for ended in announced] == [(operation_id, status)]
 
 
 # --- logs ---

@@ -271,8 +271,8 @@ def test_a_suspended_worker_loses_its_job_and_is_fenced_when_it_resumes(
 
 def children(process: int) -> list[int]:
     """Return the processes that a process has started."""
-    found = Path(f"/proc/{process}/task/{process}/children").read_text()
-    return [int(number) for number in found.split()]
+    threads = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(number) for thread in threads for number in thread.read_text().split()]
 
 
 def send(processes: list[int], signal_number: int) -> None:
