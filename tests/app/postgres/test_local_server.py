@@ -30,11 +30,11 @@ def test_jobs_may_print_any_bytes_in_any_locale(
 
 
 def test_each_line_of_a_worker_names_it(
-    dsn: str, operations: ProgressConnection, capsys: pytest.CaptureFixture[str]
+    dsn: str, operations: ProgressConnection, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with workers({"DATABASE_URL": dsn, "JOBS_MODULE": "tests.app.process_jobs"}):
         wait_for_end(operations, start(operations, "bytes"))
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     assert all(line.startswith("worker 1 | ") for line in lines)
     assert any("bytes started" in line for line in lines)
 
@@ -96,10 +96,10 @@ def test_a_postgres_whose_process_was_killed_is_used_again(data_folder: Path) ->
 
 
 def test_workers_that_cannot_start_are_not_restarted(
-    dsn: str, capsys: pytest.CaptureFixture[str]
+    dsn: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     nobody = psycopg.conninfo.make_conninfo(dsn, user="nobody")
     with pytest.raises(SystemExit, match="could not start"), workers({"DATABASE_URL": nobody}, 1):
         pass
-    (line,) = capsys.readouterr().out.splitlines()
+    (line,) = capfd.readouterr().out.splitlines()
     assert 'role "nobody" does not exist' in line

@@ -198,7 +198,7 @@ def test_two_workers_run_one_job_each(
 
 
 def test_a_worker_requeues_its_job_on_sigterm(
-    dsn: str, operations: ProgressConnection, capsys: pytest.CaptureFixture[str]
+    dsn: str, operations: ProgressConnection, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # No operation is lost within this test.
     environment = {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs", "WORKER_STALE_AFTER": "600"}
@@ -211,7 +211,7 @@ def test_a_worker_requeues_its_job_on_sigterm(
         operation = wait_for_end(operations, operation_id)
     assert (operation.status, operation.attempt) == (Status.COMPLETED, 1)
     assert not operation.cancel_requested
-    output = capsys.readouterr().out
+    output = capfd.readouterr().out
     assert output.count("requeued") == 1
     assert "Traceback" not in output
 

@@ -156,9 +156,8 @@ class Worker(threading.Thread):
 
     def _print(self, line: str) -> None:
         # Reading must go on, too, if this output is closed, or is not UTF-8.
-        with suppress(OSError, ValueError):
-            sys.stdout.buffer.write(f"{self.name} | {line}\n".encode())
-            sys.stdout.buffer.flush()
+        with suppress(OSError):
+            os.write(1, f"{self.name} | {line}\n".encode())
 
     def close(self) -> None:
         """Ask the worker to stop."""
