@@ -7,7 +7,7 @@ from progress.job import Job, Upload
 from progress.session import choices, commands, polling, resources, tracking, viewer
 from progress.session.choices import Problem
 from progress.session.tracking import Entry
-from progress.ui import form, joblog, outcome, running, subject_history, tab
+from progress.ui import form, joblog, outcome, result, running, subject_history, tab
 from progress.ui.formats import escape_markdown, format_status
 from progress.ui.titles import job_title, operation_title
 
@@ -41,7 +41,7 @@ def draw_progress() -> None:
         with bars[entry.operation_id].container():
             running.draw(entry, ended_steps=5 if len(entries) == 1 else 1)
             if entry.operation and entry.operation.result:
-                outcome.draw_result(entry.operation.result)
+                result.draw(entry.operation.result)
             joblog.draw_tail(entry)
     if errors := [str(entry.error) for entry in entries if entry.error]:
         st.warning(

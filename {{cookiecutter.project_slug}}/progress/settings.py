@@ -46,8 +46,8 @@ class Settings:
     max_active: int
     """How many operations of one owner may be queued or in progress."""
     max_running: int
-    """How many jobs run at the same time on this machine; by default one for each processor. The
-    variable MAX_RUNNING takes precedence. Not used if the backend runs them elsewhere."""
+    """How many jobs run at the same time on this machine; by default one for each processor. Not
+    used if the backend runs them elsewhere."""
     cancel_grace: float
     """Seconds after a request to cancel until the page offers to stop the job by force."""
     keep: float
@@ -191,11 +191,6 @@ def _count(tables: dict[str, Any], table: str, name: str, least: int) -> int:
 
 
 def _max_running(tables: dict[str, Any]) -> int:
-    given = os.environ.get("MAX_RUNNING")
-    if given:
-        if not given.isdecimal():
-            raise SettingsError(f"MAX_RUNNING={given} is no number. Write 4.")
-        return int(given) or 1
     is_set = "max_running" in tables.get("progress", {})
     return (_count(tables, "progress", "max_running", 0) if is_set else 0) or os.cpu_count() or 1
 

@@ -8,9 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from progress.operation import Operation
-from progress.results import REPLACED
+from progress.results import REPLACED, table_as_csv
 from progress.rows import operation_from_row
-from progress.ui import outcome
 from tests.pages import figures
 
 
@@ -18,11 +17,13 @@ def draw(**columns: Any) -> AppTest:
     """Draw an ended operation on a page of its own."""
 
     def script(operation: "Operation") -> None:
-        from progress.ui import outcome
+        from progress.ui import outcome, result
 
         outcome.draw_status(operation)
         outcome.draw_error(operation)
-        outcome.draw_result(operation)
+        if operation.result:
+            result.draw(operation.result)
+            result.draw_downloads(operation, operation.result)
 
     operation = operation_from_row({"operation_id": "a1"} | columns)
     page = AppTest.from_function(script, args=(operation,), default_timeout=30).run()
@@ -113,7 +114,7 @@ def test_a_spreadsheet_runs_no_formula_of_a_table() -> None:
         {"=name": "=1+1", "n": -5, "text": "-5", "at": "@SUM(A1)"},
         {"=name": "+49 30", "n": 1.5, "text": "+1,000.5", "at": "\ttab", "more": "-a"},
     ]
-    lines = outcome.table_as_csv(rows).decode("utf-8-sig").splitlines()
+    lines = table_as_csv(rows).decode("utf-8-sig").splitlines()
     assert lines == [
         "'=name,n,text,at,more",
         "'=1+1,-5,-5,'@SUM(A1),",

@@ -89,8 +89,9 @@ def test_a_file_is_uploaded_and_kept_files_are_downloads(visit: Visit) -> None:
     viewer = visit()
     viewer.choose("job", "keep")
     expect(viewer.page.locator(".st-key-start button")).to_be_disabled()
-    content = {"name": "my data.csv", "mimeType": "text/csv", "buffer": b"a,b\n"}
-    viewer.page.locator(".st-key-upload input").set_input_files(content)
+    viewer.page.locator(".st-key-upload input").set_input_files(
+        {"name": "my data.csv", "mimeType": "text/csv", "buffer": b"a,b\n"}
+    )
     viewer.wait_until_startable()
     viewer.page.click(".st-key-start button")
     viewer.see("Completed")

@@ -7,6 +7,7 @@ lock is free" proves that the job died: a job ends with its runner.
 """
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -214,6 +215,12 @@ def remove_old(store: OperationStore, keep: float) -> bool:
     return bool(operation_ids)
 
 
+def max_running() -> int:
+    """Return how many jobs run at the same time: MAX_RUNNING, or else as in settings.toml."""
+    given = os.environ.get("MAX_RUNNING", "")
+    return max(int(given), 1) if given.isdecimal() else load_settings().max_running
+
+
 def run_queue(database: Path) -> None:
     """Run the operations of a database, unless another process does. For `launch`."""
     lock = _lock(database)
@@ -222,7 +229,7 @@ def run_queue(database: Path) -> None:
             try:
                 # `launch` holds it for a moment.
                 with lock.acquire(timeout=1):
-                    Runner(store, load_settings().max_running).work()
+                    Runner(store, max_running()).work()
             except Timeout:
                 return
             # Whoever added an operation before the release has seen the lock, and launched nothing.
