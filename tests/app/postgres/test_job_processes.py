@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
+from procrastinate import JobContext
 
 from dev.local_server import workers
 from progress.backend import runner, store
@@ -180,7 +181,7 @@ def test_the_worker_announces_the_end_once(
         additional_context={"pool": database, "running": runner.Running(), "stale_after": 3},
     )
     for _ in range(2):
-        runner.run_operation.func(context, operation_id)
+        runner.run_operation.func(cast(JobContext, context), operation_id)
     assert [(ended.operation_id, ended.status) for ended in announced] == [(operation_id, status)]
 
 
