@@ -247,7 +247,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     parsed = _parser().parse_args(arguments)
     try:
-        code: int = parsed.run(ProgressConnection("progress"), parsed)
+        connection = ProgressConnection("progress")
+        try:
+            code: int = parsed.run(connection, parsed)
+        finally:
+            connection.reset()  # a pool that is not closed complains
     except BackendUnavailable as error:
         err.print(f"The backend is unavailable: {error}")
         return UNAVAILABLE

