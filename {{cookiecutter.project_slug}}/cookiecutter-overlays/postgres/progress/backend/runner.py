@@ -246,7 +246,7 @@ async def attend(pool: Pool, running: Running, heartbeat_interval: float) -> Non
 
 async def remove_old(pool: Pool, keep: float) -> None:
     """Remove what ended more than `keep` seconds ago, every hour, in small batches."""
-    while True:
+    while keep < float("inf"):
         try:
             while await asyncio.to_thread(store.remove_ended, pool, keep):
                 await asyncio.sleep(RETENTION_PAUSE)
