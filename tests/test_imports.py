@@ -11,7 +11,7 @@ from conftest import BACKENDS, Bake, imported_names, write_files
 LAYERS = [
     {"tests"},
     {"dev"},
-    {"streamlit_app", "app_pages"},
+    {"streamlit_app", "app_pages", "progress.__main__"},
     {"progress.ui"},
     {"progress.session"},
     {
@@ -22,10 +22,11 @@ LAYERS = [
         "progress.heap",
     },
     {"progress.backend"},
+    {"progress.supervisor", "progress.notifications"},
     {"progress.reporter"},
     {"progress.contract"},
     {"progress.rows", "progress.results", "progress.sql", "progress.edits"},
-    {"progress.health"},
+    {"progress.health", "progress.job"},
     {"progress.operation", "progress.settings", "progress.text"},
 ]
 CHECKED = ("streamlit_app.py", "app_pages/**/*.py", "dev/**/*.py", "progress/**/*.py")

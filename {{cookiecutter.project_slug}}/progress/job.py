@@ -127,6 +127,14 @@ def as_job(declared: Any) -> Job:
     return declared if isinstance(declared, Job) else Job(declared)
 
 
+def title(name: str, job: Job | None) -> str:
+    """Return what pages call a job: "Analyze transcription" for "analyze_transcription"."""
+    if job is not None and job.title:
+        return job.title
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
 def defect(name: object, declared: object) -> str:
     """Return why an entry of JOBS cannot be started; "" if it can."""
     if not isinstance(name, str) or not name or sanitize(name) != name:

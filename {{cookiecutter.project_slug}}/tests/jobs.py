@@ -142,17 +142,17 @@ class Size(StrEnum):
 class Work(BaseModel):
     """The parameters of `work`: a field of every kind that a form has."""
 
-    rows: int = Field(3, ge=1, le=100, title="Rows", description="How many rows to make.")
-    factor: float = Field(1.5, gt=0)
-    name: str = Field("all", max_length=20)
-    comment: str = Field("", json_schema_extra={"multiline": True})
+    rows: int = Field(default=3, ge=1, le=100, title="Rows", description="How many rows to make.")
+    factor: float = Field(default=1.5, gt=0)
+    name: str = Field(default="all", max_length=20)
+    comment: str = Field(default="", json_schema_extra={"multiline": True})
     dry_run: bool = False
     size: Size = Size.SMALL
     mode: Literal["fast", "exact"] = "fast"
     columns: list[Literal["a", "b", "c"]] = ["a"]
     day: date | None = None
     at: datetime | None = None
-    limit: int | None = Field(None, ge=0)
+    limit: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def check_limit(self) -> Self:
@@ -180,7 +180,7 @@ async def count(report: Reporter, subject: str) -> dict[str, Any]:
     report.step(f"Counting {subject}")
     for number in report.track(range(20), "Numbers", total=20):
         report.metric("Last", number)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
     return {"metrics": {"Sum": 190}}
 
 

@@ -11,6 +11,7 @@ from progress.operation import Operation
 from progress.results import REPLACED
 from progress.rows import operation_from_row
 from progress.ui import outcome
+from tests.pages import figures
 
 
 def draw(**columns: Any) -> AppTest:
@@ -104,7 +105,7 @@ def test_values_that_json_cannot_hold_are_named() -> None:
 
 def test_a_metric_without_a_value_is_a_dash() -> None:
     page = draw(status="completed", result={"metrics": {"Mean": None, "Rows": 0}})
-    assert [metric.value for metric in page.metric] == ["—", "0"]
+    assert figures(page) == {"Mean": "—", "Rows": "0"}
 
 
 def test_a_spreadsheet_runs_no_formula_of_a_table() -> None:
@@ -206,7 +207,7 @@ def test_a_browser_gets_a_part_of_a_large_result_and_the_counts() -> None:
         "1,819 of 20,001 points are shown. The download has all of them.",
         "100 of 20,001 notes are shown. The download has all of them.",
     ]
-    assert (len(page.metric), points(page), len(page.text)) == (50, 1_819, 100)
+    assert (len(figures(page)), points(page), len(page.text)) == (50, 1_819, 100)
     assert len(page.text[0].value) == 2_000
     assert {button.proto.label for button in page.get("download_button")} == {"Result (JSON)"}
     ragged = [{"x": 1, f"y{number}": number} for number in range(5_000)]

@@ -160,9 +160,16 @@ def test_what_runs_is_shown_while_jobs_py_is_imported_and_its_subjects_are_liste
         assert not newer.selectbox
         assert [caption.value for caption in newer.caption][1] == "jobs.py is loading."
         assert is_polling(newer, "progress"), "it notices the end of the import"
-        assert not switch_page(open_page(), "board").error
+        board = switch_page(open_page(), "board")
+        assert not board.error
+        job_filter = board.selectbox(key="filter_job")
+        assert (job_filter.placeholder, job_filter.disabled) == ("Loading jobs", True)
+        assert is_polling(board, "board"), "it notices the end of the import, too"
         (tmp_path / name).touch()
     run_until(click(page, "cancel"), is_cancelled)
+    run_until(board, lambda page: not page.selectbox(key="filter_job").disabled)
+    assert board.selectbox(key="filter_job").options == ["Slow job"]
+    assert not is_polling(board, "board")
     for loaded in (page, newer):
         # Before Streamlit 1.65 the expanders with an icon are in `status`, too.
         run_until(loaded, lambda page: "Loading" not in str([each.label for each in page.status]))

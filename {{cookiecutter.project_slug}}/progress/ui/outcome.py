@@ -11,15 +11,21 @@ from typing import Any
 import streamlit as st
 
 from progress.operation import Operation, Status
-from progress.results import REPLACED, is_table, table_as_csv
-from progress.session import commands, tracking
+from progress.results import FILES, REPLACED, TABLE_FILE, TABLE_ROWS, is_table, table_as_csv
+from progress.session import choices, commands, tracking
 from progress.session.tracking import Entry
 from progress.text import truncate
+from progress.ui import cards, joblog, running
+from progress.ui.cards import Figure
 from progress.ui.formats import (
     escape_markdown,
+    format_attempts,
     format_datetime,
     format_duration,
+    format_parameters,
     format_rate,
+    format_size,
+    format_status,
     format_steps,
 )
 from progress.ui.timeline import accent_color, timeline
@@ -34,6 +40,15 @@ ICONS = {
     Status.FAILED: ":material/error:",
     Status.CANCELLED: ":material/cancel:",
 }
+COLORS = {
+    "Queued": "gray",
+    "In progress": "blue",
+    "Cancelling": "yellow",
+    "Completed": "green",
+    "Partial": "orange",
+    "Failed": "red",
+    "Cancelled": "gray",
+}
 # Not in the output of a process that died, which is indented.
 TRACEBACK = re.compile(r"^(  \+ Exception Group )?Traceback ", re.MULTILINE)
 SHOWN_LINES = 5  # of the failed steps, the last included; the rest is behind a click
@@ -43,6 +58,7 @@ SHOWN_POINTS = 2_000
 SHOWN_SERIES = 20
 SHOWN_COLUMNS = 200
 SHOWN_NOTES = 100
+SHOWN_FILES = 50
 SHOWN_CHARACTERS = 2_000  # of a note
 EXPECTED = {
     "metrics": "a dict of figures",
@@ -54,39 +70,70 @@ EXPECTED = {
 
 
 def draw(entry: Entry) -> None:
-    """Draw how an operation ended. No fragment: its timer has ended, so there may be buttons."""
+    """Draw how an operation ended; among several, in a line that opens. The last end is open.
+
+    No fragment: its timer has ended, so there may be buttons.
+    """
+    if len(tracking.entries()) == 1:
+        st.text(running.title(entry))
+        draw_content(entry)
+        return
+    ending, icon = "Unknown", ":gray[:material/help:]"
+    if operation := entry.operation:
+        status = format_status(operation.status)
+        ending = f"{status}, {format_duration(operation.elapsed)}"
+        icon = f":{COLORS[status]}[{ICONS[operation.status]}]"
+    label = f"{icon} {escape_markdown(f'{running.title(entry)} · {ending}')}"
+    is_open = entry is max(tracking.outcomes(), key=ended_at)
+    # A browser would leave an expander of the same key as it is when another end is the last.
+    key = f"outcome-{'open-' if is_open else ''}{entry.operation_id}"
+    with st.expander(label, expanded=is_open, key=key):
+        draw_content(entry)
+
+
+def ended_at(entry: Entry) -> float:
+    """Return when an operation ended, as a timestamp; 0 if that is not known."""
+    time = entry.operation and entry.operation.finished_at
+    return time.timestamp() if time else 0.0
+
+
+def draw_content(entry: Entry) -> None:
+    """Draw status, error, result, steps and buttons of an operation that ended."""
     operation = entry.operation
     if operation is None:
         st.warning(
-            "There is no operation with this id, or it is not yours. Start a new one above.",
+            "There is no operation with this id, or it is not yours.",
             icon=":material/help:",
         )
-        st.text(entry.name)
         draw_buttons(entry)
         return
-    st.text(entry.name)
     draw_status(operation)
     draw_figures(operation)
     draw_error(operation)
     if operation.problem:
         st.warning("The stored progress is partly invalid:", icon=":material/rule:")
         st.text(operation.problem)
-    draw_result(operation)
+    draw_result(operation.result or {})
+    if operation.result:
+        draw_downloads(operation, operation.result)
+        draw_files(entry, operation.result.get(FILES))
     count = len(operation.last_steps)
     if count or (operation.failed_in_step and not operation.current_step):
         shown = count + operation.failed_in_step
         label = "Steps" if count == operation.current_step else f"Last {shown} steps"
         with st.expander(label, key=f"steps-{operation.operation_id}", icon=":material/list:"):
             st.html(timeline(operation, count, accent_color()))
+    joblog.draw_whole(entry)
     draw_buttons(entry)
 
 
 def toast(entry: Entry) -> None:
     """Announce an outcome on a page that does not draw it."""
-    status = entry.operation.status if entry.operation else "unknown"
-    icon = "check_circle" if status == Status.COMPLETED else "info"
-    text = f"{escape_markdown(entry.name)}: {status}"
-    st.toast(text, icon=f":material/{icon}:", duration="long")
+    ending, icon = "Unknown", ":material/help:"
+    if operation := entry.operation:
+        ending, icon = format_status(operation.status), ICONS[operation.status]
+    text = escape_markdown(f"{running.title(entry)} · {ending}")
+    st.toast(text, icon=icon, duration="long")
 
 
 def draw_status(operation: Operation) -> None:
@@ -118,8 +165,10 @@ def draw_figures(operation: Operation) -> None:
         figures.append(f"Ended {format_datetime(operation.finished_at, st.context.timezone)}")
     if operation.rate is not None:
         figures.append(format_rate(operation.rate))
-    if operation.attempt > 1:
-        figures.append(f"attempt {operation.attempt}")
+    if operation.attempts > 1:
+        figures.append(format_attempts(operation))
+    if operation.options.parameters:
+        figures.append(format_parameters(operation.options.parameters))
     if figures:
         st.caption(escape_markdown(" · ".join(figures)))
 
@@ -137,7 +186,7 @@ def draw_error(operation: Operation) -> None:
         label = f"{label}, and the traceback" if operation.failed_steps else "Traceback"
         if not re.search(TRACEBACK, operation.error or ""):
             label = "Details"
-    elif operation.status != Status.PARTIAL and not operation.failed_steps:
+    elif not operation.error and operation.status != Status.PARTIAL:
         return
     shown = "\n".join(truncate(line) for line in lines)
     st.code(shown or "No reason was given.", language=None, wrap_lines=True)
@@ -147,21 +196,20 @@ def draw_error(operation: Operation) -> None:
             st.code(operation.error, language=None, height=400)
 
 
-def draw_result(operation: Operation) -> None:
+def draw_result(result: dict[str, Any]) -> None:
     """Draw what the job returned: the keys that jobs.py names, and the rest as JSON."""
     draw_parts: dict[str, Callable[[Any], None]] = {
         "metrics": draw_metrics,
         "chart": draw_chart,
-        "table": draw_table,
+        "table": partial(draw_table, count=result.get(TABLE_ROWS)),
         "notes": draw_notes,
         REPLACED: draw_replaced,
     }
-    result = operation.result or {}
     if result.get("table") or result.get("chart"):
         # Streamlit looks for pandas while it draws, and fails if another session is in the middle
         # of the first import. An import here waits for that.
         importlib.import_module("pandas")
-    rest = dict(result)
+    rest = {name: part for name, part in result.items() if name not in (FILES, TABLE_ROWS)}
     for key, draw_part in draw_parts.items():
         if (part := rest.get(key)) is not None:
             try:
@@ -174,17 +222,16 @@ def draw_result(operation: Operation) -> None:
                 del rest[key]
     if rest:
         st.json(rest, expanded=False)
-    if result:
-        draw_downloads(operation, result)
 
 
 def draw_metrics(metrics: dict[str, Any]) -> None:
     """Draw named figures side by side."""
-    with st.container(horizontal=True, gap="medium"):
-        for name, value in list(metrics.items())[:SHOWN_METRICS]:
-            # None, a dash, is also what NaN was stored as.
-            shown = None if value is None else escape_markdown(str(value))
-            st.metric(escape_markdown(str(name)), shown, width="content")
+    figures = [
+        Figure(str(name), "—" if value is None else str(value))  # None: also what NaN is stored as
+        for name, value in list(metrics.items())[:SHOWN_METRICS]
+    ]
+    if figures:
+        cards.draw(cards.cards(figures), height=94)
     draw_limit("metrics", SHOWN_METRICS, len(metrics))
 
 
@@ -222,8 +269,8 @@ def is_numeric(values: Iterable[Any]) -> bool:
     )
 
 
-def draw_table(rows: list[dict[str, Any]]) -> None:
-    """Draw one line for each row."""
+def draw_table(rows: list[dict[str, Any]], count: object = None) -> None:
+    """Draw one line for each row; `count` is how many there are, if these are only a part."""
     if not rows:
         st.caption("The table has no rows.")
         return
@@ -233,6 +280,8 @@ def draw_table(rows: list[dict[str, Any]]) -> None:
         rows = [{name: row[name] for name in row if name in shown} for row in rows]
     st.dataframe(rows, hide_index=True)
     draw_limit("columns", SHOWN_COLUMNS, len(names))
+    if isinstance(count, int) and count > len(rows):
+        st.caption(f"The first {len(rows):,} of {count:,} rows. {TABLE_FILE} has all of them.")
 
 
 def draw_notes(notes: list[Any]) -> None:
@@ -282,6 +331,25 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
         )
 
 
+def draw_files(entry: Entry, files: object) -> None:
+    """Offer the files that the job has kept. They are read on a click."""
+    if not isinstance(files, list):
+        return
+    with st.container(horizontal=True):
+        for number, file in enumerate(files[:SHOWN_FILES]):
+            match file:
+                case {"name": str(name), "size": int(size)}:
+                    st.download_button(
+                        f"{escape_markdown(name)} ({format_size(size)})",
+                        partial(commands.read_file, entry.operation_id, name),
+                        name,
+                        key=f"file-{entry.operation_id}-{number}",
+                        icon=":material/download:",
+                        on_click="ignore",
+                    )
+    draw_limit("files", SHOWN_FILES, len(files))
+
+
 def draw_buttons(entry: Entry) -> None:
     """Draw the buttons that retry and dismiss an outcome."""
     operation = entry.operation
@@ -295,6 +363,18 @@ def draw_buttons(entry: Entry) -> None:
                 args=(entry.operation_id,),
                 disabled=tracking.is_full() or tracking.is_running(entry.start),
             )
+        job = choices.find(entry.job)
+        if operation is not None and job is not None and job.parameters is not None:
+            st.button(
+                "Edit and run again",
+                key=f"edit-{entry.operation_id}",
+                icon=":material/edit:",
+                help="Fill the form above with these parameters.",
+                on_click=commands.edit,
+                args=(entry.operation_id,),
+            )
+        if operation is not None:
+            joblog.draw_toggle(entry)
         draw_origin(entry)
         st.button(
             "Dismiss",

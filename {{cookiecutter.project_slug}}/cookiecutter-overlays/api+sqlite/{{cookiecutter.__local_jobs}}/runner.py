@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from progress.contract import BackendError, BackendUnavailable
+from progress.notifications import notify
 from progress.operation import Operation, Status
 from progress.reporter import run_job
 from progress.settings import ROOT, load_settings
@@ -180,6 +181,9 @@ class Runner:
         may_retry = not ending.stopped
         try:
             self._store.end_dead(taken, status, ending.reason, ending.step, may_retry)
+            operation = self._store.read([operation_id]).get(operation_id)
+            if operation is not None and operation.status.is_terminal:
+                notify(operation)
         except BackendError as error:
             log.warning("The end of a job could not be stored, %s: %s", ending.reason, error)
 
