@@ -3,11 +3,12 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx2
 import pytest
 
 from progress.backend import client as http
@@ -128,7 +129,7 @@ def test_options_are_sent_as_objects_or_as_json_text(
     assert json.loads(sent["text"].removeprefix("p=")) == PARAMETERS
     assert sent["options"] == json.loads(OPTIONS.text())
     assert sent["upload"] == seen.headers["X-Upload"] == OPTIONS.upload
-    assert json.loads(http.httpx2.URL(seen.path).params["q"]) == PARAMETERS
+    assert json.loads(httpx2.URL(seen.path).params["q"]) == PARAMETERS
 
 
 def test_a_start_without_options_is_what_it_was_before(
@@ -333,7 +334,7 @@ def test_a_file_arrives_as_it_is(service: FaultServer, api: ProgressConnection) 
     assert (read.method, saved.method) == ("GET", "PUT")
     assert read.path == saved.path
     assert read.path.partition("?")[0] == f"/operations/{ID}/file"
-    assert http.httpx2.URL(read.path).params["name"] == ODD_NAME
+    assert httpx2.URL(read.path).params["name"] == ODD_NAME
     assert saved.content == CONTENT
     assert saved.headers["Content-Type"] == "application/octet-stream"
     assert read.headers["Accept"] == "*/*"
@@ -383,11 +384,11 @@ def test_a_file_that_is_too_large_is_not_read(
     service: FaultServer, api: ProgressConnection, monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
     monkeypatch.setattr(remote, "MAX_FILE", 100_000)
-    content, headers = b"x" * 100_001, {}
-    if packed:
-        content, headers = gzip.compress(bytes(50_000_000)), {"Content-Encoding": "gzip"}
-        assert len(content) < 100_000
-    service.behavior = lambda request: request.answer(content, **headers)
+    large, bomb = b"x" * 100_001, gzip.compress(bytes(50_000_000))
+    assert len(bomb) < 100_000
+    service.behavior = lambda request: (
+        request.answer(bomb, Content_Encoding="gzip") if packed else request.answer(large)
+    )
     assert "more than 100,000 bytes" in str(failure(lambda: api.read_file(ID, "a")))
     assert service.seen[0].headers["Accept-Encoding"] == "identity"
 
@@ -431,7 +432,7 @@ def test_files_have_a_deadline_and_slots_of_their_own(
 
     service.behavior = answer
     with ThreadPoolExecutor(6) as threads:
-        calls = [threads.submit(api.read_file, ID, "a") for _ in range(4)]
+        calls: list[Future[Any]] = [threads.submit(api.read_file, ID, "a") for _ in range(4)]
         calls += [threads.submit(api.save_file, ID, "a", b"x") for _ in range(2)]
         while service.active < http.MAX_FILES:
             pass
