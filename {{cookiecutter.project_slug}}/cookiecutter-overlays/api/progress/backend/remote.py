@@ -169,6 +169,7 @@ class RemoteOperations:
         call = self._offered("upload")
         async with self.client.limited(self.client.files):
             values = self._values(operation_id) | {"name": name}
+            # With a limit, because its answer may be anything, not only JSON.
             await self._send(call, values, content=content, max_bytes=MAX_BODY)
 
     async def read_file(self, operation_id: str, name: str) -> bytes:
