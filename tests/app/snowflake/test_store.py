@@ -97,7 +97,7 @@ def test_a_job_that_was_declared_failed_is_told_so_and_writes_nothing(
     database: Account,
 ) -> None:
     operation_id = claimed(database)
-    writer = store.OperationWriter(database.execute, operation_id)
+    writer = store.OperationWriter(database.execute, operation_id, database)
     assert writer.progress(Progress(1, 6, 0, "a")) is False
     store.finish(database.execute, operation_id, Status.FAILED, Progress(1, 6), "no")
     with pytest.raises(OperationLost):
@@ -116,7 +116,7 @@ def test_thousands_of_quick_steps_are_few_events() -> None:
         written.append(parameters)
         return [{"number of rows inserted": 1}]
 
-    writer = store.OperationWriter(execute, "x", lambda: now)
+    writer = store.OperationWriter(execute, "x", cast(Any, None), lambda: now)
     for step in range(10_000):
         now += 0.001
         writer.progress(Progress(step, 10_000, 0, f"step {step}"))
@@ -135,7 +135,7 @@ def test_a_nul_in_a_text_is_replaced(operations: ProgressConnection, database: A
     operation = wait_for_end(operations, operation_id)
     assert (operation.subject, operation.status) == ("a�b", Status.FAILED)
     other = claimed(database)
-    writer = store.OperationWriter(database.execute, other)
+    writer = store.OperationWriter(database.execute, other, database)
     writer.progress(Progress(1, 6, 0, "a\0b"))
     writer.finish(Status.FAILED, Progress(1, 6, 0, "a\0b"), "c\0d", json.dumps({"e": "f\0g"}))
     ended = operations.read([other])[other]

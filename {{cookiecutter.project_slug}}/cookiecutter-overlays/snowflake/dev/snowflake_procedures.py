@@ -25,6 +25,8 @@ class Call:
     status: str = "RUNNING"
     answer: str = ""
     """What the procedure returned, or the message of its error."""
+    code: str = "100357"
+    """The number of the error, if it failed."""
     process: Any = None
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -63,8 +65,8 @@ class Calls:
         """Return a call, or None if there is none with this id."""
         return self._calls.get(query_id)
 
-    def start(self, function: str, arguments: list[Any]) -> Call:
-        """Start a procedure in a process of its own."""
+    def start(self, function: str, arguments: list[Any], timeout: int = 0) -> Call:
+        """Start a procedure in a process of its own, which is killed after a timeout."""
         call = Call(str(uuid.uuid4()))
         self._store(call)
         receiver, sender = self._context.Pipe(duplex=False)
@@ -74,6 +76,10 @@ class Calls:
         call.process.start()
         sender.close()
         threading.Thread(target=self._wait, args=(call, receiver), daemon=True).start()
+        if timeout:
+            timer = threading.Timer(timeout, self._time_out, (call, timeout))
+            timer.daemon = True
+            timer.start()
         return call
 
     def cancel(self, query_id: str) -> str:
@@ -81,7 +87,7 @@ class Calls:
         call = self._calls.get(query_id)
         if call is None or call.done.is_set():
             return "Identified SQL statement is not currently executing."
-        self._end(call, "FAILED_WITH_ERROR", "SQL execution canceled")
+        self._end(call, "FAILED_WITH_ERROR", "SQL execution canceled", "000604")
         call.process.kill()
         return f"query [{query_id}] terminated."
 
@@ -91,6 +97,11 @@ class Calls:
             if call.process is not None and call.process.is_alive():
                 call.process.kill()
 
+    def _time_out(self, call: Call, timeout: int) -> None:
+        message = f"Statement reached its statement or warehouse timeout of {timeout} second(s)"
+        self._end(call, "FAILED_WITH_ERROR", f"{message} and was canceled.", "000630")
+        call.process.kill()
+
     def _wait(self, call: Call, receiver: multiprocessing.connection.Connection) -> None:
         try:
             succeeded, answer = receiver.recv()
@@ -99,16 +110,16 @@ class Calls:
         call.process.join()
         self._end(call, "SUCCESS" if succeeded else "FAILED_WITH_ERROR", answer)
 
-    def _end(self, call: Call, status: str, answer: str) -> None:
+    def _end(self, call: Call, status: str, answer: str, code: str = Call.code) -> None:
         if not call.done.is_set():
-            call.status, call.answer = status, answer
+            call.status, call.answer, call.code = status, answer, code
             call.done.set()
             self._store(call)
 
     def _store(self, call: Call) -> None:
         self._calls[call.query_id] = call
         with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([call.query_id, call.status, call.answer]) + "\n")
+            file.write(json.dumps([call.query_id, call.status, call.answer, call.code]) + "\n")
 
 
 def run_procedure(
