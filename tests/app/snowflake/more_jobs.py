@@ -111,7 +111,7 @@ JOBS: Jobs = {
     "chatter": chatter,
     "flood": flood,
     "early": early,
-    "asleep": Job(asleep, time_limit="6s"),
+    "asleep": Job(asleep, time_limit="4s"),
     "flaky": Job(flaky, retries=2, retry_delay="0.1s"),
     "keeper": keeper,
     "uploaded": Job(uploaded, subjects=Upload(("txt",))),

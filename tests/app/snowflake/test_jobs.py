@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -105,7 +106,6 @@ def test_a_job_that_runs_longer_than_its_time_limit_fails(
     ended = wait_for_end(operations, operation_id)
     assert (ended.status, ended.step_description) == (Status.FAILED, "Asleep")
     assert "ran longer than its time limit. Statement reached its statement or" in str(ended.error)
-    assert ended.elapsed < 30
     (line,) = operations.logs([operation_id], 10)[operation_id].lines
     assert line.text == "good night"
 
@@ -114,12 +114,12 @@ def test_a_poll_that_calls_the_procedure_passes_the_time_limit(
     operations: ProgressConnection, database: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = new_operation_id()
-    options = Options(time_limit=1.5)
+    options = Options(time_limit=3.5)
     assert store.create(database.execute, operation_id, "asleep", "", OWNER, "", options)
     monkeypatch.setattr(recovery, "START_TIMEOUT", 0.1)
     monkeypatch.setattr(recovery, "CHECK_INTERVAL", 0.1)
     wait_until(operations, operation_id, lambda operation: bool(operations.recent(Query(OWNER))))
-    assert "timeout of 2 second(s)" in str(wait_for_end(operations, operation_id).error)
+    assert "timeout of 4 second(s)" in str(wait_for_end(operations, operation_id).error)
 
 
 @pytest.mark.parametrize(
@@ -234,8 +234,8 @@ def written() -> Lines:
 
 
 @pytest.fixture
-def writer(written: Lines, database: Account) -> store.OperationWriter:
-    return store.OperationWriter(written.execute, "x", database, lambda: written.now)
+def writer(written: Lines) -> store.OperationWriter:
+    return store.OperationWriter(written.execute, "x", cast(Any, None), lambda: written.now)
 
 
 def line(number: int) -> LogLine:

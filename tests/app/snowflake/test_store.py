@@ -202,13 +202,27 @@ def test_a_table_of_an_earlier_version_gets_the_new_columns(server: FakeSnowflak
     options = server.options | {"schema": "EARLIER"}
     earlier = Account(options)
     create_tables(earlier.execute)
-    earlier.execute("ALTER TABLE OPERATION_EVENTS DROP COLUMN RETRY_OF")
-    earlier.execute("ALTER TABLE OPERATION_EVENTS DROP COLUMN LAST_STEPS")
+    earlier.execute("DROP TABLE OPERATION_LOG")
+    for statement in (
+        "ALTER TABLE OPERATION_EVENTS DROP COLUMN RETRY_OF",
+        "ALTER TABLE OPERATION_EVENTS DROP COLUMN LAST_STEPS",
+        "ALTER TABLE OPERATION_EVENTS DROP COLUMN LIVE",
+        "ALTER TABLE OPERATION_EVENTS DROP COLUMN OPTIONS",
+    ):
+        earlier.execute(statement)
     app = ProgressConnection("progress", **options)
-    with pytest.raises(BackendRejected, match=r"Is schema\.sql applied, and the role granted\?$"):
-        app.read(["a"])
+    for read in (app.read, lambda ids: app.logs(ids, 9)):
+        with pytest.raises(BackendRejected, match=r"Is schema\.sql applied, and the role granted"):
+            read(["a"])
+    earlier.execute(
+        "INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, RESULT)"
+        """ SELECT 'old', SYSDATE(), 'completed', '{"notes": ["old"]}'"""
+    )
     create_tables(earlier.execute)
     assert app.read(["a"]) == {}
+    old = app.read(["old"])["old"]
+    assert (old.result, old.problem) == ({"notes": ["old"]}, None)
+    assert app.logs(["old"], 9) == {}
     assert store.create(earlier.execute, "a", "j", "s", "o", "b")
     assert app.read(["a"])["a"].retry_of == "b"
     app.reset()
