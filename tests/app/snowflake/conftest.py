@@ -9,14 +9,16 @@ from dev.local_server import FakeSnowflake
 from progress.backend import store
 from progress.backend.account import Account
 from progress.backend.connection import ProgressConnection
+from progress.job import as_job
 from progress.operation import Operation, new_operation_id
+from tests.app.more_jobs import JOBS
 from tests.conftest import OWNER, wait_until
 
 
 @pytest.fixture(scope="session")
 def server(data_folder: Path) -> Iterator[FakeSnowflake]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JOBS_MODULE", "tests.jobs")
+        patch.setenv("JOBS_MODULE", "tests.app.more_jobs")
         with FakeSnowflake(data_folder / "own") as running:
             yield running
 
@@ -26,6 +28,7 @@ def database(server: FakeSnowflake) -> Iterator[Account]:
     opened = Account(server.options)
     yield opened
     opened.execute("DELETE FROM OPERATION_EVENTS")
+    opened.execute("DELETE FROM OPERATION_LOG")
     opened.close()
 
 
@@ -37,9 +40,12 @@ def operations(database: Account, server: FakeSnowflake) -> Iterator[ProgressCon
     opened.reset()
 
 
-def start(operations: ProgressConnection, job: str, subject: str = "steady") -> str:
+def start(
+    operations: ProgressConnection, job: str, subject: str = "steady", **parameters: object
+) -> str:
     operation_id = new_operation_id()
-    operations.start(operation_id, job, subject, OWNER)
+    options = as_job(JOBS[job]).options(parameters)
+    operations.start(operation_id, job, subject, OWNER, options=options)
     return operation_id
 
 

@@ -117,10 +117,26 @@ def test_requirements_txt_brings_the_packages_of_the_app_too() -> None:
 
 def test_the_procedure_needs_no_streamlit() -> None:
     script = (
-        "import sys, procedures, jobs, progress.backend.store, progress.reporter\n"
+        "import sys, procedures, jobs, progress.backend.output, progress.reporter\n"
         "sys.exit('streamlit' in sys.modules or 'snowflake.connector' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_packages_of_the_procedure_are_those_that_it_imports() -> None:
+    script = (
+        "import sys, procedures, jobs, progress.backend.output, progress.reporter\n"
+        "print(*{name.partition('.')[0] for name in sys.modules} & {'pydantic', 'rich', 'yaml'})"
+    )
+    imported = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    packages = [line for line in lines if line and not line.startswith("#")]
+    assert packages == [*imported.stdout.split(), "snowflake-snowpark-python"]
+    assert re.findall(r"PACKAGES = \((.*)\)", verify_account.PROCEDURE) == [
+        ", ".join(f"'{package}'" for package in packages)
+    ]
 
 
 # Statements that sqlglot cannot parse are compared by their first words.
@@ -200,7 +216,8 @@ def test_the_verification_deploys_into_a_schema_of_its_own_and_drops_it(
     assert outside[0].startswith("SELECT")
     assert outside[1:] == [f"CREATE SCHEMA {schema}", f"DROP SCHEMA {schema}", "closed"]
     inside = [statement for name, statement in recorder.statements if name == schema]
-    assert any(statement.startswith("CREATE TABLE") for statement in inside)
+    for created in ("CREATE TABLE", "CREATE STAGE IF NOT EXISTS OPERATION_FILES"):
+        assert any(statement.startswith(created) for statement in inside)
     assert any(statement.startswith("PUT 'file://") for statement in inside)
     (procedure,) = [s for s in inside if "PROCEDURE RUN_OPERATION" in s]
     assert "HANDLER = 'tests.procedure.run_operation'" in procedure

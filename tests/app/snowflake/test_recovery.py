@@ -216,7 +216,7 @@ def test_an_operation_that_recent_fails_keeps_its_steps(
     monkeypatch.setattr(Account, "query_state", lambda self, query_id: (FAILED, ""))
     operation_id = claimed(database)
     step = Step(1, "one", 0.5, failed=True)
-    writer = store.OperationWriter(database.execute, operation_id)
+    writer = store.OperationWriter(database.execute, operation_id, database)
     writer.progress(Progress(1, 6, 1, "two", (step,)))
     time.sleep(0.5)
     (row,) = operations.recent(Query(OWNER))

@@ -97,7 +97,7 @@ def test_a_job_that_was_declared_failed_is_told_so_and_writes_nothing(
     database: Account,
 ) -> None:
     operation_id = claimed(database)
-    writer = store.OperationWriter(database.execute, operation_id)
+    writer = store.OperationWriter(database.execute, operation_id, database)
     assert writer.progress(Progress(1, 6, 0, "a")) is False
     store.finish(database.execute, operation_id, Status.FAILED, Progress(1, 6), "no")
     with pytest.raises(OperationLost):
@@ -116,7 +116,7 @@ def test_thousands_of_quick_steps_are_few_events() -> None:
         written.append(parameters)
         return [{"number of rows inserted": 1}]
 
-    writer = store.OperationWriter(execute, "x", lambda: now)
+    writer = store.OperationWriter(execute, "x", cast(Any, None), lambda: now)
     for step in range(10_000):
         now += 0.001
         writer.progress(Progress(step, 10_000, 0, f"step {step}"))
@@ -135,7 +135,7 @@ def test_a_nul_in_a_text_is_replaced(operations: ProgressConnection, database: A
     operation = wait_for_end(operations, operation_id)
     assert (operation.subject, operation.status) == ("a�b", Status.FAILED)
     other = claimed(database)
-    writer = store.OperationWriter(database.execute, other)
+    writer = store.OperationWriter(database.execute, other, database)
     writer.progress(Progress(1, 6, 0, "a\0b"))
     writer.finish(Status.FAILED, Progress(1, 6, 0, "a\0b"), "c\0d", json.dumps({"e": "f\0g"}))
     ended = operations.read([other])[other]
@@ -202,13 +202,27 @@ def test_a_table_of_an_earlier_version_gets_the_new_columns(server: FakeSnowflak
     options = server.options | {"schema": "EARLIER"}
     earlier = Account(options)
     create_tables(earlier.execute)
-    earlier.execute("ALTER TABLE OPERATION_EVENTS DROP COLUMN RETRY_OF")
-    earlier.execute("ALTER TABLE OPERATION_EVENTS DROP COLUMN LAST_STEPS")
+    earlier.execute("DROP TABLE OPERATION_LOG")
+    for statement in (
+        "ALTER TABLE OPERATION_EVENTS DROP COLUMN RETRY_OF",
+        "ALTER TABLE OPERATION_EVENTS DROP COLUMN LAST_STEPS",
+        "ALTER TABLE OPERATION_EVENTS DROP COLUMN LIVE",
+        "ALTER TABLE OPERATION_EVENTS DROP COLUMN OPTIONS",
+    ):
+        earlier.execute(statement)
     app = ProgressConnection("progress", **options)
-    with pytest.raises(BackendRejected, match=r"Is schema\.sql applied, and the role granted\?$"):
-        app.read(["a"])
+    for read in (app.read, lambda ids: app.logs(ids, 9)):
+        with pytest.raises(BackendRejected, match=r"Is schema\.sql applied, and the role granted"):
+            read(["a"])
+    earlier.execute(
+        "INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, RESULT)"
+        """ SELECT 'old', SYSDATE(), 'completed', '{"notes": ["old"]}'"""
+    )
     create_tables(earlier.execute)
     assert app.read(["a"]) == {}
+    old = app.read(["old"])["old"]
+    assert (old.result, old.problem) == ({"notes": ["old"]}, None)
+    assert app.logs(["old"], 9) == {}
     assert store.create(earlier.execute, "a", "j", "s", "o", "b")
     assert app.read(["a"])["a"].retry_of == "b"
     app.reset()

@@ -11,10 +11,12 @@
 -- viewers together. A poll interval of 2 s is enough for people; a longer one does not let the warehouse suspend.
 -- Polls and procedures share the warehouse. It runs about 8 statements at a time, and each running procedure is one of
 -- them: with more operations at the same time, polls are queued. Then raise its size or MAX_CLUSTER_COUNT.
--- A job inserts one event for each step (a burst of 20, then one a second). Every insert is a file of its own until
--- Snowflake merges them: delete old events, for example once a day. The two roles below cannot delete; use a task of
--- the role that applied this file:
+-- A job inserts one event for each step, and one block of lines for its log (a burst of 20, then one a second). Every
+-- insert is a file of its own until Snowflake merges them: delete old rows, for example once a day. The two roles below
+-- cannot delete; use a task of the role that applied this file. (`keep` in settings.toml does not apply here.)
 --     DELETE FROM OPERATION_EVENTS WHERE WRITTEN_AT < DATEADD(day, -90, SYSDATE());
+--     DELETE FROM OPERATION_LOG WHERE WRITTEN_AT < DATEADD(day, -90, SYSDATE());
+-- Files stay on the stage: LIST @OPERATION_FILES shows their age, REMOVE @OPERATION_FILES/NAME removes one.
 
 CREATE DATABASE IF NOT EXISTS {{ name }}_DB;
 CREATE SCHEMA IF NOT EXISTS {{ name }}_DB.APP;
@@ -42,11 +44,26 @@ CREATE TABLE IF NOT EXISTS OPERATION_EVENTS (
     LAST_STEPS VARCHAR,
     MOVED BOOLEAN,
     ERROR VARCHAR,
-    RESULT VARCHAR
+    RESULT VARCHAR,
+    LIVE VARCHAR,
+    OPTIONS VARCHAR
 );
 -- Tables created by an earlier version of this file do not have these columns.
 ALTER TABLE OPERATION_EVENTS ADD COLUMN IF NOT EXISTS RETRY_OF VARCHAR;
 ALTER TABLE OPERATION_EVENTS ADD COLUMN IF NOT EXISTS LAST_STEPS VARCHAR;
+ALTER TABLE OPERATION_EVENTS ADD COLUMN IF NOT EXISTS LIVE VARCHAR;
+ALTER TABLE OPERATION_EVENTS ADD COLUMN IF NOT EXISTS OPTIONS VARCHAR;
+
+-- The logs of operations, only inserted. The numbers count the lines that were not stored, too.
+CREATE TABLE IF NOT EXISTS OPERATION_LOG (
+    OPERATION_ID VARCHAR NOT NULL,
+    LINE_NUMBER NUMBER NOT NULL,
+    WRITTEN_AT TIMESTAMP_NTZ NOT NULL,
+    TEXT VARCHAR NOT NULL
+);
+
+-- The files of operations: uploads, and what jobs keep. Their names are hashes.
+CREATE STAGE IF NOT EXISTS OPERATION_FILES ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE');
 
 -- The rows of the Cortex sample job. Drop the table if you do not need it.
 CREATE TABLE IF NOT EXISTS TRANSCRIPT_LINES (
@@ -62,14 +79,16 @@ GRANT USAGE ON DATABASE {{ name }}_DB TO ROLE {{ name }}_OWNER;
 GRANT USAGE, CREATE PROCEDURE, CREATE STAGE, CREATE STREAMLIT ON SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_OWNER;
 GRANT USAGE, MONITOR ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_OWNER;
 GRANT SELECT, INSERT ON TABLE OPERATION_EVENTS TO ROLE {{ name }}_OWNER;
+GRANT SELECT, INSERT ON TABLE OPERATION_LOG TO ROLE {{ name }}_OWNER;
+GRANT READ, WRITE ON STAGE OPERATION_FILES TO ROLE {{ name }}_OWNER;
 GRANT SELECT, INSERT ON TABLE TRANSCRIPT_LINES TO ROLE {{ name }}_OWNER;
 -- For the AI functions. Most accounts have granted it to PUBLIC.
 GRANT DATABASE ROLE SNOWFLAKE.CORTEX_USER TO ROLE {{ name }}_OWNER;
 -- For `make verify-account`, which creates a temporary schema.
 GRANT CREATE SCHEMA ON DATABASE {{ name }}_DB TO ROLE {{ name }}_OWNER;
 
--- {{ name }}_APP is for an app that runs outside Snowflake. It can start, read and cancel operations, and nothing else:
--- the procedure runs with its owner's rights.
+-- {{ name }}_APP is for an app that runs outside Snowflake. It can start, read and cancel operations, store files for
+-- them, and nothing else: the procedure runs with its owner's rights.
 CREATE ROLE IF NOT EXISTS {{ name }}_APP;
 GRANT ROLE {{ name }}_APP TO ROLE SYSADMIN;
 GRANT USAGE ON DATABASE {{ name }}_DB TO ROLE {{ name }}_APP;
@@ -78,6 +97,8 @@ GRANT USAGE ON SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_APP;
 -- unknown, and the job is declared failed after a minute without an event, although it runs.
 GRANT USAGE, MONITOR ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_APP;
 GRANT SELECT, INSERT ON TABLE OPERATION_EVENTS TO ROLE {{ name }}_APP;
+GRANT SELECT ON TABLE OPERATION_LOG TO ROLE {{ name }}_APP;
+GRANT READ, WRITE ON STAGE OPERATION_FILES TO ROLE {{ name }}_APP;
 GRANT USAGE ON FUTURE PROCEDURES IN SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_APP;
 -- Users can cancel their own calls without it. If several users serve one app, they need it for each other's calls:
 -- GRANT OPERATE ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_APP;

@@ -23,6 +23,7 @@ VARIABLE = "FAKE_SNOWFLAKE_PASSWORD"
 ACCOUNT = "local"
 DATABASE = "LOCAL_DB"
 SCHEMA = "APP"
+CREATED = ("CREATE TABLE", "ALTER TABLE", "CREATE STAGE")
 
 
 @contextmanager
@@ -139,8 +140,10 @@ def connection_options(port: int, password: str) -> dict[str, Any]:
 
 
 def create_tables(execute: Callable[[str], object]) -> None:
-    """Run the statements of schema.sql that create tables; the others need an administrator."""
+    """Run the statements of schema.sql that create the tables and the stage; the others need an
+    administrator.
+    """
     for statement in (ROOT / "schema.sql").read_text("utf-8").split(";\n"):
         lines = [line for line in statement.splitlines() if not line.startswith("--")]
-        if (text := "\n".join(lines).strip()).startswith(("CREATE TABLE", "ALTER TABLE")):
+        if (text := "\n".join(lines).strip()).startswith(CREATED):
             execute(text)

@@ -14,6 +14,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+FAILED, CANCELLED, TIMED_OUT = "100357", "000604", "000630"
+"""Numbers of errors."""
 PROCEDURES = {"RUN_OPERATION": "run_operation"}
 """The procedures that can be called, and their functions in procedures.py."""
 
@@ -26,6 +28,8 @@ class Call:
     status: str = "RUNNING"
     answer: str = ""
     """What the procedure returned, or the message of its error."""
+    code: str = ""
+    """The number of the error, if it failed."""
     process: Any = None
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -57,7 +61,7 @@ class Calls:
         for line in file.read_text("utf-8").splitlines() if file.exists() else []:
             call = Call(*json.loads(line))
             if call.status == "RUNNING":
-                call.status = "FAILED_WITH_ERROR"
+                call.status, call.code = "FAILED_WITH_ERROR", FAILED
                 call.answer = "The fake Snowflake server was stopped."
             call.done.set()
             self._calls[call.query_id] = call
@@ -66,13 +70,15 @@ class Calls:
         """Return a call, or None if there is none with this id."""
         return self._calls.get(query_id)
 
-    def start(self, function: str, arguments: list[Any]) -> Call:
-        """Start a procedure in a process of its own."""
+    def start(self, function: str, arguments: list[Any], timeout: int) -> Call:
+        """Start a procedure in a process of its own, which ends after a timeout; 0: none."""
         call = Call(str(uuid.uuid4()))
         self._store(call)
         receiver, sender = self._context.Pipe(duplex=False)
         call.process = self._context.Process(
-            target=run_procedure, args=(function, arguments, self._options, sender), daemon=True
+            target=run_procedure,
+            args=(function, arguments, timeout, self._options, sender),
+            daemon=True,
         )
         call.process.start()
         sender.close()
@@ -84,7 +90,7 @@ class Calls:
         call = self._calls.get(query_id)
         if call is None or call.done.is_set():
             return "Identified SQL statement is not currently executing."
-        self._end(call, "FAILED_WITH_ERROR", "SQL execution canceled")
+        self._end(call, CANCELLED, "SQL execution canceled")
         call.process.kill()
         return f"query [{query_id}] terminated."
 
@@ -96,27 +102,29 @@ class Calls:
 
     def _wait(self, call: Call, receiver: multiprocessing.connection.Connection) -> None:
         try:
-            succeeded, answer = receiver.recv()
+            code, answer = receiver.recv()
         except EOFError:
-            succeeded, answer = False, "The process of the procedure was killed."
+            code, answer = FAILED, "The process of the procedure was killed."
         call.process.join()
-        self._end(call, "SUCCESS" if succeeded else "FAILED_WITH_ERROR", answer)
+        self._end(call, code, answer)
 
-    def _end(self, call: Call, status: str, answer: str) -> None:
+    def _end(self, call: Call, code: str, answer: str) -> None:
         if not call.done.is_set():
-            call.status, call.answer = status, answer
+            call.status = "FAILED_WITH_ERROR" if code else "SUCCESS"
+            call.code, call.answer = code, answer
             call.done.set()
             self._store(call)
 
     def _store(self, call: Call) -> None:
         self._calls[call.query_id] = call
         with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([call.query_id, call.status, call.answer]) + "\n")
+            file.write(json.dumps([call.query_id, call.status, call.answer, call.code]) + "\n")
 
 
 def run_procedure(
     function: str,
     arguments: list[Any],
+    timeout: int,
     options: Mapping[str, Any],
     sender: multiprocessing.connection.Connection,
 ) -> None:
@@ -129,12 +137,21 @@ def run_procedure(
 
     import procedures
 
+    def time_out() -> None:
+        message = f"Statement reached its statement or warehouse timeout of {timeout} second(s)"
+        sender.send((TIMED_OUT, f"{message} and was canceled."))
+        os._exit(1)
+
     try:
         connection = connector.connect(**options, network_timeout=5, paramstyle="qmark")
         session = Session.builder.configs({"connection": connection}).create()
-        sender.send((True, str(getattr(procedures, function)(session, *arguments))))
+        if timeout:
+            timer = threading.Timer(timeout, time_out)
+            timer.daemon = True
+            timer.start()
+        sender.send(("", str(getattr(procedures, function)(session, *arguments))))
     except BaseException as error:
-        sender.send((False, f"{type(error).__name__}: {error}"))
+        sender.send((FAILED, f"{type(error).__name__}: {error}"))
 
 
 def _exit_with_parent() -> None:

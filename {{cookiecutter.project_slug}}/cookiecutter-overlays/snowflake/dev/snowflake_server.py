@@ -5,8 +5,9 @@ variable FAKE_SNOWFLAKE_PASSWORD is the password of its one user. It stops when 
 is closed, so it never outlives the process that started it.
 
 It adds to fakesnow's server
-- CALL of stored procedures, waited for or asynchronous, with query status and
+- CALL of stored procedures, waited for or asynchronous, with query status, statement timeout and
   SYSTEM$CANCEL_QUERY: see dev/snowflake_procedures.py;
+- PUT and GET of one file of the stage OPERATION_FILES: the connector writes and reads it in FOLDER;
 - a login with one user, and no access to files but its own;
 - AI_SENTIMENT and AI_SUMMARIZE_AGG, answered from a word list and from the first words: they show
   that a job works, not what Cortex would answer;
@@ -65,6 +66,11 @@ MAX_RESULTS = 50
 
 SYNTAX_ERROR = "001003"
 CALL = re.compile(r"\s*call\s+(?:[\w\"]+\.)*\"?(\w+)\"?\s*\(([?,\s]*)\)\s*;?\s*", re.IGNORECASE)
+FILE = re.compile(
+    r"\s*(?:put\s+'?file://[^']*?([\w-]+)'?\s+'?@OPERATION_FILES/?'?(?:\s.*)?"
+    r"|get\s+'?@OPERATION_FILES/([\w-]+)'?\s+'?file://([^']+?)'?(?:\s.*)?)",
+    re.IGNORECASE | re.DOTALL,
+)
 CANCEL = re.compile(r"\s*select\s+system\$cancel_query\s*\(\s*\?\s*\)\s*;?\s*", re.IGNORECASE)
 
 
@@ -117,6 +123,7 @@ class Server:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         self._password = os.environ[VARIABLE]
+        self._stage = folder / "stage"
         self.calls = Calls(folder / "calls.jsonl", connection_options(port, self._password))
         # DuckDB runs one statement at a time for each session.
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -164,7 +171,8 @@ class Server:
             if procedure not in PROCEDURES:
                 return refusal("002140", f"Unknown function {procedure}.")
             function = PROCEDURES[procedure]
-            call = await run_in_threadpool(self.calls.start, function, bindings_of(body))
+            timeout = int((body.get("parameters") or {}).get("STATEMENT_TIMEOUT_IN_SECONDS", 0))
+            call = await run_in_threadpool(self.calls.start, function, bindings_of(body), timeout)
             if body.get("asyncExec"):
                 data = {
                     "queryId": call.query_id,
@@ -175,8 +183,11 @@ class Server:
                 )
             await run_in_threadpool(call.done.wait)
             if call.failed:
-                return refusal("100357", call.answer, call.query_id, "P0000")
+                return refusal(call.code, call.answer, call.query_id, "P0000")
             body |= select_text(procedure, call.answer)
+        elif match := FILE.fullmatch(sql):
+            data = self.transfer(*match.groups())
+            return JSONResponse({"data": data, "success": True})
         async with self._locks[token]:
             _LastError.message.set("")
             response: Response = await fakesnow_server.query_request(with_body(request, body))
@@ -191,6 +202,17 @@ class Server:
             return refusal(SYNTAX_ERROR, message)
         return response
 
+    def transfer(self, put: str | None, get: str | None, folder: str | None) -> dict[str, Any]:
+        """Return where the connector finds the stage: on this machine."""
+        self._stage.mkdir(mode=0o700, exist_ok=True)
+        info = {"locationType": "LOCAL_FS", "location": str(self._stage), "creds": {}}
+        shared = {"stageInfo": info, "parallel": 1, "overwrite": True}
+        if put:
+            names = {"command": "UPLOAD", "src_locations": [put], "autoCompress": False}
+            return {**shared, **names, "sourceCompression": "none"}
+        found = [get] if get and (self._stage / get).exists() else []
+        return {**shared, "command": "DOWNLOAD", "src_locations": found, "localLocation": folder}
+
     async def monitor(self, request: Request) -> Response:
         """Return the status of a query."""
         if fakesnow_server.to_token(request) not in fakesnow_server.sessions:
@@ -198,7 +220,7 @@ class Server:
         call = self.calls.get(request.path_params["query_id"])
         queries = []
         if call is not None:
-            error = {"errorCode": "100357", "errorMessage": call.answer} if call.failed else {}
+            error = {"errorCode": call.code, "errorMessage": call.answer} if call.failed else {}
             queries = [{"status": call.status, **error}]
         return JSONResponse({"data": {"queries": queries}, "success": True})
 

@@ -1,22 +1,26 @@
 """The connection to Snowflake: its options, its statements, and what its errors mean."""
 
+import io
 import json
 import logging
+import math
 import os
 import re
+import tempfile
 import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 from snowflake import connector
 from snowflake.connector.config_manager import CONFIG_MANAGER
 from snowflake.connector.cursor import DictCursor
-from snowflake.connector.errorcode import ER_FAILED_TO_REQUEST
+from snowflake.connector.errorcode import ER_FAILED_TO_REQUEST, ER_FILE_NOT_EXISTS
 
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
 from progress.settings import ROOT
@@ -37,6 +41,8 @@ STATEMENT_TIMEOUT = 30
 """Seconds after which Snowflake ends a statement: enough to resume a suspended warehouse."""
 NETWORK_GRACE = 30
 """Seconds beyond the statement timeout after which the connector gives up."""
+MAX_TIME_LIMIT = 7 * 24 * 3600
+"""Seconds after which Snowflake ends every statement."""
 STATUS_TIMEOUT = 5
 """Seconds after which a request for the state of a query fails."""
 LOGIN_PAUSE = 300.0
@@ -78,10 +84,13 @@ _STATES = {
 }
 _QUERY_ID = re.compile(r"[0-9a-fA-F-]{36}")
 
+STAGE = "@OPERATION_FILES"
+
 # Error numbers of Snowflake.
+_STATEMENT_TIMEOUT = 630
 _SESSION_EXPIRED = {390104, 390111, 390112, 390114, 390195}
 # Cancelled (by the connector, after its timeout); too many waiting for a lock; statement timeout.
-_TRANSIENT = _SESSION_EXPIRED | {604, 625, 630}
+_TRANSIENT = _SESSION_EXPIRED | {604, 625, _STATEMENT_TIMEOUT}
 # Database, schema or object; function or procedure; column, where an old schema.sql was applied.
 _MISSING_OBJECT = {2003, 2043, 904}
 # The host of an account that does not exist answers the login with HTTP 404.
@@ -156,8 +165,15 @@ class Account:
 
         return [{name.lower(): value for name, value in row.items()} for row in self._run(run)]
 
-    def execute_async(self, statement: str, parameters: Sequence[Any] = ()) -> str:
+    def execute_async(
+        self, statement: str, parameters: Sequence[Any] = (), time_limit: float = 0.0
+    ) -> str:
         """Start a statement without waiting for its end; return its query id.
+
+        Args:
+            statement: The statement.
+            parameters: Its values.
+            time_limit: Seconds after which Snowflake cancels it; 0: the limit of the account.
 
         Raises:
             BackendUnavailable: It is unknown whether it arrived.
@@ -166,7 +182,11 @@ class Account:
 
         def run(connection: connector.SnowflakeConnection) -> str:
             with connection.cursor() as cursor:
-                cursor.execute_async(statement, tuple(parameters), _no_retry=True)
+                seconds = str(min(math.ceil(time_limit), MAX_TIME_LIMIT))
+                limits = {"STATEMENT_TIMEOUT_IN_SECONDS": seconds} if time_limit else None
+                cursor.execute_async(
+                    statement, tuple(parameters), _statement_params=limits, _no_retry=True
+                )
                 return str(cursor.sfqid)
 
         return self._run(run)
@@ -178,6 +198,40 @@ class Account:
             BackendUnavailable: Snowflake cannot be reached.
         """
         return self._run(lambda connection: _query_state(connection, query_id))
+
+    def upload(self, name: str, content: bytes) -> None:
+        """Store a file on the stage; it replaces an equal name. Raises as `execute`."""
+
+        def run(connection: connector.SnowflakeConnection) -> None:
+            with connection.cursor() as cursor:
+                # PUT takes no parameters. The name is that of `store.file_name`.
+                cursor.execute(
+                    "PUT 'file:///"
+                    + name
+                    + "' "
+                    + STAGE
+                    + " AUTO_COMPRESS = FALSE OVERWRITE = TRUE",
+                    file_stream=io.BytesIO(content),
+                )
+
+        self._run(run)
+
+    def download(self, name: str) -> bytes:
+        """Return a file of the stage. Raises as `execute`."""
+
+        def run(connection: connector.SnowflakeConnection) -> bytes:
+            with tempfile.TemporaryDirectory() as folder, connection.cursor() as cursor:
+                target = Path(folder)
+                try:
+                    cursor.execute("GET '" + STAGE + "/" + name + "' '" + target.as_uri() + "/'")
+                except connector.Error as error:
+                    if error.errno != ER_FILE_NOT_EXISTS:
+                        raise
+                    reason = "There is no such file: it may have been removed."
+                    raise BackendRejected(reason) from error
+                return (target / name).read_bytes()
+
+        return self._run(run)
 
     def close(self) -> None:
         """Close the connection. The next statement opens it again."""
@@ -269,6 +323,8 @@ def _query_state(
     query = data["queries"][0]
     state = _STATES.get(str(query.get("status")), QueryState.UNKNOWN)
     message = str(query.get("errorMessage") or "") if state is QueryState.FAILED else ""
+    if str(query.get("errorCode")).lstrip("0") == str(_STATEMENT_TIMEOUT):
+        message = f"It ran longer than its time limit. {message}"
     return state, " ".join(message.split())[:MAX_MESSAGE]
 
 

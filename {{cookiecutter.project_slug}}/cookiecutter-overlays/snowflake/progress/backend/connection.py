@@ -9,8 +9,8 @@ from progress.backend import store
 from progress.backend.account import Account, configured_options
 from progress.backend.recovery import Recovery
 from progress.backend.runner import call_procedure, cancel_calls
-from progress.contract import Backend, check_names
-from progress.operation import Operation, Query, Status
+from progress.contract import Backend, Feature, check_names
+from progress.operation import NO_OPTIONS, Log, Operation, Options, Query, Status
 
 
 class ProgressConnection(BaseConnection[Account], Backend):
@@ -23,17 +23,29 @@ class ProgressConnection(BaseConnection[Account], Backend):
     """
 
     def _connect(self, **kwargs: Any) -> Account:
-        account = Account(kwargs or configured_options())
+        options = kwargs or configured_options()
+        account = Account(options)
         self._recovery = Recovery(account)
+        # Of its own, so that polls do not wait for a large file. It opens when first used.
+        self._files = Account(options)
         return account
 
+    # Not force_stop: cancel already cancels the query, in the middle of a step.
+    features: frozenset[Feature] = frozenset({"logs", "files"})
+
     def start(
-        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+        self,
+        operation_id: str,
+        job: str,
+        subject: str,
+        owner: str,
+        retry_of: str = "",
+        options: Options = NO_OPTIONS,
     ) -> None:
         check_names(job, subject, owner)
         account = self._instance
-        if store.create(account.execute, operation_id, job, subject, owner, retry_of):
-            call_procedure(account, operation_id, job, subject)
+        if store.create(account.execute, operation_id, job, subject, owner, retry_of, options):
+            call_procedure(account, operation_id, job, subject, options)
             return
         # A start that failed between the event and the call is completed. If both calls arrive,
         # the second finds the claim of the first and returns: see `store.claim`.
@@ -41,7 +53,7 @@ class ProgressConnection(BaseConnection[Account], Backend):
         if found.status != Status.QUEUED:
             return
         if not store.query_ids(account.execute, [operation_id])[operation_id]:
-            call_procedure(account, operation_id, found.job, found.subject)
+            call_procedure(account, operation_id, found.job, found.subject, found.options)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         execute = self._instance.execute
@@ -68,6 +80,20 @@ class ProgressConnection(BaseConnection[Account], Backend):
         self._recovery.forget(operation_id)
         self._recovery.recover(store.read(account.execute, [operation_id]).values())
 
+    def force_stop(self, operation_id: str) -> None:
+        self.cancel(operation_id)
+
+    def logs(self, operation_ids: Sequence[str], limit: int) -> dict[str, Log]:
+        return store.logs(self._instance.execute, operation_ids, limit)
+
+    def save_file(self, operation_id: str, name: str, content: bytes) -> None:
+        _ = self._instance  # connects
+        self._files.upload(store.file_name(operation_id, name), content)
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        _ = self._instance
+        return self._files.download(store.file_name(operation_id, name))
+
     def reset(self) -> None:
         """Close the connection; the next use opens it again.
 
@@ -76,4 +102,5 @@ class ProgressConnection(BaseConnection[Account], Backend):
         """
         if self._raw_instance is not None:
             self._raw_instance.close()
+            self._files.close()
         super().reset()

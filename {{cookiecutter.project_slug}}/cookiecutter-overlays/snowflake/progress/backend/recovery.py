@@ -168,7 +168,8 @@ class Recovery:
                 self._checks[operation_id] = _Check(time.monotonic(), running=True)
         action = decide(operation, states, _heartbeat_age(operation))
         if action is Action.CALL:
-            call_procedure(self._account, operation_id, operation.job, operation.subject)
+            found = self._read(operation_id)
+            call_procedure(self._account, operation_id, found.job, found.subject, found.options)
         elif action is Action.CANCEL:
             self._finish(operation_id, Status.CANCELLED, None)
         elif action is Action.FAIL:
@@ -179,17 +180,21 @@ class Recovery:
             self._finish(operation_id, Status.FAILED, error)
         return action is not Action.WAIT
 
+    def _read(self, operation_id: str) -> Operation:
+        """Return the whole operation: `recent` has no options and no steps."""
+        return store.read(self._account.execute, [operation_id])[operation_id]
+
     def _finish(self, operation_id: str, status: Status, error: str | None) -> None:
-        execute = self._account.execute
-        latest = store.read(execute, [operation_id])[operation_id]  # `recent` has no steps
+        latest = self._read(operation_id)
         progress = Progress(
             latest.current_step,
             latest.total_steps,
             latest.failed_steps,
             latest.step_description,
             latest.last_steps,
+            latest.live,
         )
-        store.finish(execute, operation_id, status, progress, error)
+        store.finish(self._account.execute, operation_id, status, progress, error)
 
 
 def _heartbeat_age(operation: Operation) -> float:

@@ -5,7 +5,7 @@ import logging
 from progress.backend import store
 from progress.backend.account import Account
 from progress.contract import BackendRejected
-from progress.operation import Progress, Status
+from progress.operation import Options, Progress, Status
 
 log = logging.getLogger(__name__)
 
@@ -13,13 +13,17 @@ CALL = "CALL RUN_OPERATION(?, ?, ?)"
 CANCEL_QUERY = "SELECT SYSTEM$CANCEL_QUERY(?)"
 
 
-def call_procedure(account: Account, operation_id: str, job: str, subject: str) -> None:
+def call_procedure(
+    account: Account, operation_id: str, job: str, subject: str, options: Options
+) -> None:
     """Call the procedure without waiting for it, and store its query id with the operation.
 
-    If Snowflake refuses the call, the operation has failed: its page shows the reason.
+    The procedure itself reads its options. If Snowflake refuses the call, the operation has failed:
+    its page shows the reason.
     """
     try:
-        query_id = account.execute_async(CALL, (operation_id, job, subject))
+        arguments = (operation_id, job, subject)
+        query_id = account.execute_async(CALL, arguments, options.time_limit)
     except BackendRejected as error:
         store.finish(account.execute, operation_id, Status.FAILED, Progress(), str(error))
         return

@@ -3,37 +3,71 @@
 An operation is a series of events: rows of OPERATION_EVENTS that are inserted and never updated,
 because in Snowflake updates of a table wait for each other.
 
-- The first event has the status `queued`, and the job, subject and owner.
+- The first event has the status `queued`, and the job, subject, owner and options.
 - Each call of the procedure inserts a claim. The first claim runs the job; later calls return.
 - The job inserts its progress, with the status `in_progress`, and one terminal event at its end.
 - The app inserts the query id of each call, and requests to cancel.
 
 An operation is read from all of its events: the first says when it was created, a claim when it
-started, and so on. Its status, steps and result are those of one event: the first terminal event,
-else the latest event with a status. The first terminal event wins, so that it is final without a
-lock: what a job writes after it was declared failed changes nothing. Times are SYSDATE(): UTC.
+started, and so on. Its status and steps are those of one event: the first terminal event, else the
+latest event with a status; its result is the latest until this event. The first terminal event
+wins, so that it is final without a lock: what a job writes after it was declared failed changes
+nothing. Times are SYSDATE(): UTC.
+
+Its log is in rows of OPERATION_LOG, which are only inserted, too: several lines at a time.
 """
 
+import hashlib
+import itertools
 import json
+import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from progress.contract import OperationLost
-from progress.operation import Operation, Progress, Query, Status
+from progress.contract import BackendError, OperationLost
+from progress.operation import (
+    NO_OPTIONS,
+    Log,
+    LogLine,
+    Operation,
+    Options,
+    Progress,
+    Query,
+    Status,
+)
 from progress.rows import count_statuses, operation_from_row
-from progress.text import sanitize
+from progress.text import sanitize, truncate
 
 Execute = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
 """Runs a statement with its parameters; returns rows with column names in lower case."""
 
 BURST = 20
-"""Progress events that a job may insert without a pause."""
+"""Progress events, and blocks of its log, that a job may insert without a pause."""
 REFILL = 1.0
 """Seconds after which it may insert one more."""
+MAX_LINE = 2_000
+"""Characters of a line of a log."""
+MAX_BLOCK = 1_000
+"""Lines of a log that are inserted together; of more, the newest."""
+MAX_LINES = 10_000
+"""Lines of a log after which a block has only the newest LATE_BLOCK lines."""
+LATE_BLOCK = 10
+
+
+class Files(Protocol):
+    """The stage OPERATION_FILES."""
+
+    def upload(self, name: str, content: bytes) -> None:
+        """Store a file; it replaces an equal name."""
+
+    def download(self, name: str) -> bytes:
+        """Return a file."""
+
 
 # --- statements: joined from constants, while values are always parameters -------------------
 
@@ -69,7 +103,13 @@ SELECT
     MAX(IFF(CANCEL_REQUESTED, 1, 0)) OVER (PARTITION BY OPERATION_ID) AS CANCEL_REQUESTED,
     SYSDATE() AS READ_AT
 """
-_DETAILS = ", ERROR, RESULT, LAST_STEPS"
+_DETAILS = """
+    , ERROR, LAST_STEPS, LIVE, MAX(OPTIONS) OVER (PARTITION BY OPERATION_ID) AS OPTIONS,
+    LAST_VALUE(RESULT IGNORE NULLS) OVER (
+        PARTITION BY OPERATION_ID ORDER BY WRITTEN_AT, EVENT_NUMBER
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS RESULT
+"""
 # Of each operation one event: the first terminal event, else the latest event with a status.
 _QUALIFY = """
 QUALIFY ROW_NUMBER() OVER (
@@ -136,8 +176,9 @@ _HAS_ENDED = _sql("SELECT 1 FROM OPERATION_EVENTS WHERE OPERATION_ID = ? AND", _
 
 _CREATE = _sql(
     """
-    INSERT INTO OPERATION_EVENTS (OPERATION_ID, WRITTEN_AT, STATUS, JOB, SUBJECT, OWNER, RETRY_OF)
-    SELECT ?, SYSDATE(), 'queued', ?, ?, ?, ?
+    INSERT INTO OPERATION_EVENTS
+        (OPERATION_ID, WRITTEN_AT, STATUS, JOB, SUBJECT, OWNER, RETRY_OF, OPTIONS)
+    SELECT ?, SYSDATE(), 'queued', ?, ?, ?, ?, ?
     WHERE
     """,
     _no_event("TRUE"),
@@ -167,8 +208,8 @@ _ADD_PROGRESS = _sql(
     """
     INSERT INTO OPERATION_EVENTS
         (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS,
-         STEP_DESCRIPTION, LAST_STEPS, MOVED)
-    SELECT ?, SYSDATE(), 'in_progress', ?, ?, ?, ?, ?, ?
+         STEP_DESCRIPTION, LAST_STEPS, LIVE, MOVED, RESULT)
+    SELECT ?, SYSDATE(), 'in_progress', ?, ?, ?, ?, ?, ?, ?, ?
     WHERE
     """,
     _no_event("CANCEL_REQUESTED OR " + _TERMINAL),
@@ -177,11 +218,30 @@ _FINISH = _sql(
     """
     INSERT INTO OPERATION_EVENTS
         (OPERATION_ID, WRITTEN_AT, STATUS, CURRENT_STEP, TOTAL_STEPS, FAILED_STEPS,
-         STEP_DESCRIPTION, LAST_STEPS, MOVED, ERROR, RESULT)
-    SELECT ?, SYSDATE(), ?, ?, ?, ?, ?, ?, TRUE, ?, ?
+         STEP_DESCRIPTION, LAST_STEPS, LIVE, MOVED, ERROR, RESULT)
+    SELECT ?, SYSDATE(), ?, ?, ?, ?, ?, ?, ?, TRUE, ?, ?
     WHERE
     """,
     _no_event(_TERMINAL),
+)
+_ADD_LINES = """
+INSERT INTO OPERATION_LOG (OPERATION_ID, LINE_NUMBER, WRITTEN_AT, TEXT)
+SELECT ?, VALUE[0]::NUMBER, VALUE[1]::TIMESTAMP_NTZ, VALUE[2]::VARCHAR
+FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?)))
+"""
+_LOGS = _sql(
+    """
+    SELECT OPERATION_ID, WRITTEN_AT, TEXT,
+        MAX(LINE_NUMBER) OVER (PARTITION BY OPERATION_ID) AS WRITTEN,
+        COUNT(*) OVER (PARTITION BY OPERATION_ID) AS STORED
+    FROM OPERATION_LOG WHERE OPERATION_ID IN (
+    """,
+    _GIVEN_IDS,
+    """
+    )
+    QUALIFY ROW_NUMBER() OVER (PARTITION BY OPERATION_ID ORDER BY LINE_NUMBER DESC) <= ?
+    ORDER BY OPERATION_ID, LINE_NUMBER
+    """,
 )
 
 
@@ -189,10 +249,16 @@ _FINISH = _sql(
 
 
 def create(
-    execute: Execute, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+    execute: Execute,
+    operation_id: str,
+    job: str,
+    subject: str,
+    owner: str,
+    retry_of: str = "",
+    options: Options = NO_OPTIONS,
 ) -> bool:
     """Insert the first event of an operation; return False if the id exists."""
-    texts = [sanitize(text) for text in (job, subject, owner, retry_of)]
+    texts = [sanitize(text) for text in (job, subject, owner, retry_of, options.text())]
     return _inserted(execute(_CREATE, (operation_id, *texts, operation_id)))
 
 
@@ -239,6 +305,27 @@ def query_ids(execute: Execute, operation_ids: Sequence[str]) -> dict[str, list[
     return found
 
 
+def logs(execute: Execute, operation_ids: Sequence[str], limit: int) -> dict[str, Log]:
+    """Return the latest lines of the logs that have some, in one statement."""
+    valid = [operation_id for operation_id in operation_ids if "\0" not in operation_id]
+    lines: dict[str, list[LogLine]] = {}
+    dropped: dict[str, int] = {}
+    for row in execute(_LOGS, (json.dumps(valid), limit)) if valid else []:
+        operation_id = row["operation_id"]
+        line = LogLine(row["written_at"].replace(tzinfo=UTC), row["text"])
+        lines.setdefault(operation_id, []).append(line)
+        dropped[operation_id] = row["written"] - row["stored"]
+    return {name: Log(tuple(found), dropped[name]) for name, found in lines.items()}
+
+
+def file_name(operation_id: str, name: str) -> str:
+    """Return the name on the stage of a file of an operation.
+
+    Hashes, because it is part of a statement, and an id or a name from outside may be any text.
+    """
+    return "-".join(hashlib.sha256(text.encode()).hexdigest()[:32] for text in (operation_id, name))
+
+
 # --- the procedure's side --------------------------------------------------------------------
 
 
@@ -276,36 +363,40 @@ class OperationWriter:
     Args:
         execute: Runs a statement in the procedure's session.
         operation_id: The operation.
+        files: The files of all operations.
         clock: Seconds, for the rate of the writes.
     """
 
     def __init__(
-        self, execute: Execute, operation_id: str, clock: Callable[[], float] = time.monotonic
+        self,
+        execute: Execute,
+        operation_id: str,
+        files: Files,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._execute = execute
         self._operation_id = operation_id
-        self._clock = clock
-        self._tokens = float(BURST)
-        self._refilled_at = clock()
+        self._files = files
+        self._rate, self._log_rate = _Rate(clock), _Rate(clock)
+        self._progress = Progress()  # the latest
+        self._result: str | None = None  # None if it is written
         self._last_step: tuple[int, str] | None = None
+        self._numbers = itertools.count(1)
+        self._lines: deque[tuple[int, str, str]] = deque(maxlen=MAX_BLOCK)  # not yet inserted
+        self._stored_lines = 0
+        self._is_writing_log = False
+        self._thread = threading.get_ident()
 
     def progress(self, progress: Progress) -> bool:
         """Insert the progress; return whether a cancel was requested.
 
-        The rate is limited (a token bucket): every slow step is written, but of thousands of quick
-        steps only one a second, so that the table does not grow with each. A skipped step is
-        written with the next one, or when the job reads `report.cancelled`.
+        The rate is limited: every slow step is written, but of thousands of quick steps only one a
+        second, so that the table does not grow with each. A skipped step is written with the next
+        one, or when the job reads `report.cancelled`.
         """
-        now = self._clock()
-        self._tokens = min(self._tokens + (now - self._refilled_at) / REFILL, BURST)
-        self._refilled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        step = (progress.current_step, progress.step_description)
-        parameters = (self._operation_id, *_columns(progress), step != self._last_step)
-        if _inserted(self._execute(_ADD_PROGRESS, (*parameters, self._operation_id))):
-            self._last_step = step
+        self._progress = progress
+        self.log([])
+        if not self._rate.take() or self._insert():
             return False
         if self._execute(_HAS_ENDED, (self._operation_id,)):
             raise OperationLost
@@ -315,7 +406,83 @@ class OperationWriter:
         self, status: Status, progress: Progress, error: str | None, result: str | None
     ) -> None:
         """Insert the terminal event, unless there is one."""
+        self.write_log()
+        result = self._result if result is None else result
         finish(self._execute, self._operation_id, status, progress, error, result)
+
+    def result(self, result: str) -> None:
+        """Insert the result with the latest progress, or keep it for the next write."""
+        self._result = result
+        if self._rate.take():
+            self._insert()
+
+    def log(self, lines: Sequence[LogLine]) -> None:
+        """Insert lines, or keep them for the next write.
+
+        Only in the thread of the procedure: a session is not safe to share.
+        """
+        for line in lines:
+            text = truncate(sanitize(line.text), MAX_LINE)
+            self._lines.append((next(self._numbers), _ntz(line.at), text))
+        is_own_thread = threading.get_ident() == self._thread
+        if self._lines and is_own_thread and self._log_rate.take():
+            self.write_log()
+
+    def write_log(self) -> None:
+        """Insert the lines that were kept. An error is ignored: the next write tries again."""
+        if not self._lines or self._is_writing_log:  # the statement itself may log something
+            return
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        block = lines[-(MAX_BLOCK if self._stored_lines < MAX_LINES else LATE_BLOCK) :]
+        self._is_writing_log = True
+        try:
+            self._execute(_ADD_LINES, (self._operation_id, json.dumps(block, ensure_ascii=False)))
+            self._stored_lines += len(block)
+        except BackendError:
+            room = MAX_BLOCK - len(self._lines)
+            self._lines.extendleft(reversed(lines[-room:] if room else []))
+        finally:
+            self._is_writing_log = False
+
+    def save_file(self, name: str, content: bytes) -> None:
+        """Store a file with the operation."""
+        self._files.upload(file_name(self._operation_id, name), content)
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        """Return a file of any operation."""
+        return self._files.download(file_name(operation_id, name))
+
+    def _insert(self) -> bool:
+        """Insert the latest progress; return False if a cancel was requested, or it has ended."""
+        step = (self._progress.current_step, self._progress.step_description)
+        result = self._result
+        values = (*_columns(self._progress), step != self._last_step, result)
+        rows = self._execute(_ADD_PROGRESS, (self._operation_id, *values, self._operation_id))
+        if not _inserted(rows):
+            return False
+        self._last_step = step
+        if self._result is result:
+            self._result = None
+        return True
+
+
+class _Rate:
+    """A token bucket: BURST writes without a pause, then one every REFILL seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tokens = float(BURST)
+        self._refilled_at = clock()
+
+    def take(self) -> bool:
+        """Take a token; return False if there is none."""
+        now = self._clock()
+        self._tokens = min(self._tokens + (now - self._refilled_at) / REFILL, BURST)
+        self._refilled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 # --- parameters and rows ---------------------------------------------------------------------
@@ -344,13 +511,15 @@ def _ntz(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-def _columns(progress: Progress) -> tuple[int, int | None, int, str, str]:
+def _columns(progress: Progress) -> tuple[int, int | None, int, str, str, str]:
+    columns = progress.columns()
     return (
         progress.current_step,
         progress.total_steps,
         progress.failed_steps,
         sanitize(progress.step_description),
-        str(progress.columns()["last_steps"]),
+        columns["last_steps"],
+        columns["live"],
     )
 
 
