@@ -211,7 +211,7 @@ def test_every_step_waits_step_seconds(
     waits: Counter[int] = Counter()
     monkeypatch.setattr(time, "sleep", lambda pause: waits.update({len(recorder.steps): pause}))
     analyze("call.txt", recorder)
-    assert waits == {step: seconds for step in range(1, 19)}
+    assert waits == dict.fromkeys(range(1, 19), seconds)
 
 
 @pytest.mark.parametrize("cancel_at", [1, 2, 18])

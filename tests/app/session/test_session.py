@@ -240,7 +240,7 @@ def test_a_start_whose_answer_was_lost_does_not_block_the_next_one(
 ) -> None:
     real = ProgressConnection.start
 
-    def lose_the_answer(self: ProgressConnection, *arguments: str) -> None:
+    def lose_the_answer(self: ProgressConnection, *arguments: Any) -> None:
         real(self, *arguments)
         raise BackendUnavailable("no route")
 
@@ -275,7 +275,7 @@ def test_a_page_drawn_during_a_start_polls_until_it_has_answered(
     pending: list[list[str]] = []
     real = ProgressConnection.start
 
-    def note(self: ProgressConnection, operation_id: str, *others: str) -> None:
+    def note(self: ProgressConnection, operation_id: str, *others: Any) -> None:
         pending.append([*tracking.starting()])
         real(self, operation_id, *others)
 
@@ -300,7 +300,7 @@ def test_a_click_during_a_start_loses_nothing(
         page = run_until(start(page, old_job), lambda page: bool(page.error))
     real = ProgressConnection.start
 
-    def start_while_clicked_on(self: ProgressConnection, *arguments: str) -> None:
+    def start_while_clicked_on(self: ProgressConnection, *arguments: Any) -> None:
         real(self, *arguments)
         click_on()
 
@@ -473,7 +473,7 @@ def test_a_retry_that_fails_keeps_the_outcome(
     page = run_until(start(open_page(), "fail"), lambda page: bool(page.error))
     (old,) = entries(page)
 
-    def refuse(self: ProgressConnection, *arguments: str) -> None:
+    def refuse(self: ProgressConnection, *arguments: Any) -> None:
         raise BackendUnavailable("no route")
 
     monkeypatch.setattr(ProgressConnection, "start", refuse)
@@ -494,7 +494,7 @@ def test_a_retry_takes_only_the_place_of_what_it_repeats(
     retry = f"retry-{outcomes[0]}"
     with monkeypatch.context() as patch:
 
-        def refuse(self: ProgressConnection, *arguments: str) -> None:
+        def refuse(self: ProgressConnection, *arguments: Any) -> None:
             raise BackendUnavailable("no route")
 
         patch.setattr(ProgressConnection, "start", refuse)

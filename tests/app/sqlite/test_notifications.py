@@ -12,6 +12,7 @@ import pytest
 
 from progress import notifications
 from progress.backend.store import OperationStore
+from progress.settings import ROOT
 from tests.test_sqlite import insert, read, started, wait_for_end
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Apprise
@@ -93,7 +94,7 @@ def test_the_runner_sends_it(
     store: OperationStore, receiver: tuple[str, Messages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, messages = receiver
-    secrets = notifications.ROOT / ".streamlit" / "secrets.toml"
+    secrets = ROOT / ".streamlit" / "secrets.toml"
     assert not secrets.exists()
     secrets.write_text(f'[notifications]\nurls = ["{url}"]', "utf-8")
     try:
