@@ -199,7 +199,7 @@ def test_figures_are_written_while_the_job_runs_and_are_in_the_result(
 
     assert run(job) is Status.COMPLETED
     assert writer.written[-1].live.metrics == {"Rows": 4}
-    status, _, result = outcome(writer)
+    result = outcome(writer)[2]
     text = result["metrics"].pop("a\ufffd")
     assert result == {"metrics": {"Rows": 4, "NaN": None, "Infinite": None, "Odd": 6, "Sum": 5}}
     assert text.startswith("b\ufffd?xxx")
@@ -423,7 +423,7 @@ def test_an_error_is_retried_and_what_was_reported_before_is_forgotten(
     assert attempts_of(run, errors, Options(retries=2, retry_delay=0.0), calls) is Status.COMPLETED
     assert calls == [1, 2, 3]
     assert json.loads(writer.results[-1]) == {}, "what page shows of the earlier attempt"
-    [(status, progress, error, result)] = writer.outcomes
+    [(_, progress, error, result)] = writer.outcomes
     assert (error, result) == (None, None)
     assert (progress.current_step, progress.total_steps, progress.failed_steps) == (1, 3, 0)
     assert progress.live == Live(retries=2, retry_reason="ValueError: nor now")
