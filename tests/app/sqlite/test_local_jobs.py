@@ -29,6 +29,7 @@ from progress.operation import (
     Step,
     new_operation_id,
 )
+from progress.settings import load_settings
 from tests.conftest import pages
 from tests.test_sqlite import end_runner, insert, read, wait_for_end, wait_for_step
 
@@ -281,6 +282,8 @@ def test_a_long_history_is_removed_while_jobs_go_on(
     for _ in range(450):
         insert(store)
     store.execute("UPDATE operations SET status = 'failed', finished_at = '2026-01-02'", ())
+    settings = replace(load_settings(), keep=3600.0)
+    monkeypatch.setattr(runner, "load_settings", lambda: settings)
     checked = Runner(store, 1)
     left = []
     for _ in range(4):
