@@ -70,11 +70,11 @@ class Unfinished(BaseModel):
             " it must take (report, subject, parameters).",
         ),
         (
-            Job(work, subjects={"a", "a"}),  # type: ignore[arg-type]
+            Job(work, subjects={"a"}),  # type: ignore[arg-type]
             "has the subjects {'a'} (set): they must be a list, a function, an Upload or None.",
         ),
         (
-            Job(print, parameters=dict),  # type: ignore[type-var]
+            Job(print, parameters=dict),  # type: ignore[arg-type]
             "has the parameters <class 'dict'> (type): they must be a pydantic model.",
         ),
         (

@@ -153,7 +153,7 @@ def test_other_users_of_the_machine_do_not_read_them(
             kept.log("a1").append(lines(100 * number, 100 * number + 100))
     finally:
         os.umask(old)
-    found = [path for path in kept.folder.rglob("*")]
+    found = list(kept.folder.rglob("*"))
     assert len(found) == 4
     for path in found:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path

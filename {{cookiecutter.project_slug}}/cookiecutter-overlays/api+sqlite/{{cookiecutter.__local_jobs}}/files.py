@@ -101,6 +101,7 @@ class LogFile:
             BackendUnavailable: They cannot be written.
         """
         try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             for start in range(0, len(lines), BLOCK):
                 self._append(lines[start : start + BLOCK])
         except OSError as error:

@@ -8,6 +8,7 @@ lock is free" proves that the job died: a job ends with its runner.
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -251,7 +252,10 @@ def run_operation(database: Path, operation_id: str, attempt: int, step_file: st
     writer = OperationWriter(store, operation_id, attempt, stopping.is_set)
     steps = StepFile(step_file)
     try:
-        run_job(taken.job, taken.subject, writer, on_step=steps.write, options=options)
+        status = run_job(taken.job, taken.subject, writer, on_step=steps.write, options=options)
+        if status is None and stopping.is_set():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)  # so that the runner can say so
     except BackendError as error:
         # The disk may have room for this line, although it has none for a result.
         reason = f"The outcome could not be stored: {error}"
