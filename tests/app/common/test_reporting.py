@@ -141,7 +141,7 @@ def test_a_loop_that_is_abandoned_leaves_no_bar(
     assert progress_log.progress.live.bars == ()
     for _ in report.track([1], "next"):
         assert progress_log.progress.step_description == "next"
-        assert [bar.description for bar in progress_log.progress.live.bars] == ["next"]
+        assert "description='next'" in str(progress_log.progress.live.bars)
 
 
 def test_a_new_step_ends_the_bars(report: Reporter, progress_log: ProgressLog) -> None:

@@ -170,7 +170,7 @@ def test_what_runs_is_shown_while_jobs_py_is_imported_and_its_subjects_are_liste
     run_until(click(page, "cancel"), is_cancelled)
     run_until(board, lambda page: not page.selectbox(key="filter_job").disabled)
     assert board.selectbox(key="filter_job").options == ["Slow job"]
-    assert not is_polling(board, "board")
+    run_until(board, lambda page: not is_polling(page, "board"))
     for loaded in (page, newer):
         # Before Streamlit 1.65 the expanders with an icon are in `status`, too.
         run_until(loaded, lambda page: "Loading" not in str([each.label for each in page.status]))

@@ -103,7 +103,7 @@ def _lock(database: Path) -> FileLock:
 
 
 def _path(database: Path, name: str) -> Path:
-    folder = database.with_suffix(".jobs")
+    folder = database.parent / f"{database.stem}.jobs"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / name
 

@@ -187,7 +187,7 @@ class OperationStore:
 
     def __init__(self, path: Path, create: bool = True) -> None:
         self.path = path
-        self.files = JobFiles(path.with_suffix(".jobs"))
+        self.files = JobFiles(path.parent / f"{path.stem}.jobs")
         self._create = create
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
