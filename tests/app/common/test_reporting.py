@@ -138,7 +138,7 @@ def test_a_loop_that_is_abandoned_leaves_no_bar(
 
     with suppress(ValueError):
         job()
-    assert progress_log.progress.live.bars == ()
+    assert list(progress_log.progress.live.bars) == []
     for _ in report.track([1], "next"):
         assert progress_log.progress.step_description == "next"
         assert "description='next'" in str(progress_log.progress.live.bars)

@@ -103,7 +103,7 @@ def test_a_full_disk_leaves_no_half_line(kept: JobFiles) -> None:
     log.append(lines(0, 10))
     size = next(kept.folder.iterdir()).stat().st_size
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 35, limits[1]))
     try:
         with pytest.raises(BackendUnavailable, match=r"^The log cannot be written: "):
             log.append(lines(10, 20))

@@ -103,6 +103,8 @@ def test_one_operation_after_the_other_of_each_owner_begins_also_beside_running_
 
     first = add("a")
     assert store.take()
+    # It counts as before all that wait, whenever it was created.
+    store.execute("UPDATE operations SET created_at = '2999-01-02T03:04:05.678+00:00'", ())
     later = [add("a"), add("a"), add("b"), add("b")]
     assert [read(store, name).queue_position for name in later] == [2, 4, 1, 3]
     assert read(store, first).queue_position is None
@@ -189,9 +191,10 @@ def test_a_locked_file_ends_neither_the_runner_nor_its_jobs(
 ) -> None:
     monkeypatch.setattr("progress.backend.store.BUSY_TIMEOUT", 0.1)
     store.close()
-    dies, runs = insert(store, "die", "fast"), insert(store, "endless", "slow")
+    runs = insert(store, "endless", "slow")
     thread = work(store)
     wait_for_step(store, runs, 1)
+    dies = insert(store, "die", "fast")
     while not read(store, dies).step_description:
         time.sleep(0.02)
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
