@@ -108,25 +108,34 @@ class Job:
         try:
             return self.parameters.model_validate(values)
         except ValidationError as error:
-            raise ParameterErrors(error) from None
+            raise ParameterErrors(_messages(error)) from None
+        except Exception as error:  # a validator of the model may raise anything
+            text = as_line(sanitize(f"{type(error).__name__}: {error}"))
+            raise ParameterErrors({"": text}) from error
 
 
 class ParameterErrors(ValueError):
     """Parameters that a model refuses. The text is one line for each.
 
     Attributes:
-        messages: The messages of pydantic by field; "" has those of the whole model.
+        messages: What is wrong, by field; "" has that of the whole model.
     """
 
-    def __init__(self, error: "ValidationError") -> None:
-        self.messages: dict[str, str] = {}
-        for details in error.errors(include_url=False, include_context=False, include_input=False):
-            name, *rest = [str(part) for part in details["loc"]] or [""]
-            message = details["msg"].removeprefix("Value error, ")
-            place = f"{'.'.join(rest)}: " if rest else ""
-            self.messages.setdefault(name, as_line(sanitize(place + message)))
-        lines = [f"{name}: {text}" if name else text for name, text in self.messages.items()]
+    def __init__(self, messages: dict[str, str]) -> None:
+        self.messages = messages
+        lines = [f"{name}: {text}" if name else text for name, text in messages.items()]
         super().__init__("\n".join(lines))
+
+
+def _messages(error: "ValidationError") -> dict[str, str]:
+    """Return the messages of pydantic, the first for each field."""
+    messages: dict[str, str] = {}
+    for details in error.errors(include_url=False, include_context=False, include_input=False):
+        name, *rest = [str(part) for part in details["loc"]] or [""]
+        message = details["msg"].removeprefix("Value error, ")
+        place = f"{'.'.join(rest)}: " if rest else ""
+        messages.setdefault(name, as_line(sanitize(place + message)))
+    return messages
 
 
 def as_job(declared: Any) -> Job:

@@ -223,3 +223,19 @@ def test_each_field_has_its_message_and_the_text_a_line_for_each(
     assert str(refused.value).splitlines() == [
         f"{name}: {text}" if name else text for name, text in found.items()
     ]
+
+
+class Broken(BaseModel):
+    """A model whose validator has a fault."""
+
+    rows: int = 3
+
+    @model_validator(mode="after")
+    def check(self) -> "Broken":
+        raise KeyError("rows\nof all")
+
+
+def test_a_validator_that_raises_anything_is_a_message() -> None:
+    with pytest.raises(ParameterErrors) as refused:
+        Job(work, parameters=Broken).validate({})
+    assert refused.value.messages == {"": r"KeyError: 'rows\nof all'"}
