@@ -12,7 +12,7 @@ VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test test-app test-floor test-newest lint docs bench bench-one screenshots release uv
+.PHONY: help demo bake test test-app test-floor test-newest test-matrix lint docs bench bench-one screenshots release uv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,10 @@ test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.1
 		"make: Python $(PYTHON) is missing. Install it: uv python install $(PYTHON)"; exit 1; }
 	@$(MAKE) --no-print-directory test-app DEMO=newest-$(BACKEND) \
 		UV_OPTIONS="--upgrade --python $(PYTHON)"
+
+test-matrix: ## run both: the lowest versions, and the newest Python and releases (BACKEND, ARGS)
+	@$(MAKE) --no-print-directory test-floor
+	@$(MAKE) --no-print-directory test-newest
 
 lint: docs ## check hooks, tests, scripts, workflows, docs; the tests check each baked project
 	"$(UV)" run ruff check hooks tests docs benchmarks

@@ -65,6 +65,7 @@ NOT_RUN = {
     "make test-app": "what CI does with each backend in test_project.py",
     "make test-floor": "minutes: by hand before a release",
     "make test-newest": "minutes: by hand before a release",
+    "make test-matrix": "minutes: by hand before a release",
     "export": "sets a variable",
 }
 COMMAND = re.compile(

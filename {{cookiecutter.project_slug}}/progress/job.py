@@ -177,12 +177,13 @@ def defect(name: object, declared: object) -> str:
     return _model_defect(job.parameters)
 
 
-def _model_defect(model: object) -> str:
+def _model_defect(model: Any) -> str:
     if model is None:
         return ""
     from pydantic import BaseModel
 
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+    is_model = isinstance(model, type) and issubclass(model, BaseModel)
+    if not is_model:
         return f"has the parameters {shorten(model)}: they must be a pydantic model."
     try:
         schema = model.model_json_schema()

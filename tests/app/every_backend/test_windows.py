@@ -46,10 +46,7 @@ def test_every_name_of_the_standard_library_is_there_on_windows() -> None:
         check=False,
     )
     assert checked.stderr == ""
-    *found, summary = checked.stdout.splitlines()
-    files = {str(ROOT / line.partition(":")[0]) for line in found}
-    assert files <= windows.NOT_YET, checked.stdout
-    assert summary.startswith(("Success", "Found"))
+    assert checked.stdout.startswith("Success"), checked.stdout
 
 
 def test_dev_serves_and_ends_with_what_windows_has(tmp_path: Path, data_folder: Path) -> None:

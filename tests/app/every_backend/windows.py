@@ -20,8 +20,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = tuple(str(ROOT / folder) + os.sep for folder in ("dev", "progress"))
-# The processes of jobs do not work on Windows yet.
-NOT_YET = {str(ROOT / "progress" / "backend" / "heartbeat.py")}
 SIGBREAK = signal.SIGUSR1  # what stands for it
 CREATE_NEW_PROCESS_GROUP = 0x200
 # fmt: off
@@ -82,7 +80,7 @@ GIVEN: dict[ModuleType, dict[str, Any]] = {
 
 def is_own(file: str) -> bool:
     """Return whether a file is part of the project, and must work on Windows."""
-    return file.startswith(OWN) and file not in NOT_YET
+    return file.startswith(OWN)
 
 
 def of_windows(module: ModuleType) -> type[ModuleType]:

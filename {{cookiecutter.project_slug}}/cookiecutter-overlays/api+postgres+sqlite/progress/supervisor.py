@@ -153,10 +153,10 @@ def _wait(
 
 def _signal_group(process: "subprocess.Popen[str]", name: str) -> None:
     with suppress(OSError):  # it has ended
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, getattr(signal, name))
-        else:  # Windows has neither these signals nor groups
+        if sys.platform == "win32":  # it has neither these signals nor groups
             process.kill()
+        else:
+            os.killpg(process.pid, getattr(signal, name))
 
 
 class _Output:
@@ -255,7 +255,7 @@ def watch_supervisor() -> threading.Event:
 
     def wait() -> None:
         os.read(pipe, 1)
-        if os.getpid() == os.getpgid(0):
+        if sys.platform != "win32" and os.getpid() == os.getpgid(0):
             os.killpg(0, signal.SIGKILL)  # its children, too
         os._exit(1)
 
