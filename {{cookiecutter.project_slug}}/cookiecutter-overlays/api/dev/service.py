@@ -196,7 +196,7 @@ async def _start_values(request: Request) -> tuple[dict[str, str], Options]:
         raise HTTPException(415, "Send application/json.")
     content = await _content(request, MAX_BODY)
     try:
-        body = json.loads(content.decode(), parse_constant=_reject_constant)
+        body = json.loads(content.decode())
         json.dumps(body, ensure_ascii=False).encode()  # fails for a lone surrogate
     except (ValueError, RecursionError):
         raise HTTPException(400, "The body is not JSON, or not Unicode.") from None
@@ -225,13 +225,9 @@ def _options(value: Any) -> Options:
     options = Options(**value)
     try:
         options.text()
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # NaN, infinity, or too many levels
         raise HTTPException(400, "options: parameters cannot be stored as JSON.") from None
     return options
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _file_name(request: Request) -> str:
