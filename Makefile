@@ -12,7 +12,7 @@ VIEWERS ?= 1 20 60 120 200
 SECONDS_EACH ?= 20
 export VIEWERS SECONDS_EACH
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test test-app test-floor test-newest lint bench bench-one screenshots release uv
+.PHONY: help demo bake test test-app test-floor test-newest lint docs bench bench-one screenshots release uv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,7 +48,7 @@ test-newest: uv ## run those tests with another Python (PYTHON=3.13, default 3.1
 	@$(MAKE) --no-print-directory test-app DEMO=newest-$(BACKEND) \
 		UV_OPTIONS="--upgrade --python $(PYTHON)"
 
-lint: uv ## check hooks, tests, scripts and workflows; the tests check each baked project
+lint: docs ## check hooks, tests, scripts, workflows, docs; the tests check each baked project
 	"$(UV)" run ruff check hooks tests docs benchmarks
 	"$(UV)" run ruff format --check hooks tests docs benchmarks
 	"$(UV)" run mypy hooks tests docs benchmarks/report.py
@@ -59,6 +59,12 @@ lint: uv ## check hooks, tests, scripts and workflows; the tests check each bake
 		.github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 	"$(UV)" run check-jsonschema --builtin-schema vendor.github-issue-config \
 		.github/ISSUE_TEMPLATE/config.yml
+	"$(UV)" run kubernetes-validate --strict --quiet $(addprefix docs/kubernetes/,schema.yaml web.yaml worker.yaml)
+	"$(UV)" run hadolint "{{cookiecutter.project_slug}}/Dockerfile"
+	"$(UV)" run check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
+
+docs: uv ## build the site of the docs to build/site/, and fail if a link leads nowhere
+	"$(UV)" run sphinx-build --fresh-env --fail-on-warning --keep-going --quiet docs build/site
 
 bench: uv ## measure what viewers, polls and starts cost (VIEWERS="1 20" SECONDS_EACH=5 BACKENDS=sqlite)
 	@rm -rf build/bench && mkdir -p build/bench

@@ -136,7 +136,7 @@ def main(project: Path) -> None:
             shoot_board(browser, page, url)
         with served(project, JOBS_MODULE="tests.jobs") as url:
             for job, words in STATES.items():
-                start(page, url, job, "slow" if job == "endless" else "fast")
+                start(page, url, job.capitalize(), "slow" if job == "endless" else "fast")
                 if job == "endless":
                     page.get_by_text("3 steps so far").wait_for()
                     shoot(page, "unknown-total")

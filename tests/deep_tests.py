@@ -20,6 +20,7 @@ GROUPS = {
 
 # What the deep tests need, and the tests of a project do not.
 PACKAGES = (
+    "apprise>=1.9,<2",
     "axe-playwright-python>=0.1.8,<1",
     "hypothesis>=6.100,<7",
     "joserfc>=1,<2",

@@ -201,14 +201,3 @@ def test_the_post_gen_hook_does_not_change_a_finished_project(bake: Bake, tmp_pa
     names = sorted(shared.files())
     assert sorted(project.files()) == names
     assert filecmp.cmpfiles(shared.path, project.path, names, shallow=False) == (names, [], [])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_compose_publishes_locally_and_mounts_the_secrets_to_be_read(
-    bake: Bake, backend: str
-) -> None:
-    services = yaml.safe_load(bake(progress_backend=backend).read("compose.yaml"))["services"]
-    published = [service for service in services.values() if "ports" in service]
-    (web,) = published
-    assert web["ports"] == ["${PUBLISH:-127.0.0.1}:8501:8501"]
-    assert "./.streamlit:/app/.streamlit:ro" in web["volumes"]

@@ -1,10 +1,14 @@
 """What goes into the image of a project, and who runs in it."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import BACKENDS, Bake
+import yaml
+from conftest import BACKENDS, ROOT, Bake
 from docker.utils import exclude_paths  # type: ignore[import-untyped]
 
 SECRETS = [
@@ -48,3 +52,74 @@ def test_the_user_of_the_image_has_a_number(bake: Bake) -> None:
     (number,) = re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE)
     assert int(number) > 0
     assert f"useradd --uid {number} " in dockerfile
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_compose_publishes_one_port_and_scales_what_may_be_scaled(bake: Bake, backend: str) -> None:
+    project = bake(progress_backend=backend)
+    schema = ["--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    done = project.run(sys.executable, "-m", "check_jsonschema", *schema)
+    assert done.returncode == 0, done.stdout + done.stderr
+    services = yaml.safe_load(project.read("compose.yaml"))["services"]
+    published = [name for name, service in services.items() if "ports" in service]
+    assert [services[name]["ports"] for name in published] == [["${PUBLISH:-127.0.0.1}:8501:8501"]]
+    # Two containers cannot have one port: where the app has replicas, a proxy has it.
+    assert ("proxy" in published) is project.has_file("nginx.conf")
+    assert project.has_file("nginx.conf") is (backend in ("api", "postgres"))
+    if project.has_file("nginx.conf"):
+        assert "server web:8501;" in project.read("nginx.conf")
+        assert "listen 8501;" in project.read("nginx.conf")
+        assert services["proxy"]["volumes"] == ["./nginx.conf:/etc/nginx/conf.d/default.conf:ro"]
+    assert all("container_name" not in service for service in services.values())
+    web = services["app" if backend == "snowflake" else "web"]
+    assert "./.streamlit:/app/.streamlit:ro" in web["volumes"]
+
+
+def test_the_volume_of_the_data_belongs_to_the_user_of_the_image(bake: Bake) -> None:
+    """Docker copies the owner of the folder in the image to a new volume."""
+    project = bake()
+    volumes = yaml.safe_load(project.read("compose.yaml"))["services"]["web"]["volumes"]
+    assert "operations:/app/.local" in volumes
+    dockerfile = project.read("Dockerfile")
+    assert "WORKDIR /app\n" in dockerfile
+    assert "mkdir .local && chown app:app /app .local" in dockerfile
+    assert dockerfile.index("chown app:app") < dockerfile.index("\nUSER ")
+
+
+MANIFESTS = ROOT / "docs" / "kubernetes"
+
+
+def test_the_manifests_run_what_compose_runs(bake: Bake) -> None:
+    """`make lint` checks them against the schemas of Kubernetes."""
+    project = bake(progress_backend="postgres")
+    services = yaml.safe_load(project.read("compose.yaml"))["services"]
+    names = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text("utf-8"))["resources"]
+    assert {"kustomization.yaml", *names} == {path.name for path in MANIFESTS.iterdir()}
+    found = [
+        manifest
+        for name in names
+        for manifest in yaml.safe_load_all((MANIFESTS / name).read_text("utf-8"))
+    ]
+    containers = {
+        manifest["metadata"]["name"]: manifest["spec"]["template"]["spec"]["containers"][0]
+        for manifest in found
+        if manifest["kind"] != "Service"
+    }
+    assert {name: container.get("command") for name, container in containers.items()} == {
+        name: services[name].get("command") for name in ("schema", "web", "worker")
+    }
+    (port,) = containers["web"]["ports"]
+    assert f"EXPOSE {port['containerPort']}\n" in project.read("Dockerfile")
+    # Where Streamlit also looks for secrets: the home of the user of the image.
+    assert containers["web"]["volumeMounts"][0]["mountPath"] == "/home/app/.streamlit"
+    assert "--create-home app" in project.read("Dockerfile")
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
+def test_kustomize_builds_the_manifests() -> None:
+    command = ["kubectl", "kustomize", str(MANIFESTS)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    kinds = [manifest["kind"] for manifest in yaml.safe_load_all(built.stdout)]
+    assert sorted(kinds) == ["Deployment", "Deployment", "Job", "Service"]
+    assert "image: app\n" not in built.stdout

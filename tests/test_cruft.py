@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from conftest import BACKENDS, ROOT, BakedProject, commit_all
+from conftest import BACKENDS, CONTEXT, ROOT, BakedProject, commit_all
 
 CRUFT = [sys.executable, "-m", "cruft"]
 
@@ -53,7 +53,7 @@ def test_a_fresh_project_is_up_to_date(project: Path, tmp_path: Path) -> None:
 
 # What a user changes in files of theirs: a text, and the one that replaces it.
 EDITS = {
-    "jobs.py": ("JOBS: dict[str, Job]", "# my own work\nJOBS: dict[str, Job]"),
+    "jobs.py": ("SAMPLES = Path(", "# my own work\nSAMPLES = Path("),
     "app_pages/run.py": ("import streamlit as st\n", "import streamlit as st\n# my own page\n"),
     "settings.toml": ("shared = false", "shared = true"),
 }
@@ -116,6 +116,91 @@ def test_after_a_changed_answer_a_project_is_as_if_made_with_it(
     update = ["update", "--skip-apply-ask", "--variables-to-update", json.dumps(new)]
     run(project, tmp_path, *CRUFT, *update)
     found = contents(project)
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
+# What projects were made with. `cruft update` renders their answers with the newest template.
+PROMPTS = {
+    *("project_name", "project_slug", "description", "author", "progress_backend"),
+    *("poll_interval", "operation", "live_feed", "licence"),
+}
+CHOICES = {
+    "progress_backend": {"sqlite", "postgres", "snowflake", "api"},
+    "licence": {"MIT", "Apache-2.0", "BSD-3-Clause", "none"},
+}
+
+
+def test_no_prompt_and_no_choice_of_a_release_is_gone() -> None:
+    assert PROMPTS - CONTEXT.keys() == set()
+    for prompt, choices in CHOICES.items():
+        assert choices - set(CONTEXT[prompt]) == set()
+
+
+def earlier_versions() -> list[str]:
+    """Return the tag, or the last commit of the day, of each section of CHANGELOG.md but the first.
+
+    A clone without its history has none. The other tests here make their versions themselves.
+    """
+
+    def git(*command: str) -> list[str]:
+        return subprocess.check_output(["git", *command], cwd=ROOT, encoding="utf-8").split()
+
+    found = []
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for heading in re.findall(r"^## (.*)$", changelog, re.MULTILINE)[1:]:
+        date = re.search(r"\d{4}-\d\d-\d\d", heading)
+        assert date
+        tag = git("tag", "--list", "v" + heading.split()[0])
+        until = f"--until={date[0]} 23:59:59 +0000"
+        found += tag or git("log", "-1", "--format=%h", until)
+    return found
+
+
+@pytest.fixture(scope="module", params=earlier_versions())
+def two_versions(
+    request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A git repository with an earlier version and this one, and the commit of the earlier one."""
+    repository = tmp_path_factory.mktemp("versions") / "template"
+    repository.mkdir()
+    archive = subprocess.check_output(["git", "archive", request.param], cwd=ROOT)
+    subprocess.run(["tar", "--extract"], cwd=repository, input=archive, check=True)
+    commit_all(repository)
+    earlier = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True)
+    for path in repository.iterdir():
+        if path.name != ".git":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(template, repository, dirs_exist_ok=True)
+    commit_all(repository)
+    return repository, earlier.strip()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_project_of_each_version_is_updated(
+    two_versions: tuple[Path, str], made: Made, tmp_path: Path, backend: str
+) -> None:
+    repository, earlier = two_versions
+    context = {"progress_backend": backend, "project_slug": "demo", "poll_interval": "1s"}
+    options = ["--no-input", "--checkout", earlier, "--extra-context", json.dumps(context)]
+    run(tmp_path, tmp_path, *CRUFT, "create", str(repository), *options)
+    project = tmp_path / "demo"
+    commit_all(project)
+    expected = contents(made({"progress_backend": backend}))
+    # A line next to one that the template changes would be a conflict.
+    edits = EDITS | {"settings.toml": ('"Live Progress"', '"Mine"')}
+    for name, (before, after) in edits.items():
+        path = project / name
+        if not path.is_file():  # it has another name now: a user has to move such edits
+            continue
+        text = path.read_text("utf-8")
+        assert text.count(before) == 1
+        path.write_text(text.replace(before, after), "utf-8")
+        expected[name] = expected[name].replace(before.encode(), after.encode())
+    commit_all(project)
+    run(project, tmp_path, *CRUFT, "update", "--skip-apply-ask")
+    found = contents(project)
+    assert [name for name in found if name.endswith(".rej")] == []
     assert found.keys() == expected.keys()
     assert [name for name in found if found[name] != expected[name]] == []
 

@@ -98,10 +98,16 @@ def code_blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_lines_for_an_app_that_exists_are_those_that_are_tested() -> None:
-    (lines,) = code_blocks("adopting.md", "python")
+    lines, _ = code_blocks("adopting.md", "python")
     test = TEMPLATE / "tests" / "app" / "sqlite" / "test_adoption.py"
     assert f'APP = """\\\n{lines}"""' in test.read_text(encoding="utf-8")
     assert lines.count("# new") == 3
+
+
+def test_the_location_for_nginx_is_the_one_that_is_tested() -> None:
+    (lines,) = code_blocks("deployment.md", "nginx")
+    test = TEMPLATE / "tests" / "app" / "postgres" / "browser" / "test_proxy.py"
+    assert f'LOCATION = """\\\n{lines}"""' in test.read_text(encoding="utf-8")
 
 
 def test_the_defaults_of_an_organization_are_used(

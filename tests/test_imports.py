@@ -11,7 +11,7 @@ from conftest import BACKENDS, Bake, imported_names, write_files
 LAYERS = [
     {"tests"},
     {"dev"},
-    {"streamlit_app", "app_pages"},
+    {"streamlit_app", "app_pages", "progress.__main__"},
     {"progress.ui"},
     {"progress.session"},
     {
@@ -23,10 +23,11 @@ LAYERS = [
     },
     {"progress.backend"},
     {"progress.reporter"},
+    {"progress.supervisor", "progress.notifications"},
     {"progress.contract"},
-    {"progress.rows", "progress.results", "progress.sql", "progress.edits"},
+    {"progress.rows", "progress.results", "progress.sql", "progress.edits", "progress.job"},
     {"progress.health"},
-    {"progress.operation", "progress.settings", "progress.text"},
+    {"progress.operation", "progress.processes", "progress.settings", "progress.text"},
 ]
 CHECKED = ("streamlit_app.py", "app_pages/**/*.py", "dev/**/*.py", "progress/**/*.py")
 SESSION = {"session_state", "query_params"}

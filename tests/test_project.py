@@ -35,6 +35,7 @@ PROJECTS["no live feed"] = {"live_feed": "no", "project_slug": "streamlit"}
 # With xdist, a process begins with two neighbours: a long test and a shorter one.
 RUNS = [
     ("test-browser", "sqlite"),
+    ("test-browser-rest", "sqlite"),
     ("test-browser", "api"),
     ("test", "snowflake"),
     ("test", "sqlite"),
@@ -55,6 +56,10 @@ SAME = [
 # These take minutes with the local server of Snowflake, which translates every statement.
 SLOW = ["test_board.py", "test_pages.py"]
 LEFT_OUT = {"postgres": SAME, "snowflake": SAME + SLOW, "api": SAME}
+
+# The browser tests with the default backend take longest, so they run in two parts: these files,
+# which have servers of their own or wait a lot, are the second part.
+REST = ["test_access", "test_edit", "test_jobs", "test_login", "test_slow_jobs"]
 
 
 @pytest.fixture
@@ -80,9 +85,16 @@ def test_make(project: BakedProject, name: str, target: str) -> None:
         # Whatever the service of a user is, the tests run with the reference service.
         (project.path / SERVICE).write_text(profile_of_readme(project), "utf-8")
     left_out = [f"tests/{file}" for file in LEFT_OUT.get(name, [])]
+    rest = {f"tests/browser/app/{file}.py" for file in REST}
+    if target == "test-browser-rest":
+        folder = project.path / "tests" / "browser"
+        found = {str(path.relative_to(project.path)) for path in folder.rglob("test_*.py")}
+        left_out += sorted(found - rest)
+    elif (target, name) == ("test-browser", "sqlite"):
+        left_out += sorted(rest)
     assert all(map(project.has_file, left_out))
     options = " ".join(f"--ignore={file}" for file in left_out)
-    result = project.run(*MAKE, target, PYTEST_ADDOPTS=options)
+    result = project.run(*MAKE, target.removesuffix("-rest"), PYTEST_ADDOPTS=options)
     print(result.stdout[-20_000:], result.stderr[-3000:])
     assert result.returncode == 0
 

@@ -4,13 +4,19 @@ Replace three things; then see README.md for how to delete the sample:
     subjects()   what the page offers to work on: file names, table names, order numbers. It is
                  called once for all viewers, and again after 5 minutes, an edit or "Refresh"
     a job        a function that takes (report, subject), does the work and returns a dict or None
-    JOBS         the jobs by name: what the page can start
+    JOBS         the jobs by name: what the page can start. A function, or a Job(function, ...) with
+                 parameters, a time limit, retries, subjects of its own: see progress/job.py
 
 A job reports its progress through `report`:
     report.total(18)             the number of steps; leave it out if you do not know it
     report.step("Doing this")    starts the next step; a cancelled job stops here
     report.step_failed("why")    the current step failed, the job goes on: it will end as "partial"
-    report.cancelled             True when the user has asked to cancel: check it in a long loop
+    report.track(rows, "Loading")  a step that is a loop: its bar counts the rows, and it stops, too
+    report.metric("Rows", 42)    a figure that the page shows while the job runs
+    report.log("text")           a line in the log of the operation, as is all that the job prints
+    report.result({...})         what there is of the result so far: it also survives a failure
+    report.file("report.pdf")    a file that the page offers
+    report.cancelled             True when the user has asked to cancel: for other long loops
 Threads may share `report`. Another process cannot use it: let it return what there is to report.
 If a job raises an exception, the operation is "failed" and the page shows the message.
 
@@ -19,11 +25,9 @@ The page draws the dict that a job returns. Every key is optional:
      "table": [{"Speaker": "Agent", "Words": 310}, ...],               one dict per row
      "chart": [{"minute": 0, "Agent": 0.1, "Customer": None}, ...],    first key x, the others lines
      "notes": ["Plain text, one line each."]}
-It is stored as JSON, at most 5 MB; of long lists the page draws a part. Dates, data frames, numpy
-values, dataclasses and the like are converted; of other values the text is stored, and the page
-names them.
-
-Jobs run in another process: print() writes to the log of that process, not to the page.
+It is stored as JSON, at most 5 MB; a table that is larger becomes a CSV file, of which the page
+draws a part. Dates, data frames, numpy values, dataclasses and the like are converted; of other
+values the text is stored, and the page names them.
 """
 
 import os
@@ -33,7 +37,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from progress.job import Jobs
+from pydantic import BaseModel, Field
+
+from progress.job import Job, Jobs
 from progress.reporter import Reporter
 from progress.ui.formats import format_duration
 from samples import MORE_JOBS, transcript
@@ -46,7 +52,13 @@ def subjects() -> list[str]:
     return sorted(path.name for path in SAMPLES.glob("*.txt"))
 
 
-def analyze_transcription(report: Reporter, subject: str) -> dict[str, Any]:
+class Analysis(BaseModel):
+    """The parameters of the sample job: the page draws a form of them, and checks what comes."""
+
+    keywords: int = Field(default=6, ge=1, le=20, description="How many keywords to choose.")
+
+
+def analyze_transcription(report: Reporter, subject: str, parameters: Analysis) -> dict[str, Any]:
     """Analyze one call transcript in eighteen steps."""
     names = subjects()
     if subject not in names:  # check what comes from outside: it could be "../secrets.txt"
@@ -102,15 +114,14 @@ def analyze_transcription(report: Reporter, subject: str) -> dict[str, Any]:
         scores = {name: transcript.sentiment(in_minute, name) for name in speakers}
         chart.append({"minute": minute, **scores})
 
-    step("Comparing with the other transcripts")
     used_in: Counter[str] = Counter()  # word -> the number of transcripts that contain it
-    for name in names:
-        if report.cancelled:
-            break  # do not finish a long loop: the next step() stops the job
+    for name in report.track(names, "Comparing with the other transcripts"):
         used_in.update(set(transcript.long_words((SAMPLES / name).read_text(encoding="utf-8"))))
+        time.sleep(seconds / len(names))
 
     step("Choosing keywords")
-    keywords = transcript.keywords(turns, used_in, len(names))
+    keywords = transcript.keywords(turns, used_in, len(names), parameters.keywords)
+    report.log(f"Keywords: {', '.join(keywords)}")
 
     step("Naming the topic")
     topic = transcript.topic(turns)
@@ -164,7 +175,10 @@ def analyze_transcription(report: Reporter, subject: str) -> dict[str, Any]:
     }
 
 
-JOBS: Jobs = {"analyze_transcription": analyze_transcription, **MORE_JOBS}
+JOBS: Jobs = {
+    "analyze_transcription": Job(analyze_transcription, parameters=Analysis),
+    **MORE_JOBS,
+}
 
 
 def step_seconds() -> float:

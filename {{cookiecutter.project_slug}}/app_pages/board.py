@@ -4,8 +4,8 @@ import streamlit as st
 
 from progress.overview import Overview
 from progress.poller import Snapshot
-from progress.session import history, polling, resources, viewer
-from progress.ui import charts, history_table, overview, running
+from progress.session import choices, history, polling, resources, viewer
+from progress.ui import cards, charts, history_table, overview, running
 from progress.ui.formats import format_duration
 from progress.ui.timeline import accent_color
 
@@ -23,7 +23,7 @@ def live_board() -> None:
         st.stop()  # a tick that was under way when a full rerun ended the polling
     polling.tick()
     snapshot = read_overview()
-    if not is_live(snapshot):
+    if choices.is_loaded() or not is_live(snapshot):
         polling.request_full_rerun()
     if polling.needs_full_rerun():
         st.rerun(scope="app")
@@ -36,15 +36,16 @@ def read_overview() -> Snapshot[Overview]:
 
 
 def is_live(snapshot: Snapshot[Overview]) -> bool:
-    """Return whether an operation is active, or the viewer waits for one."""
+    """Return whether an operation is active, or the viewer waits for one, or for the filters."""
     is_active = snapshot.value is not None and snapshot.value.active_count > 0
-    return is_active or not snapshot.known or polling.is_toggled_on()
+    is_waiting = not snapshot.known or choices.is_loading()
+    return is_active or is_waiting or polling.is_toggled_on()
 
 
 def draw(snapshot: Snapshot[Overview]) -> None:
     """Draw counts; while there is something to wait for, also active operations and throughput."""
     known = snapshot.value
-    st.html(overview.counts(known))
+    cards.draw(overview.counts(known), height=94)
     if known is None:
         st.caption("It is not known which operations are active.")
     elif is_live(snapshot):
@@ -52,7 +53,7 @@ def draw(snapshot: Snapshot[Overview]) -> None:
         # The container scrolls, not the HTML: that is replaced at every tick.
         with left.container(height=HEIGHT):
             age = f", as of {format_duration(snapshot.age)} ago" if snapshot.age else ""
-            st.html(f"<small>Active operations{age} {running.late_sign()}</small>")
+            st.html(f"<strong>Active operations</strong><small>{age} {running.late_sign()}</small>")
             st.html(overview.active(known, accent_color()))
         with right.container(height=HEIGHT):
             charts.draw(overview.throughput(known), "Steps per second", HEIGHT - 34, top=1)
@@ -79,6 +80,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
 if polling.is_paused():
     running.draw_paused("The operations go on without it.")
+choices.load()
 snapshot = read_overview()
 if is_live(snapshot) and not polling.is_paused():
     polling.begin("board")

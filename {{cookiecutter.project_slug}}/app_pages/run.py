@@ -3,12 +3,13 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from progress.job import Job, Upload
 from progress.session import choices, commands, polling, resources, tracking, viewer
 from progress.session.choices import Problem
-from progress.session.tracking import Entry, Start
-from progress.text import as_line
-from progress.ui import outcome, running, subject_history, tab
+from progress.session.tracking import Entry
+from progress.ui import form, joblog, outcome, result, running, subject_history, tab
 from progress.ui.formats import escape_markdown, format_status
+from progress.ui.titles import job_title, operation_title
 
 bars: dict[str, DeltaGenerator] = {}  # where the fragment draws each running operation
 
@@ -39,6 +40,9 @@ def draw_progress() -> None:
     for entry in entries:
         with bars[entry.operation_id].container():
             running.draw(entry, ended_steps=5 if len(entries) == 1 else 1)
+            if entry.operation and entry.operation.result:
+                result.draw(entry.operation.result)
+            joblog.draw_tail(entry)
     if errors := [str(entry.error) for entry in entries if entry.error]:
         st.warning(
             "The progress cannot be read now. The operation is not affected;"
@@ -53,13 +57,19 @@ def choose_job() -> str | None:
     jobs = choices.jobs()
     draw_problem(jobs.problem)
     if len(jobs.names) > 1:
-        return st.selectbox("Job", jobs.names, key="job")
+        return st.selectbox("Job", jobs.names, format_func=job_title, key="job")
     return next(iter(jobs.names), None)
 
 
-def choose_subject(job: str | None) -> str | None:
-    """Draw the subjects, and return the selected subject."""
-    subjects = choices.subjects(job)
+def choose_subject(name: str | None, job: Job | None) -> str | None:
+    """Draw what a job can work on, and return what is selected; "" if it needs no subject."""
+    if job is not None and job.subjects is None:
+        return ""
+    if job is not None and isinstance(job.subjects, Upload):
+        types = [*job.subjects.types] or None
+        file = st.file_uploader("File", types, key=commands.UPLOAD)
+        return None if file is None else file.name
+    subjects = choices.subjects(name)
     draw_problem(subjects.problem)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         subject = None
@@ -94,14 +104,17 @@ def draw_start(job: str | None, subject: str | None) -> None:
         reason = "jobs.py is loading." if choices.is_loading() else "There is no job to start."
     elif subject is None:
         reason = "There is no subject to work on."
-    elif tracking.is_running(Start(job, subject)):
-        reason = "Already running for this subject."
+    elif commands.is_selected_running(subject):
+        reason = f"Already running{' for this subject' if subject else ''}."
     elif any((job, subject) == (offer.job, offer.subject) for offer in tracking.offers() or []):
-        reason = "Already running for this subject: follow it below, or start another operation."
+        reason = "Already running for this subject: track it below, or start another operation."
     elif tracking.is_full():
         reason = f"This page tracks {tracking.MAX_TRACKED} operations, which is its limit."
+    label = resources.SETTINGS.operation
+    if job is not None and len(choices.jobs().names) > 1:
+        label = f"Run {job_title(job)}"
     st.button(
-        escape_markdown(resources.SETTINGS.operation),
+        escape_markdown(label),
         key="start",
         type="primary",
         icon=":material/play_arrow:",
@@ -116,10 +129,10 @@ def draw_offers() -> None:
     """Draw the viewer's operations that run, where the page opened without tracking any."""
     for offer in tracking.offers() or []:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.text(as_line(f"{offer.job}: {offer.subject}", 200), width="stretch")
+            st.text(operation_title(offer.job, offer.subject), width="stretch")
             st.caption(format_status(offer.status), width="content")
             st.button(
-                "Follow",
+                "Track",
                 key=f"follow-{offer.operation_id}",
                 icon=":material/visibility:",
                 on_click=commands.track,
@@ -141,6 +154,9 @@ def draw_controls(entry: Entry, suffix: str) -> None:
             on_click=commands.cancel,
             args=(entry.operation_id,),
         )
+        if entry in tracking.unresponsive(resources.SETTINGS.cancel_grace):
+            joblog.draw_force_stop(entry, suffix)
+    joblog.draw_toggle(entry)
     st.button(
         "Stop tracking",
         key=f"untrack{suffix}",
@@ -160,11 +176,14 @@ if polling.is_paused() or not all(entry.job for entry in tracking.running()):
 
 st.title(escape_markdown(resources.SETTINGS.title))
 st.caption(escape_markdown(resources.SETTINGS.description))
-choices.load(st.session_state.get("job"))
+choices.load()
 if choices.is_loading():
     st.status("Loading jobs.py and the subjects")  # it shows a spinner
 job = choose_job()
-subject = choose_subject(job)
+declared = choices.find(job)
+subject = choose_subject(job, declared)
+if job and declared:
+    form.draw(job, declared)
 draw_start(job, subject)
 for problem in commands.problems():
     draw_problem(problem)
@@ -186,8 +205,7 @@ else:
     draw_progress()
 draw_offers()
 for entry in tracking.outcomes():
-    with st.container(border=len(tracking.entries()) > 1):
-        outcome.draw(entry)
+    outcome.draw(entry)
     tracking.mark_announced(entry)
 if subject is not None:
     subject_history.draw(subject)

@@ -27,8 +27,7 @@ def main() -> int:
     """Serve until a signal arrives; return the exit code of the server."""
     if sys.platform not in ("linux", "darwin"):
         print(
-            f"{sys.platform} is not supported, and parts of the project fail here: use Linux or"
-            " macOS, or WSL on Windows.",
+            f"{sys.platform} is not tested. Where something fails, use Linux, macOS or WSL.",
             file=sys.stderr,
         )
     port = os.environ.get("PORT") or "8501"
@@ -38,8 +37,10 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    # Handle SIGTERM as Ctrl-C, so that the local server below is closed either way.
+    # Handle them as Ctrl-C, so that the local server below is closed either way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, signal.default_int_handler)  # of Ctrl-Break
     try:
         with local_server(ROOT / ".local") as environment:
             return serve(port, environment)

@@ -3,13 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from progress.operation import Options
 from progress.settings import parse_duration
-from progress.text import sanitize, truncate
+from progress.text import as_line, sanitize, truncate
+
+if TYPE_CHECKING:  # a job without parameters starts without it
+    from pydantic import BaseModel, ValidationError
 
 JobFunction = Callable[..., Any]
 """Does the work. It takes `report`, then the subject if the job has subjects, then the parameters
@@ -32,6 +33,11 @@ class Upload:
     types: tuple[str, ...] = ()
     """Extensions, like "csv". Empty: any file."""
 
+    def __post_init__(self) -> None:
+        """Refuse text, of which each character would be an extension."""
+        if isinstance(self.types, str):
+            raise ValueError(f"types = {self.types!r} is text. Write ({self.types!r},).")
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -47,7 +53,7 @@ class Job:
     subjects: Subjects | Upload | None = field(default=of_module, kw_only=True)
     """A list, a function, an Upload, or None for a job without a subject. By default `subjects()`
     of jobs.py."""
-    parameters: type[BaseModel] | None = field(default=None, kw_only=True)
+    parameters: "type[BaseModel] | None" = field(default=None, kw_only=True)
     """The model of its parameters, of which the page draws a form."""
     time_limit: str = field(default="", kw_only=True)
     """How long it may run, like "30m"; then it fails. All attempts together."""
@@ -61,11 +67,10 @@ class Job:
     def __post_init__(self) -> None:
         """Check the values."""
         for name in ("time_limit", "retry_delay"):
-            if text := getattr(self, name):
-                try:
-                    parse_duration(text)
-                except (TypeError, ValueError) as error:
-                    raise ValueError(f"{name}: {error}") from None
+            try:
+                parse_duration(str(getattr(self, name)) or "0")
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         for name in ("retries", "max_running"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
@@ -75,9 +80,9 @@ class Job:
         """Return what is stored with an operation of this job."""
         return Options(
             parameters=parameters or {},
-            time_limit=parse_duration(self.time_limit) if self.time_limit else 0.0,
+            time_limit=parse_duration(str(self.time_limit) or "0"),
             retries=self.retries,
-            retry_delay=parse_duration(self.retry_delay),
+            retry_delay=parse_duration(str(self.retry_delay) or "0"),
             max_running=self.max_running,
         )
 
@@ -90,7 +95,7 @@ class Job:
             found.append(parameters)
         return found
 
-    def validate(self, values: Mapping[str, Any]) -> BaseModel | None:
+    def validate(self, values: Mapping[str, Any]) -> "BaseModel | None":
         """Return the parameters; None if the job has none.
 
         Raises:
@@ -98,33 +103,52 @@ class Job:
         """
         if self.parameters is None:
             return None
+        from pydantic import ValidationError
+
         try:
             return self.parameters.model_validate(values)
         except ValidationError as error:
-            raise ParameterErrors(error) from None
+            raise ParameterErrors(_messages(error)) from None
+        except Exception as error:  # a validator of the model may raise anything
+            text = as_line(sanitize(f"{type(error).__name__}: {error}"))
+            raise ParameterErrors({"": text}) from error
 
 
 class ParameterErrors(ValueError):
     """Parameters that a model refuses. The text is one line for each.
 
     Attributes:
-        messages: The messages of pydantic by field; "" has those of the whole model.
+        messages: What is wrong, by field; "" has that of the whole model.
     """
 
-    def __init__(self, error: ValidationError) -> None:
-        self.messages: dict[str, str] = {}
-        for details in error.errors(include_url=False, include_context=False, include_input=False):
-            name, *rest = [str(part) for part in details["loc"]] or [""]
-            message = details["msg"].removeprefix("Value error, ")
-            place = f"{'.'.join(rest)}: " if rest else ""
-            self.messages.setdefault(name, sanitize(place + message))
-        lines = [f"{name}: {text}" if name else text for name, text in self.messages.items()]
+    def __init__(self, messages: dict[str, str]) -> None:
+        self.messages = messages
+        lines = [f"{name}: {text}" if name else text for name, text in messages.items()]
         super().__init__("\n".join(lines))
+
+
+def _messages(error: "ValidationError") -> dict[str, str]:
+    """Return the messages of pydantic, the first for each field."""
+    messages: dict[str, str] = {}
+    for details in error.errors(include_url=False, include_context=False, include_input=False):
+        name, *rest = [str(part) for part in details["loc"]] or [""]
+        message = details["msg"].removeprefix("Value error, ")
+        place = f"{'.'.join(rest)}: " if rest else ""
+        messages.setdefault(name, as_line(sanitize(place + message)))
+    return messages
 
 
 def as_job(declared: Any) -> Job:
     """Return a value of JOBS as a Job."""
     return declared if isinstance(declared, Job) else Job(declared)
+
+
+def title(name: str, job: Job | None) -> str:
+    """Return what pages call a job: "Analyze transcription" for "analyze_transcription"."""
+    if job is not None and job.title:
+        return job.title
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 def defect(name: object, declared: object) -> str:
@@ -144,16 +168,30 @@ def defect(name: object, declared: object) -> str:
         return f"takes {inspect.signature(function)}: it must take ({', '.join(map(str, names))})."
     except ValueError:
         pass  # a function of a C extension need not tell its parameters
+    subjects = job.subjects
+    if not (subjects is None or callable(subjects) or isinstance(subjects, Sequence | Upload)):
+        return (
+            f"has the subjects {shorten(subjects)}:"
+            " they must be a list, a function, an Upload or None."
+        )
     return _model_defect(job.parameters)
 
 
 def _model_defect(model: object) -> str:
     if model is None:
         return ""
+    from pydantic import BaseModel
+
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return f"has the parameters {shorten(model)}: they must be a pydantic model."
-    for name, info in model.model_fields.items():
-        if info.annotation in (SecretStr, SecretBytes):
+    try:
+        schema = model.model_json_schema()
+    except Exception as error:  # pydantic raises many kinds, also for a type that is not defined
+        reason = as_line(str(error).partition("\n")[0])
+        return f"has the parameters {model.__name__}, which cannot be stored: {reason}"
+    # The models within the model are in $defs.
+    for name, part in {**schema.get("properties", {}), **schema.get("$defs", {})}.items():
+        if "'writeOnly': True" in str(part):  # as pydantic marks its secret types
             return (
                 f"has the secret {name} as a parameter, which would be stored:"
                 " read it from the environment in the job."

@@ -188,8 +188,12 @@ class Log:
 
 
 def to_text(value: object) -> str:
-    """Return a value as JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """Return a value as JSON.
+
+    Raises:
+        TypeError, ValueError: JSON has no such value, as NaN.
+    """
+    return sanitize(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +301,11 @@ class Operation:
         if in_step >= per_step * steps_left:
             return 0.0
         return per_step * (steps_left - 1) + max(per_step - in_step, 0.0)
+
+    @property
+    def attempts(self) -> int:
+        """How often the job has begun: `attempt` counts its processes."""
+        return self.attempt + self.live.retries
 
     @property
     def reason(self) -> str | None:

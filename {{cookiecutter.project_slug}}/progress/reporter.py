@@ -16,10 +16,11 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import length_hint
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
@@ -45,7 +46,7 @@ from progress.operation import (
     Status,
     Step,
 )
-from progress.results import FILES, add_metrics, to_json
+from progress.results import FILES, add_file, merge, to_json, to_metric
 from progress.text import as_line, safe_repr, sanitize, truncate, truncate_middle
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ MAX_REFUSALS = 3
 
 MAX_FILE = 200_000_000
 """Bytes of a file that a job keeps."""
+MAX_RETRY_DELAY = 24 * 3600.0
+"""Seconds before a retry: the delay doubles up to this."""
 
 Item = TypeVar("Item")
 
@@ -347,16 +350,7 @@ class Reporter:
             ValueError: `steps` is not a number from 0 to MAX_STEPS.
         """
         self._check_process()
-        try:
-            number = math.floor(steps)
-        except (TypeError, ValueError, OverflowError):  # text, NaN, infinity
-            number = -1
-        if not 0 <= number <= MAX_STEPS:
-            raise ValueError(
-                f"total({safe_repr(steps, 80)}): the number of steps is a whole number"
-                f" from 0 to {MAX_STEPS:,}."
-            )
-        self._log.set_total(number)
+        self._log.set_total(_whole(steps, f"total({safe_repr(steps, 80)}): the number of steps"))
         self._writer.write_change()
 
     def step(self, description: str) -> None:
@@ -395,12 +389,16 @@ class Reporter:
             total: How many items there are, if `items` has no length.
 
         Raises:
+            ValueError: `total` is not a number from 0 to MAX_STEPS.
             OperationCancelled: Somebody asked to cancel.
             OperationLost: The operation no longer belongs to this worker.
         """
+        self._check_process()
         level, text = self._loops, sanitize(str(description))
-        if total is None and isinstance(items, Sized):
-            total = len(items)
+        if total is None:
+            total = length_hint(items) or None  # 0 if it is unknown
+        else:
+            total = _whole(total, f"track(total={safe_repr(total, 80)}): the number of items")
         if level == 0:
             self.step(text)
         self._loops += 1
@@ -421,10 +419,10 @@ class Reporter:
     def metric(self, name: str, value: object) -> None:
         """Show a figure while the job runs, and with its result. At most MAX_METRICS of them."""
         self._check_process()
-        known = isinstance(value, int | float) and abs(value) < float("inf")  # NaN is not below it
-        text = truncate(sanitize(str(value)), MAX_STEP_DESCRIPTION)
-        name = truncate(sanitize(str(name)), MAX_STEP_DESCRIPTION)
-        self._log.set_metric(name, cast(float, value) if known else text)
+        figure = to_metric(value)
+        if isinstance(figure, str):
+            figure = truncate(sanitize(figure), MAX_STEP_DESCRIPTION)
+        self._log.set_metric(truncate(sanitize(str(name)), MAX_STEP_DESCRIPTION), figure)
         self._writer.write_change()
 
     def log(self, text: object) -> None:
@@ -446,7 +444,7 @@ class Reporter:
         text, problem = to_json(self._result)
         if problem:
             log.warning("The result so far: %s", problem)
-        with suppress(BackendError):  # the heartbeat notices, too
+        with suppress(BackendError):  # it is stored again at the end
             self._writer.writer.result(text)
 
     def file(self, path: str | os.PathLike[str], name: str = "") -> None:
@@ -468,13 +466,13 @@ class Reporter:
                 f"{file.name} has {size:,} bytes: at most {MAX_FILE:,} are kept."
                 " Store it elsewhere, and return its address."
             )
-        self.keep(as_line(sanitize(Path(name or file).name), 200), file.read_bytes())
+        kept_name = as_line(sanitize(Path(name).name), 200) or as_line(sanitize(file.name), 200)
+        self.keep(kept_name, file.read_bytes())
 
     def keep(self, name: str, content: bytes) -> None:
         """Keep a file of this content: see `file`."""
         self._writer.writer.save_file(name, content)
-        files = [kept for kept in self._result.get(FILES, []) if kept["name"] != name]
-        self.result({FILES: [*files, {"name": name, "size": len(content)}]})
+        self.result({FILES: add_file(self._result.get(FILES), name, len(content))})
 
     @property
     def cancelled(self) -> bool:
@@ -506,7 +504,10 @@ class Reporter:
             OperationLost: The operation no longer belongs to this worker.
         """
         self.raise_if_told_to_stop()
-        self._loops, self._result = 0, {}
+        self._loops = 0
+        if self._result:
+            self._result = {}
+            self.result({})
         reason = "".join(traceback.format_exception_only(error)).strip().splitlines()
         self._log.begin_retry(as_line(sanitize(reason[-1]), MAX_FAILURE))
         until = time.monotonic() + seconds
@@ -525,11 +526,14 @@ class Reporter:
         path.write_bytes(self._writer.writer.read_file(operation_id, name))
         return path
 
-    def merged(self, value: object) -> object:
-        """Return what the job returned, with what it gave to `result` and `metric`."""
-        if value is None or isinstance(value, dict):
-            value = {**self._result, **(value or {})} or value
-        return add_metrics(value, self._log.progress.live.metrics)
+    def outcome(self, value: object) -> tuple[str | None, str | None]:
+        """Return as JSON what the job returned, with what it gave to `result` and `metric`, and
+        why it is incomplete, if it is. For `run_job`."""
+        metrics = self._log.progress.live.metrics
+        reported = merge({"metrics": metrics} if metrics else {}, self._result)
+        if value is None and not reported:
+            return None, None
+        return to_json({} if value is None else value, reported, self.keep)
 
     def _stop_if_told(self) -> None:
         if self._writer.stop_signal is not None:
@@ -590,18 +594,20 @@ def run_job(
             finally:
                 # A job may catch what `step` raises, and then return or raise anything.
                 report.raise_if_told_to_stop()
-            if (value := report.merged(value)) is not None:
-                result, problem = to_json(value, report.keep)
+            result, problem = report.outcome(value)
     except OperationCancelled as cancelled:
         if isinstance(cancelled.__context__, Exception):
             log.warning("The cancelled job ended with an error.", exc_info=cancelled.__context__)
-        return paced_writer.finish(Status.CANCELLED, progress_log.failures() or None)
+        failures, (result, _) = progress_log.failures(), report.outcome(None)
+        return paced_writer.finish(Status.CANCELLED, failures or None, result)
     except OperationLost:
         log.warning("The operation no longer belongs to this worker: the job stops.")
         return None
     except BaseException as error:
         # Also SystemExit and panics of native libraries: every operation needs an outcome.
         problem = _traceback(error)
+        with suppress(Exception):  # the traceback is worth more
+            result, _ = report.outcome(None)
     failures = progress_log.failures()
     if problem is not None:
         return paced_writer.finish(
@@ -630,8 +636,19 @@ def _call(report: Reporter, name: str, subject: str, options: Options) -> object
                 return _await(job.function(*arguments))
             except Exception as error:
                 log.warning("The job is retried.", exc_info=error)
-                report.wait_for_retry(error, options.retry_delay * 2**retry)
+                delay = options.retry_delay * 2.0 ** min(retry, 100)
+                report.wait_for_retry(error, min(delay, MAX_RETRY_DELAY))
         return _await(job.function(*arguments))
+
+
+def _whole(value: object, what: str) -> int:
+    try:
+        number = math.floor(cast(float, value))
+    except (TypeError, ValueError, OverflowError):  # text, NaN, infinity
+        number = -1
+    if not 0 <= number <= MAX_STEPS:
+        raise ValueError(f"{what} is a whole number from 0 to {MAX_STEPS:,}.")
+    return number
 
 
 def _await(value: object) -> object:

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import Any, TypeGuard
 from uuid import UUID
 
-from progress.text import safe_repr, sanitize, truncate
+from progress.text import reason_of, safe_repr, sanitize, truncate
 
 MAX_RESULT = 5_000_000
 """Bytes of the JSON of a result: every session that shows an operation loads its result."""
@@ -25,10 +25,9 @@ MAX_NOTES = 20
 """How many of the replaced values are named."""
 REPLACED = "not_json"
 """The key in a result under which the replaced values are named; the page shows them."""
-
-
 FILES = "files"
-"""The key in a result under which the kept files are named: {"name": ..., "size": ...} each."""
+"""The key in a result under which the kept files are named: {"name": ..., "size": ...} each. Once
+there is one, it replaces what the job has under this key."""
 TABLE_ROWS = "table_rows"
 """The key for the number of rows of a table of which the result has a part."""
 TABLE_FILE = "table.csv"
@@ -36,7 +35,9 @@ TABLE_FILE = "table.csv"
 
 
 def to_json(
-    value: object, keep: Callable[[str, bytes], None] | None = None
+    value: object,
+    reported: Mapping[str, Any] | None = None,
+    keep: Callable[[str, bytes], None] | None = None,
 ) -> tuple[str, str | None]:
     """Return a result as the text of a JSON object, and in one line why it is incomplete, if it is.
 
@@ -45,6 +46,7 @@ def to_json(
 
     Args:
         value: What a job returned.
+        reported: What the job had reported of its result before. What it returned takes precedence.
         keep: Keeps a file, given its name and content. A table that is too large becomes one, and
             the result has a part of it.
     """
@@ -54,15 +56,20 @@ def to_json(
     if not isinstance(result, dict):
         problem = f"The job returned {type(value).__name__}; return a dict."
         result = {"value": result}
+    result = merge(converter.convert(reported or {}, "", ()), result)
     if converter.replaced:
         result.setdefault(REPLACED, converter.notes())
     text = _dumps(result)
-    if _size(text) > MAX_RESULT and keep is not None and is_table(result.get("table")):
-        content = table_as_csv(result["table"])
-        keep(TABLE_FILE, content)
-        result |= _part_of_table(result["table"])
-        files = [file for file in result.get(FILES, []) if file["name"] != TABLE_FILE]
-        result[FILES] = [*files, {"name": TABLE_FILE, "size": len(content)}]
+    if _size(text) > MAX_RESULT and keep is not None and is_table(rows := result.get("table")):
+        part = _part_of_table(rows)
+        if len(part) < len(rows):
+            result |= {"table": part, TABLE_ROWS: len(rows)}
+            content = table_as_csv(rows)
+            try:
+                keep(TABLE_FILE, content)
+                result[FILES] = add_file(result.get(FILES), TABLE_FILE, len(content))
+            except Exception as error:  # the rest of the result is not lost
+                problem = problem or f"{TABLE_FILE} could not be stored: {reason_of(error)}"
         text = _dumps(result)
     if (size := _size(text)) > MAX_RESULT:
         kept = _smallest(result)
@@ -74,12 +81,28 @@ def to_json(
     return text, problem
 
 
-def add_metrics(result: object, metrics: Mapping[str, Any]) -> object:
-    """Return a result with metrics; those of the result take precedence."""
-    if not metrics or not (result is None or isinstance(result, dict)):
-        return result
-    own = (result or {}).get("metrics", {})
-    return {**(result or {}), "metrics": {**metrics, **own}} if isinstance(own, dict) else result
+def to_metric(value: object) -> float | str | None:
+    """Return a figure as JSON has it: text for what is no number, None for NaN."""
+    converted = _Converter().convert(value, "", ())
+    is_simple = converted is None or isinstance(converted, int | float | str)
+    return converted if is_simple else safe_repr(converted)
+
+
+def add_file(files: object, name: str, size: int) -> list[dict[str, Any]]:
+    """Return the files of a result with one more, which replaces that of the same name."""
+    kept = files if is_table(files) else []
+    return [*(file for file in kept if file.get("name") != name), {"name": name, "size": size}]
+
+
+def merge(reported: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was reported with what is newer: it takes precedence, metrics by name."""
+    merged = {**reported, **result}
+    metrics = reported.get("metrics"), result.get("metrics")
+    if isinstance(metrics[0], Mapping) and isinstance(metrics[1], Mapping):
+        merged["metrics"] = {**metrics[0], **metrics[1]}
+    if FILES in reported:
+        merged[FILES] = reported[FILES]
+    return merged
 
 
 def is_table(value: object) -> TypeGuard[list[dict[str, Any]]]:
@@ -106,7 +129,7 @@ def _as_cell(value: object) -> object:
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def _part_of_table(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _part_of_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the first rows, which take at most half of the room."""
     part, room = [], MAX_RESULT // 2
     for row in rows:
@@ -114,7 +137,7 @@ def _part_of_table(rows: list[dict[str, Any]]) -> dict[str, Any]:
         if room < 0:
             break
         part.append(row)
-    return {"table": part, TABLE_ROWS: len(rows)}
+    return part
 
 
 def _dumps(value: object) -> str:

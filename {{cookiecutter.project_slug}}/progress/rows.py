@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -113,13 +114,17 @@ def _count(row: Mapping[str, Any], name: str, problems: list[str]) -> int | None
     if value is None:
         return None
     try:
-        number = float(value)
-        if math.isfinite(number) and 0 <= number < 2**63:
-            return int(number)
+        return _whole(value)
     except (TypeError, ValueError, OverflowError):
-        pass
-    problems.append(f"{name} {_shorten(value)} is not a count")
-    return None
+        problems.append(f"{name} {_shorten(value)} is not a count")
+        return None
+
+
+def _whole(value: Any) -> int:
+    number = float(value)
+    if not 0 <= number < 2**63:  # also NaN
+        raise ValueError(value)
+    return int(number)
 
 
 def _time(row: Mapping[str, Any], name: str, problems: list[str]) -> datetime | None:
@@ -186,28 +191,39 @@ def _options(row: Mapping[str, Any], problems: list[str]) -> Options:
 
 def _option_values(entry: Mapping[str, Any]) -> Options:
     options = Options(**entry)
-    numbers = (options.time_limit, options.retries, options.retry_delay, options.max_running)
-    if not isinstance(options.parameters, Mapping) or any(number < 0 for number in numbers):
+    if not (isinstance(options.parameters, Mapping) and isinstance(options.upload, str)):
+        raise TypeError(entry)
+    if not (0 <= options.time_limit < math.inf and 0 <= options.retry_delay < math.inf):
         raise ValueError(entry)
-    return options
+    options.text()  # a retry stores it again: raises if it has NaN
+    return replace(
+        options, retries=_whole(options.retries), max_running=_whole(options.max_running)
+    )
 
 
 def _live(entry: Mapping[str, Any]) -> Live:
     bars = [
         Bar(
             truncate(_text(bar, "description"), MAX_STEP_DESCRIPTION),
-            max(int(bar["done"]), 0),
-            max(int(bar["total"]), 0) or None if bar.get("total") is not None else None,
+            _whole(bar["done"]),
+            _whole(bar.get("total") or 0) or None,
         )
         for bar in entry.get("bars", [])[:MAX_BARS]
     ]
     metrics = {
-        truncate(str(name), MAX_STEP_DESCRIPTION): value
+        truncate(name, MAX_STEP_DESCRIPTION): _metric(value)
         for name, value in list(entry.get("metrics", {}).items())[:MAX_METRICS]
-        if isinstance(value, int | float | str | None)
     }
     reason = truncate(_text(entry, "retry_reason"), _MAX_DESCRIPTION)
-    return Live(tuple(bars), metrics, int(entry.get("retries", 0)), reason)
+    return Live(tuple(bars), metrics, _whole(entry.get("retries", 0)), reason)
+
+
+def _metric(value: Any) -> float | str | None:
+    if isinstance(value, str):
+        return truncate(value, MAX_STEP_DESCRIPTION)
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(value)
+    return value if value is None or math.isfinite(value) else None
 
 
 def _step_tuple(entries: Sequence[Mapping[str, Any]] | None) -> tuple[Step, ...]:

@@ -1,6 +1,7 @@
 """settings.toml, read and checked."""
 
 import functools
+import math
 import os
 import re
 import tomllib
@@ -51,7 +52,7 @@ class Settings:
     cancel_grace: float
     """Seconds after a request to cancel until the page offers to stop the job by force."""
     keep: float
-    """Seconds after which an operation that has ended may be removed, with its log and files."""
+    """Seconds after which an operation that has ended is removed, with its log and files; inf."""
     requires_login: bool
     """Whether only users who are logged in see the app."""
     shared: bool
@@ -94,7 +95,7 @@ def read_settings(path: Path = ROOT / "settings.toml") -> Settings:
         max_active=_count(tables, "progress", "max_active", 1),
         max_running=_max_running(tables),
         cancel_grace=_seconds(tables, "progress", "cancel_grace", 0, 24 * 3600),
-        keep=_seconds(tables, "progress", "keep", 3600, 3660 * 24 * 3600),
+        keep=_keep(tables),
         requires_login=_choice(tables, "app", "login", ("none", "required")) == "required",
         shared=_flag(tables, "progress", "shared"),
     )
@@ -191,8 +192,14 @@ def _count(tables: dict[str, Any], table: str, name: str, least: int) -> int:
 
 
 def _max_running(tables: dict[str, Any]) -> int:
-    is_set = "max_running" in tables.get("progress", {})
-    return (_count(tables, "progress", "max_running", 0) if is_set else 0) or os.cpu_count() or 1
+    given = _count(tables, "jobs", "max_running", 0) if "jobs" in tables else 0
+    return given or os.cpu_count() or 1
+
+
+def _keep(tables: dict[str, Any]) -> float:
+    if _value(tables, "progress", "keep") == "forever":
+        return math.inf
+    return _seconds(tables, "progress", "keep", 3600, 3660 * 24 * 3600)
 
 
 def _seconds(tables: dict[str, Any], table: str, name: str, least: float, most: float) -> float:

@@ -86,11 +86,13 @@ def long_words(text: str) -> list[str]:
     return re.findall(r"[^\W\d_]{6,}", text.lower())
 
 
-def keywords(turns: Iterable[Turn], used_in: Counter[str], transcripts: int) -> list[str]:
-    """Choose six words that are frequent here and rare in the other transcripts (TF-IDF)."""
+def keywords(
+    turns: Iterable[Turn], used_in: Counter[str], transcripts: int, limit: int = 6
+) -> list[str]:
+    """Choose words that are frequent here and rare in the other transcripts (TF-IDF)."""
     uses = Counter(word for turn in turns for word in long_words(turn.text))
     weight = {word: n * math.log((transcripts + 1) / used_in[word]) for word, n in uses.items()}
-    return sorted(weight, key=lambda word: (-weight[word], word))[:6]
+    return sorted(weight, key=lambda word: (-weight[word], word))[:limit]
 
 
 def topic(turns: list[Turn]) -> str:

@@ -35,10 +35,11 @@ def environment(data_folder: Path) -> Iterator[dict[str, str]]:
     config.set_option("server.address", "127.0.0.1")  # else a page would warn: no login
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOBS_MODULE", "tests.jobs")
+        patch.setenv("MAX_RUNNING", "20")  # tests leave jobs running, and have one queue
         with local_server(data_folder, always=True) as variables:
             for name, value in variables.items():
                 patch.setenv(name, value)
-            yield variables | {"JOBS_MODULE": "tests.jobs"}
+            yield variables | {"JOBS_MODULE": "tests.jobs", "MAX_RUNNING": "20"}
 
 
 @pytest.fixture(scope="module")

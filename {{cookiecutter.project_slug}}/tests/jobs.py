@@ -4,12 +4,21 @@ The subject sets their speed: "fast"; "slow", so that a page that polls sees mos
 "steady", so that a test that polls all the time sees them.
 """
 
+import asyncio
+import logging
 import os
 import signal
+import subprocess
+import sys
 import time
-from typing import Any
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from progress.job import Jobs
+from pydantic import BaseModel, Field, model_validator
+
+from progress.job import Job, Jobs, Upload
 from progress.reporter import Reporter
 from progress.settings import load_settings
 
@@ -90,6 +99,15 @@ def die(report: Reporter, subject: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def stubborn(report: Reporter, subject: str) -> None:
+    """Ignore SIGTERM and every request to stop, as does its child, for at most a minute."""
+    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", ignore])
+    report.step("Started a child")
+    report.step(f"{os.getpid()} {child.pid}")
+    time.sleep(60)
+
+
 def chatter(report: Reporter, subject: str) -> None:
     """Print a megabyte."""
     for _ in range(10_000):
@@ -114,6 +132,79 @@ def unfit(report: Reporter, subject: str) -> dict[str, Any]:
     return {"metrics": {"Rows": float("nan"), "Phase": 1j}, "notes": ["All well."]}
 
 
+class Size(StrEnum):
+    """A choice of `Work`."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
+class Work(BaseModel):
+    """The parameters of `work`: a field of every kind that a form has."""
+
+    rows: int = Field(default=3, ge=1, le=100, title="Rows", description="How many rows to make.")
+    factor: float = Field(default=1.5, gt=0)
+    name: str = Field(default="all", max_length=20)
+    comment: str = Field(default="", json_schema_extra={"multiline": True})
+    dry_run: bool = False
+    size: Size = Size.SMALL
+    mode: Literal["fast", "exact"] = "fast"
+    columns: list[Literal["a", "b", "c"]] = ["a"]
+    day: date | None = None
+    at: datetime | None = None
+    limit: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def check_limit(self) -> Self:
+        """A rule that needs two fields."""
+        if self.limit is not None and self.limit > self.rows:
+            raise ValueError("limit is above rows")
+        return self
+
+
+def work(report: Reporter, parameters: Work) -> dict[str, Any]:
+    """Return the parameters, and print to the log."""
+    report.log(f"{parameters.rows} rows")
+    for _ in report.track(range(parameters.rows), "Making rows"):
+        pass
+    report.metric("Rows", parameters.rows)
+    return {"notes": [parameters.model_dump_json()]}
+
+
+async def count(report: Reporter, subject: str) -> dict[str, Any]:
+    """Count slowly, in an `async def`; show the table early, print and log."""
+    print("→ printed")
+    print("to stderr", file=sys.stderr)
+    logging.getLogger("tests").warning("logged")
+    report.result({"table": [{"number": 1}]})
+    report.step(f"Counting {subject}")
+    for number in report.track(range(20), "Numbers", total=20):
+        report.metric("Last", number)
+        await asyncio.sleep(0.15)
+    return {"metrics": {"Sum": 190}}
+
+
+def keep(report: Reporter, path: Path) -> dict[str, Any]:
+    """Keep a copy of an uploaded file."""
+    text = path.read_text("utf-8")
+    copy = path.with_name("copy")
+    copy.write_text(text.upper(), "utf-8")
+    report.file(copy, name="../copy of it.txt")
+    return {"metrics": {"Characters": len(text), "Suffix": path.suffix}}
+
+
+def flaky(report: Reporter, subject: str) -> None:
+    """Fail, but for the third attempt of a process."""
+    attempts.append(subject)
+    report.total(1)
+    report.step(f"Attempt {len(attempts)}")
+    if len(attempts) < 3:
+        raise OSError("not yet")
+
+
+attempts: list[str] = []
+
+
 JOBS: Jobs = {
     "succeed": succeed,
     "fail": fail,
@@ -126,6 +217,13 @@ JOBS: Jobs = {
     "unfit": unfit,
     "chatter": chatter,
     "broken": broken,
+    "stubborn": stubborn,
+    "work": Job(work, subjects=None, parameters=Work),
+    "count": Job(count, subjects=["lines", "words"]),
+    "keep": Job(keep, subjects=Upload(types=("csv", "txt"))),
+    "limited": Job(endless, time_limit="1s"),
+    "flaky": Job(flaky, retries=2, retry_delay="100ms"),
+    "alone": Job(endless, max_running=1),
 }
 
 

@@ -1,26 +1,29 @@
 """The conformance suite: what every backend must do, tested with the backend of this project."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from progress.backend.connection import ProgressConnection
 from progress.contract import BackendRejected
+from progress.job import as_job
 from progress.operation import (
     LAST_STEPS,
     MAX_NAME,
     MAX_STEP_DESCRIPTION,
     Operation,
+    Options,
     Query,
     Status,
     new_operation_id,
 )
 from progress.results import REPLACED
 from tests.conftest import OWNER, pages, wait_for_end, wait_until
-from tests.jobs import MANY, SLOW, STEPS
+from tests.jobs import JOBS, MANY, SLOW, STEPS, Work
 
 Started = Callable[..., str]
 
@@ -397,3 +400,97 @@ def test_only_the_latest_of_many_steps_are_stored(
     numbers = [step.number for step in operation.last_steps]
     assert numbers == list(range(MANY - LAST_STEPS + 1, MANY + 1))
     assert {len(step.description) for step in operation.last_steps} == {MAX_STEP_DESCRIPTION}
+
+
+def test_parameters_travel_and_are_validated_by_the_worker(connection: ProgressConnection) -> None:
+    given = {"rows": 4, "day": "2026-02-01", "columns": ["b", "c"], "name": "→ 'x'"}
+    operation = run(connection, "work", "", Options(given))
+    assert operation.status is Status.COMPLETED
+    assert operation.result is not None
+    (note,) = operation.result["notes"]
+    assert json.loads(note) == json.loads(Work.model_validate(given).model_dump_json())
+    assert operation.result["metrics"] == {"Rows": 4}
+    assert operation.options.parameters == given
+    refused = run(connection, "work", "", Options({"rows": 1000, "limit": 5}))
+    assert refused.status is Status.FAILED
+    assert refused.reason is not None
+    assert "rows: Input should be less than or equal to 100" in (refused.error or "")
+
+
+def test_an_async_job_shows_loops_and_metrics_and_its_result_early(
+    connection: ProgressConnection, started: Started
+) -> None:
+    operation_id = started("count", "words")
+    running = wait_until(connection, operation_id, lambda operation: bool(operation.live.bars))
+    assert running.live.bars[0].description == "Numbers"
+    assert running.live.bars[0].total == 20
+    assert running.result == {"table": [{"number": 1}]}
+    operation = wait_for_end(connection, operation_id)
+    assert operation.result == {
+        "table": [{"number": 1}],
+        "metrics": {"Last": 19, "Sum": 190},
+    }
+    assert operation.live.bars == ()
+
+
+def test_a_job_is_retried_and_each_attempt_is_counted(
+    connection: ProgressConnection, started: Started
+) -> None:
+    options = as_job(JOBS["flaky"]).options()
+    operation = run(connection, "flaky", "fast", options)
+    assert operation.status is Status.COMPLETED
+    assert operation.attempts == 3
+    assert operation.live.retry_reason == "OSError: not yet"
+    assert operation.step_description == "Attempt 3"
+
+
+def test_what_a_job_prints_and_logs_is_in_its_log(
+    connection: ProgressConnection, started: Started
+) -> None:
+    if "logs" not in connection.features:
+        pytest.skip("this backend has no logs")
+    began = datetime.now(UTC)
+    operation_id = started("count", "lines")
+    wait_for_end(connection, operation_id)
+    unknown = new_operation_id()
+    logs = connection.logs([operation_id, unknown], 100)
+    assert set(logs) == {operation_id}
+    lines = logs[operation_id].lines
+    assert {"→ printed", "to stderr"} < {line.text for line in lines}
+    assert any("logged" in line.text for line in lines)
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+    assert abs((lines[0].at - began).total_seconds()) < 60
+    (last,) = connection.logs([operation_id], 1)[operation_id].lines
+    assert last == lines[-1]
+
+
+def test_files_are_uploaded_and_kept(connection: ProgressConnection) -> None:
+    if "files" not in connection.features:
+        pytest.skip("this backend has no files")
+    operation_id, name = new_operation_id(), "ä/../b.csv"
+    connection.save_file(operation_id, name, b"a,b\n")
+    connection.start(operation_id, "keep", name, OWNER, options=Options(upload=operation_id))
+    operation = wait_for_end(connection, operation_id)
+    assert operation.result == {
+        "files": [{"name": "copy of it.txt", "size": 4}],
+        "metrics": {"Characters": 4, "Suffix": ".csv"},
+    }
+    assert connection.read_file(operation_id, "copy of it.txt") == b"A,B\n"
+    with pytest.raises(BackendRejected, match="no file 'other'"):
+        connection.read_file(operation_id, "other")
+
+
+def test_a_job_is_ended_at_its_time_limit(connection: ProgressConnection) -> None:
+    if "force_stop" not in connection.features:
+        pytest.skip("this backend does not end jobs")
+    operation = run(connection, "limited", "slow", Options(time_limit=1))
+    assert operation.status is Status.FAILED
+    assert operation.reason is not None
+    assert "ran longer than its time limit of 1 s" in operation.reason
+    assert operation.elapsed < 10
+
+
+def run(connection: ProgressConnection, job: str, subject: str, options: Options) -> Operation:
+    operation_id = new_operation_id()
+    connection.start(operation_id, job, subject, OWNER, options=options)
+    return wait_for_end(connection, operation_id)

@@ -25,7 +25,7 @@ def test_a_real_operation_is_counted_and_listed(connection: ProgressConnection) 
     wait_for_end(connection, operation_id)
     page = open_page("board")
     table = page.dataframe[0].value
-    assert list(table.iloc[0])[2:5] == ["partial", "fast", 100]
+    assert list(table.iloc[0])[2:5] == ["Partial", "fast", 100]
     assert list(table.iloc[0]["Status"]) == ["Partial"]
     assert int(figures(page)["Partial"]) >= 1
 
@@ -50,7 +50,7 @@ def test_the_end_of_a_tracked_operation_is_a_toast_on_another_page(
     page = switch_page(open_page(operation=operation_id), "board")
     connection.cancel(operation_id)
     run_until(page, lambda page: bool(page.toast))
-    assert page.toast[0].value == r"endless\: slow: cancelled"
+    assert page.toast[0].value == r"Endless\: slow · Cancelled"
     assert not is_polling(page, "notices")
 
 

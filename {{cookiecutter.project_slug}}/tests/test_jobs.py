@@ -1,6 +1,7 @@
 """How to test a job: give it a fake reporter. Replace the tests with your own, as in jobs.py."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,13 +41,24 @@ class Recorder:
         if len(self.steps) == self._cancel_at:
             raise OperationCancelled
 
+    def track(self, items: Sequence[str], description: str) -> Iterator[str]:
+        self.step(description)
+        for item in items:
+            if self.cancelled:
+                raise OperationCancelled
+            yield item
+
+    def log(self, text: str) -> None:
+        pass
+
     def step_failed(self, reason: BaseException | str) -> None:
         self.failures.append((len(self.steps), str(reason)))
 
 
 def analyze(subject: str, recorder: Recorder | None = None) -> dict[str, Any]:
     """Run the sample job on one transcript."""
-    return jobs.analyze_transcription(cast(Reporter, recorder or Recorder()), subject)
+    report = cast(Reporter, recorder or Recorder())
+    return jobs.analyze_transcription(report, subject, jobs.Analysis())
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +119,7 @@ def test_a_cancelled_job_stops_at_that_step(folder: Path) -> None:
 def test_a_long_loop_ends_early_when_cancelled(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder = Recorder(cancel_at=11)
+    recorder = Recorder()
     compared: list[str] = []
 
     def long_words(text: str) -> list[str]:

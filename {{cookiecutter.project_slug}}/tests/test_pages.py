@@ -18,6 +18,7 @@ from tests.pages import (
     click,
     end_all,
     entries,
+    figures,
     ids_in_url,
     is_cancelled,
     labels,
@@ -40,7 +41,7 @@ def test_start_follow_and_end() -> None:
     run_until(page, lambda page: bool(page.success))
     assert page.success[0].value.startswith("Completed: 6 of 6 steps in")
     assert "Already running for this subject." not in captions(page)
-    assert page.metric[0].value == "6"
+    assert figures(page) == {"Steps": "6"}
     assert "All well." in texts(page)
     assert not running(page)
     assert not switch_page(page, "board").toast, "the page has shown it"
@@ -72,7 +73,7 @@ def test_an_unknown_id_in_the_url_is_a_plain_message() -> None:
 @pytest.mark.parametrize("name", ["x' OR '1'='1", "<b>*no*</b>", "ü" * 5000])
 def test_text_in_the_url_that_is_no_id_is_a_plain_message(name: str) -> None:
     page = open_page(operation=name)
-    assert page.error[0].value == "The address names what is no id of an operation:"
+    assert page.error[0].value == "The address names an invalid operation id:"
     assert texts(page) == [truncate(name, 200)]
     assert not page.button(key="start").disabled
 

@@ -47,7 +47,7 @@ class Request(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.active -= 1
 
-    do_GET = do_POST = do_PATCH = handle_any
+    do_GET = do_POST = do_PUT = do_PATCH = handle_any
 
     def answer(
         self,

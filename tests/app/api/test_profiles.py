@@ -12,7 +12,8 @@ import pytest
 from progress.backend import profiles
 from progress.backend.connection import ProgressConnection
 from progress.backend.mapping import Service
-from progress.operation import Operation, Query, Status, new_operation_id
+from progress.contract import BackendRejected
+from progress.operation import Operation, Options, Query, Status, new_operation_id
 from progress.rows import operation_from_row
 from tests.app.fault_server import FaultServer, Request, fault_server
 
@@ -350,7 +351,7 @@ def test_github_from_start_to_cancel(fake: FaultServer, opened: Opened) -> None:
         elif path == run_path:
             request.answer(run)
         else:
-            assert path == f"{run_path}/cancel"
+            assert path in (f"{run_path}/cancel", f"{run_path}/force-cancel")
             request.answer({}, 202)
 
     fake.behavior = answer
@@ -371,6 +372,8 @@ def test_github_from_start_to_cancel(fake: FaultServer, opened: Opened) -> None:
     assert requests(fake) == [f"GET {runs}"], "a second start finds the first"
     second.cancel(operation_id)
     assert requests(fake) == [f"POST {run_path}/cancel"]
+    second.force_stop(operation_id)
+    assert requests(fake) == [f"POST {run_path}/force-cancel"]
     assert second.read([operation_id])[operation_id].is_cancelling
     assert [run.operation_id for run in second.recent(Query("me@example.com"))] == [operation_id]
     assert second.recent(Query("other@example.com")) == []
@@ -397,10 +400,16 @@ def test_airflow_uses_the_operation_id(fake: FaultServer, opened: Opened) -> Non
 
     fake.behavior = answer
     connection = opened(AIRFLOW)
+    options = Options({"rows": 3})
     for _ in range(2):
-        connection.start(operation_id, "analyze", "a", "me@example.com")
+        connection.start(operation_id, "analyze", "a", "me@example.com", options=options)
     assert starts[0]["dag_run_id"] == operation_id
     assert starts[0]["conf"]["subject"] == "a"
+    assert starts[0]["conf"]["parameters"] == {"rows": 3}
+    run["conf"]["parameters"] = {"rows": 3}
+    assert opened(AIRFLOW).read([operation_id])[operation_id].options == options
+    connection.start(new_operation_id(), "analyze", "a", "me@example.com")
+    assert "parameters" not in starts[2]["conf"], "a DAG without parameters gets what it got before"
     run["state"] = "running"
     assert connection.read([operation_id])[operation_id].status is Status.IN_PROGRESS
     requests(fake)
@@ -432,6 +441,15 @@ def test_databricks_gets_its_numbers_as_numbers(fake: FaultServer, opened: Opene
         assert connection.read([operation_id])[operation_id].status is Status.IN_PROGRESS
     second.cancel(operation_id)
     assert sent[1] == {"run_id": 455644833}
+
+
+@pytest.mark.parametrize("service", [GITHUB, DATABRICKS, AIP, AZURE])
+def test_a_profile_that_would_lose_parameters_refuses_them(
+    service: Service, fake: FaultServer, opened: Opened
+) -> None:
+    with pytest.raises(BackendRejected, match="would lose the parameters"):
+        opened(service).start(new_operation_id(), "j", "s", "", options=Options({"rows": 3}))
+    assert fake.seen == []
 
 
 def test_aip151_is_read_by_name(fake: FaultServer, opened: Opened) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import schemathesis
 import uvicorn
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
+from dev import service as reference_service
+from dev.local_jobs.runner import remove_old
 from dev.local_jobs.store import OperationStore
 from dev.local_server import local_server, service
 from dev.service import DESCRIPTION, make_app
 from progress.backend.connection import ProgressConnection
+from progress.backend.reference import SERVICE
 from progress.contract import BackendRejected
-from progress.operation import Status, new_operation_id
+from progress.operation import LogLine, Options, Status, new_operation_id
 from tests.conftest import wait_until
 
 TOKEN = "secret"
@@ -30,7 +34,8 @@ DESCRIBED = json.loads(DESCRIPTION.read_text("utf-8"))
 @contextmanager
 def served(store: OperationStore) -> Iterator[str]:
     """Serve the operations in a thread, with a service that starts no jobs."""
-    app = make_app(store, TOKEN, launch=lambda path, operation_id: None)
+    store.files.folder.mkdir(parents=True, exist_ok=True)  # as the runner does
+    app = make_app(store, TOKEN, launch=lambda path: None)
     # Without websockets: what uvicorn 0.34 imports for them warns of its age.
     config = uvicorn.Config(app, log_level="critical", ws="none")
     with socket.socket() as listener:
@@ -40,10 +45,12 @@ def served(store: OperationStore) -> Iterator[str]:
         thread.start()
         while thread.is_alive() and not server.started:
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
-    store.close()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+            store.close()
 
 
 def connected(url: str) -> httpx2.Client:
@@ -98,7 +105,7 @@ def test_an_etag_is_valid_until_the_operation_changes(client: httpx2.Client) -> 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic c2VjcmV0", "\xff"])
 def test_every_path_needs_the_token(client: httpx2.Client, authorization: str) -> None:
-    for path in ("/operations", "/openapi.json", "/operations/x", "/nowhere"):
+    for path in ("/operations", "/openapi.json", "/operations/x", "/operations/x/file", "/no"):
         headers = {b"Authorization": authorization.encode("latin-1")}
         answer = client.get(path, headers=headers)
         assert answer.status_code == 401
@@ -117,6 +124,27 @@ def test_every_path_needs_the_token(client: httpx2.Client, authorization: str) -
         ('{"job": "j", "subject": "s", "more": 1}', "k", 400),
         ('{"job": "j", "subject": "s", "retry_of": null}', "k", 400),
         ('{"job": "j", "subject": "\\ud800"}', "k", 400),
+        *(
+            (f'{{"job": "j", "subject": "s", "options": {options}}}', "k", 400)
+            for options in (
+                "[]",
+                "null",
+                '{"priority": 1}',
+                '{"retries": true}',
+                '{"retries": 1.5}',
+                '{"retries": -1}',
+                '{"retries": 1e10}',
+                '{"time_limit": "1m"}',
+                '{"time_limit": NaN}',
+                '{"retry_delay": 1e999}',
+                '{"upload": 1}',
+                '{"parameters": []}',
+                '{"parameters": {"x": NaN}}',
+                '{"parameters": {"x": 1e999}}',
+                '{"parameters": {"x": "\\ud800"}}',
+                '{"parameters": {"x": ' + "[" * 500 + "]" * 500 + "}}",
+            )
+        ),
         ("[" * 90_000, "k", 400),
         (" " * 100_001, "k", 413),
     ],
@@ -130,6 +158,121 @@ def test_a_malformed_start_is_a_problem(
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["status"] == status
     assert answer.json()["title"]
+
+
+def test_options_are_stored_and_returned(client: httpx2.Client) -> None:
+    key = new_operation_id()
+    given = {"parameters": {"a": "→", "b": [1.5, None]}, "retries": 2.0, "time_limit": 60}
+    values = {"job": "j", "subject": "s", "options": given}
+    answer = client.post("/operations", json=values, headers={"Idempotency-Key": key})
+    assert answer.status_code == 202
+    for operation in (answer.json(), client.get(f"/operations/{key}").json()):
+        assert operation["options"] == given | {
+            "retry_delay": 5.0,
+            "max_running": 0,
+            "upload": "",
+        }
+        assert operation["queue_position"] >= 1
+
+
+ODD_NAMES = ["a.csv", "../../etc/passwd", "ä/../b &?#%2e", "..", "a\nb", "x" * 500]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_file_is_returned_as_it_was_sent(client: httpx2.Client, name: str) -> None:
+    path, content = f"/operations/{new_operation_id()}/file", bytes(range(256)) * 1000
+    for sent in (b"earlier", content, b""):
+        assert client.put(path, params={"name": name}, content=sent).status_code == 204
+        answer = client.get(path, params={"name": name})
+        assert (answer.status_code, answer.content) == (200, sent)
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"] == "attachment"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    missing = client.get(path, params={"name": f"{name[:-1]}!"})
+    assert missing.status_code == 404
+    assert "There is no file" in missing.json()["detail"]
+
+
+def test_a_name_is_never_a_path(tmp_path: Path) -> None:
+    store = OperationStore(tmp_path / "data" / "service.db")
+    with served(store) as url, connected(url) as client:
+        for name in (*ODD_NAMES, str(tmp_path / "absolute")):
+            assert client.put("/operations/x/file", params={"name": name}, content=b"x").is_success
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == b"x"]
+    assert len(files) == len(ODD_NAMES) + 1
+    assert len({path.parent for path in files}) == 1
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "query", "status"),
+    [("a b", "name=x", 400), ("x", "", 400), ("x", "name=", 400), ("x", "name=" + "x" * 501, 400)],
+)
+def test_a_malformed_upload_is_a_problem(
+    client: httpx2.Client, operation_id: str, query: str, status: int
+) -> None:
+    answer = client.put(f"/operations/{operation_id}/file?{query}", content=b"x")
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+
+
+def test_no_more_of_an_upload_is_kept_than_is_allowed(
+    client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference_service, "MAX_FILE", 1000)
+    path = f"/operations/{new_operation_id()}/file?name=x"
+
+    chunks = (b"x" * 400 for _ in range(50))  # without a Content-Length
+    assert client.put(path, content=chunks).status_code == 413
+    assert client.put(path, content=b"x" * 1001).status_code == 413
+    assert client.get(path).status_code == 404
+    assert client.put(path, content=b"x" * 1000).status_code == 204
+
+
+def test_the_log_has_the_latest_lines_and_how_many_were_removed(tmp_path: Path) -> None:
+    store = OperationStore(tmp_path / "service.db")
+    with served(store) as url, connected(url) as client:
+        assert client.get("/operations/x/log").status_code == 404
+        start(client, "x")
+        assert client.get("/operations/x/log").json() == {"lines": [], "dropped": 0}
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        for number in range(3):
+            lines = [LogLine(at, f"{number} {line} →" + "x" * 900) for line in range(1200)]
+            store.files.log("x").append(lines)
+        log = client.get("/operations/x/log", params={"limit": 2}).json()
+        assert [line["text"][:8] for line in log["lines"]] == ["2 1198 →", "2 1199 →"]
+        assert log["lines"][0]["at"] == at.isoformat()
+        assert log["dropped"] == 1200
+        for limit in ("0", "x", "1000001", ""):
+            answer = client.get("/operations/x/log", params={"limit": limit})
+            assert (answer.status_code, answer.json()["detail"][:6]) == (400, "limit ")
+
+
+def test_the_whole_log_can_be_read_by_the_app(tmp_path: Path) -> None:
+    store = OperationStore(tmp_path / "service.db")
+    assert store.insert("x", "j", "s", "")
+    with served(store) as url:
+        for _ in range(2):  # one file each; a quote becomes two characters in JSON
+            lines = [LogLine(datetime(2026, 1, 1, tzinfo=UTC), '"' * 40)] * 15_000
+            store.files.log("x").append(lines)
+        api = ProgressConnection("progress", service=SERVICE, url=url, token=TOKEN)
+        assert len(api.logs(["x"], 1_000_000)["x"].lines) == 30_000
+        api.reset()
+
+
+def test_nothing_is_left_of_an_operation_that_was_kept_long_enough(tmp_path: Path) -> None:
+    store = OperationStore(tmp_path / "service.db")
+    with served(store) as url, connected(url) as client:
+        for key in ("old", "running"):
+            client.put(f"/operations/{key}/file?name=x", content=b"x")
+            start(client, key)
+            store.files.log(key).append([LogLine(datetime.now(UTC), "line")])
+        client.post("/operations/old/cancel")
+        time.sleep(0.01)
+        remove_old(store, 0)
+        assert listed(client) == ["running"]
+        for path in ("", "/log", "/file?name=x"):
+            assert client.get(f"/operations/old{path}").status_code == 404
+            assert client.get(f"/operations/running{path}").status_code == 200
 
 
 def listed(client: httpx2.Client, **query: Any) -> list[str]:
@@ -229,6 +372,35 @@ def test_a_job_and_its_data_survive_a_restart_of_the_service(
     api.reset()
 
 
+def test_force_stop_ends_a_job_that_does_not_stop(connection: ProgressConnection) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "stubborn", "fast", "")
+    wait_until(connection, operation_id, lambda operation: operation.current_step >= 1)
+    connection.force_stop(operation_id)
+    time.sleep(0.5)
+    running = connection.read([operation_id])[operation_id]
+    assert running.status is Status.IN_PROGRESS, "it was not asked to stop before"
+    connection.cancel(operation_id)
+    connection.force_stop(operation_id)
+    ended = wait_until(connection, operation_id, lambda operation: operation.status.is_terminal)
+    assert ended.status is Status.CANCELLED
+    assert ended.reason == "The process of the job was stopped by force."
+
+
+def test_the_service_limits_how_many_of_a_job_run(connection: ProgressConnection) -> None:
+    first, second = new_operation_id(), new_operation_id()
+    options = Options(max_running=1)
+    connection.start(first, "alone", "slow", "", options=options)
+    wait_until(connection, first, lambda operation: operation.status is Status.IN_PROGRESS)
+    connection.start(second, "alone", "slow", "", options=options)
+    time.sleep(1.5)
+    waiting = connection.read([second])[second]
+    assert (waiting.status, waiting.queue_position) == (Status.QUEUED, 1)
+    for operation_id in (first, second):
+        connection.cancel(operation_id)
+        wait_until(connection, operation_id, lambda operation: operation.status.is_terminal)
+
+
 def test_make_dev_says_which_service_the_app_uses(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,7 +427,7 @@ def test_make_dev_says_which_service_the_app_uses(
 
 
 # So that some of the generated cases are about an operation that exists.
-for path in ("/operations/{operation_id}", "/operations/{operation_id}/cancel"):
+for path in [path for path in DESCRIBED["paths"] if "{operation_id}" in path]:
     for call in DESCRIBED["paths"][path].values():
         call["parameters"][0]["example"] = EXISTING
 schema = schemathesis.openapi.from_dict(DESCRIBED)
@@ -278,11 +450,21 @@ def test_an_existing_operation_is_answered_as_described(base_url: str) -> None:
     path = {"operation_id": EXISTING}
     show = schema["/operations/{operation_id}"]["GET"]
     cancel = schema["/operations/{operation_id}/cancel"]["POST"]
+    log = schema["/operations/{operation_id}/log"]["GET"]
+    save = schema["/operations/{operation_id}/file"]["PUT"]
+    load = schema["/operations/{operation_id}/file"]["GET"]
+    name = {"name": "a/../b"}
+    saved = save.Case(
+        path_parameters=path, query=name, body=b"x", media_type="application/octet-stream"
+    )
     answers = [show.Case(path_parameters=path).call_and_validate(base_url, headers=headers)]
     (tag,) = answers[0].headers["etag"]
     for case in (
         show.Case(path_parameters=path, headers={"If-None-Match": tag}),
         cancel.Case(path_parameters=path),
+        log.Case(path_parameters=path),
+        saved,
+        load.Case(path_parameters=path, query=name),
     ):
         answers.append(case.call_and_validate(base_url, headers=headers))
-    assert [answer.status_code for answer in answers] == [200, 304, 202]
+    assert [answer.status_code for answer in answers] == [200, 304, 202, 200, 204, 200]

@@ -21,17 +21,19 @@ import pytest
 from progress.backend.connection import ProgressConnection
 from progress.backend.profiles import prefect
 from progress.contract import BackendRejected
-from progress.operation import Operation, Query, Status, new_operation_id
+from progress.operation import Log, Operation, Options, Query, Status, new_operation_id
 from progress.settings import ROOT
 from tests.conftest import OWNER, wait_until
 
 PASSWORD = "user:a password"
 FLOW = """
 import time
-from prefect import flow
+from prefect import flow, get_run_logger
 
 @flow
-def work(operation_id: str, job: str, subject: str, owner: str):
+def work(operation_id: str, job: str, subject: str, owner: str, parameters: dict = {}):
+    for number in range(parameters.get("lines", 0)):
+        get_run_logger().info("line %s", number)
     if subject == "broken":
         raise ValueError("no *such* transcript")
     for _ in range(600 if subject == "endless" else 10):
@@ -163,6 +165,27 @@ def test_a_run_is_started_and_read_until_its_end(
     assert second.recent(Query("nobody@example.com")) == []
     # The board requests this many (MAX_MEASURED); Prefect refuses to list more than 200.
     assert len(second.recent(Query(OWNER, limit=500))) == 1
+
+
+def test_parameters_arrive_and_the_log_is_read(
+    connect: Callable[..., ProgressConnection],
+) -> None:
+    first, second = connect(), connect()
+    operation_id = new_operation_id()
+    first.start(operation_id, "work", "quick", OWNER, options=Options({"lines": 3}))
+    wait_until(first, operation_id, ended, 60)
+    assert second.read([operation_id])[operation_id].options == Options({"lines": 3})
+    # Prefect's worker sends them every two seconds.
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        lines = second.logs([operation_id], 1000).get(operation_id, Log()).lines
+        texts = [line.text for line in lines]
+        if "line 2" in texts:
+            break
+        time.sleep(0.2)
+    assert [text for text in texts if text.startswith("line ")] == ["line 0", "line 1", "line 2"]
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+    assert len(second.logs([operation_id], 2)[operation_id].lines) == 2
 
 
 def test_a_failure_has_its_reason(connect: Callable[..., ProgressConnection]) -> None:

@@ -108,7 +108,7 @@ def subjects(page: AppTest) -> list[str]:
 def test_an_empty_board_says_what_to_do(store: Store) -> None:
     page = open_page("board")
     assert page.info[0].value == "There is no operation yet."
-    assert page.button(key="start_one").label == "Start one"
+    assert page.button(key="start_one").label == "Start an operation"
     assert set(figures(page).values()) == {"0"}
     assert not is_polling(page, "board")
 
@@ -215,9 +215,9 @@ def test_a_bar_says_how_fast_it_goes_and_how_long_it_takes(store: Store) -> None
     others = {"started_at": began, "last_updated": latest, "heartbeat_at": NOW}
     store.put(0, Status.IN_PROGRESS, total_steps=40, current_step=20, **others)
     shown = markup(open_page("board"))
-    assert "succeed: 0000<br>20 of 40 steps · 2.0 steps/s · longer than usual<" in shown
+    assert "Succeed: 0000<br>20 of 40 steps · 2.0 steps/s · longer than usual<" in shown
     assert (
-        'aria-label="succeed: 0000" aria-valuemin="0" aria-valuemax="100" aria-valuenow="50"'
+        'aria-label="Succeed: 0000" aria-valuemin="0" aria-valuemax="100" aria-valuenow="50"'
         in shown
     )
     store.put(0, Status.IN_PROGRESS, total_steps=60, current_step=20, **others)
@@ -268,7 +268,7 @@ def test_an_unknown_total_has_a_bar_of_its_own_and_names_are_no_html(
     page = open_page("board")
     bar = markup(page)
     assert "<img" not in bar
-    assert "succeed: &lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;<br>7 steps<" in bar
+    assert "Succeed: &lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;<br>7 steps<" in bar
     assert 'role="progressbar"' in bar
     assert "aria-valuenow" not in bar
     assert 'class="unknown-total" style="color:#123456"' in bar
@@ -309,12 +309,14 @@ def test_figures_that_cannot_be_read_anew_say_how_old_they_are(
     monkeypatch.setattr("progress.poller.OLD_AFTER", 0.5)
     store.put(1, Status.IN_PROGRESS)
     page = open_page("board")
-    assert "Active operations <" in markup(page)
+    assert "Active operations</strong><small> <" in markup(page)
     store.is_available = False
-    run_until(page, lambda page: "Active operations, as of 1 s ago <" in markup(page))
+    run_until(
+        page, lambda page: "Active operations</strong><small>, as of 1 s ago <" in markup(page)
+    )
     assert figures(page)["In progress"] == "1"
     store.is_available = True
-    run_until(page, lambda page: "Active operations <" in markup(page))
+    run_until(page, lambda page: "Active operations</strong><small> <" in markup(page))
 
 
 def test_the_toggle_follows_though_nothing_is_active(store: Store) -> None:

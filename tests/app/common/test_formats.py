@@ -13,6 +13,7 @@ from progress.ui.formats import (
     format_steps,
     format_time,
 )
+from progress.ui.titles import job_title
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,17 @@ def test_a_moment_has_its_day() -> None:
     time = datetime(2026, 11, 1, 23, 30, 5, tzinfo=UTC)
     assert format_datetime(time, "Europe/Berlin") == "2 Nov 2026, 00:30"
     assert format_datetime(time, None) == "1 Nov 2026, 23:30 UTC"
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("analyze_transcription", "Analyze transcription"),
+        ("ETL_run", "ETL run"),
+        ("nightly-report 2", "Nightly-report 2"),
+        ("__", "__"),
+        ("a\nb", "A b"),
+    ],
+)
+def test_a_job_has_a_title(name: str, title: str) -> None:
+    assert job_title(name) == title

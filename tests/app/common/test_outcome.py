@@ -8,20 +8,22 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from progress.operation import Operation
-from progress.results import REPLACED
+from progress.results import REPLACED, table_as_csv
 from progress.rows import operation_from_row
-from progress.ui import outcome
+from tests.pages import figures
 
 
 def draw(**columns: Any) -> AppTest:
     """Draw an ended operation on a page of its own."""
 
     def script(operation: "Operation") -> None:
-        from progress.ui import outcome
+        from progress.ui import outcome, result
 
         outcome.draw_status(operation)
         outcome.draw_error(operation)
-        outcome.draw_result(operation)
+        if operation.result:
+            result.draw(operation.result)
+            result.draw_downloads(operation, operation.result)
 
     operation = operation_from_row({"operation_id": "a1"} | columns)
     page = AppTest.from_function(script, args=(operation,), default_timeout=30).run()
@@ -104,7 +106,7 @@ def test_values_that_json_cannot_hold_are_named() -> None:
 
 def test_a_metric_without_a_value_is_a_dash() -> None:
     page = draw(status="completed", result={"metrics": {"Mean": None, "Rows": 0}})
-    assert [metric.value for metric in page.metric] == ["—", "0"]
+    assert figures(page) == {"Mean": "—", "Rows": "0"}
 
 
 def test_a_spreadsheet_runs_no_formula_of_a_table() -> None:
@@ -112,7 +114,7 @@ def test_a_spreadsheet_runs_no_formula_of_a_table() -> None:
         {"=name": "=1+1", "n": -5, "text": "-5", "at": "@SUM(A1)"},
         {"=name": "+49 30", "n": 1.5, "text": "+1,000.5", "at": "\ttab", "more": "-a"},
     ]
-    lines = outcome.table_as_csv(rows).decode("utf-8-sig").splitlines()
+    lines = table_as_csv(rows).decode("utf-8-sig").splitlines()
     assert lines == [
         "'=name,n,text,at,more",
         "'=1+1,-5,-5,'@SUM(A1),",
@@ -206,7 +208,7 @@ def test_a_browser_gets_a_part_of_a_large_result_and_the_counts() -> None:
         "1,819 of 20,001 points are shown. The download has all of them.",
         "100 of 20,001 notes are shown. The download has all of them.",
     ]
-    assert (len(page.metric), points(page), len(page.text)) == (50, 1_819, 100)
+    assert (len(figures(page)), points(page), len(page.text)) == (50, 1_819, 100)
     assert len(page.text[0].value) == 2_000
     assert {button.proto.label for button in page.get("download_button")} == {"Result (JSON)"}
     ragged = [{"x": 1, f"y{number}": number} for number in range(5_000)]

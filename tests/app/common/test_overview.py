@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
@@ -23,7 +24,7 @@ GAP = 2 * WINDOW
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Store(Backend):
+class Store:
     """Operations in memory, and a clock."""
 
     def __init__(self) -> None:
@@ -49,13 +50,8 @@ class Store(Backend):
             current_step=step,
         )
 
-    def start(
-        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
-    ) -> None:
-        raise NotImplementedError
-
-    def cancel(self, operation_id: str) -> None:
-        raise NotImplementedError
+    def backend(self) -> Backend:
+        return cast(Backend, self)
 
     def matching(self, query: Query) -> list[Operation]:
         found = [replace(operation, read_at=self.now) for operation in self.operations.values()]
@@ -84,7 +80,7 @@ class Board:
 
     def __init__(self, store: Store, everybody: bool = False) -> None:
         self.store = store
-        self.overviews = Overviews(lambda: store, everybody, INTERVAL, lambda: store.now)
+        self.overviews = Overviews(store.backend, everybody, INTERVAL, lambda: store.now)
 
     def read(self, owner: str = "") -> Overview:
         return self.overviews.read([owner])[owner]
@@ -225,7 +221,7 @@ def test_nothing_is_known_of_a_gap_or_while_the_clock_was_set_back(
 
 
 def test_a_slow_interval_is_no_gap(store: Store) -> None:
-    overviews = Overviews(lambda: store, False, 60.0, lambda: store.now)
+    overviews = Overviews(store.backend, False, 60.0, lambda: store.now)
     for step in range(3):
         store.put("a", step=step)
         samples = overviews.read([""])[""].samples
@@ -299,7 +295,7 @@ def test_a_board_counts_ended_operations_that_cannot_be_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    overviews = Overviews(lambda: store, False, INTERVAL, lambda: store.now)
+    overviews = Overviews(store.backend, False, INTERVAL, lambda: store.now)
     poller = Poller(overviews.read, 0.5, clock=lambda: clock[0])
     for name in ("a", "b"):
         store.put(name)

@@ -5,7 +5,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,9 +18,10 @@ import pytest
 from progress import reporter
 from progress.contract import BackendRejected, BackendUnavailable, OperationCancelled, OperationLost
 from progress.job import JobFunction
-from progress.operation import Operation, Progress, Status, Step
+from progress.operation import LogLine, Operation, Progress, Status, Step
 from progress.reporter import PacedWriter, ProgressLog, Reporter, run_job
 from progress.rows import operation_from_row
+from tests.jobs import JOBS
 
 Run = Callable[[JobFunction], Status | None]
 
@@ -33,6 +34,9 @@ class Recorder:
     outcomes: list[tuple[Status, Progress, str | None, str | None]] = field(default_factory=list)
     cancel_requested: bool = False
     error: BaseException | None = None
+    results: list[str] = field(default_factory=list)
+    lines: list[LogLine] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
 
     def progress(self, progress: Progress) -> bool:
         if self.error is not None:
@@ -46,6 +50,26 @@ class Recorder:
         if self.error is not None:
             raise self.error
         self.outcomes.append((status, progress, error, result))
+
+    def result(self, result: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.results.append(result)
+
+    def log(self, lines: Sequence[LogLine]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.lines.extend(lines)
+
+    def save_file(self, name: str, content: bytes) -> None:
+        if self.error is not None:
+            raise self.error
+        self.files[name] = content
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        if name not in self.files:
+            raise BackendRejected(f"There is no file {name!r} of {operation_id}.")
+        return self.files[name]
 
 
 class Clock:
@@ -702,8 +726,7 @@ def test_an_operation_that_is_cancelled_and_then_lost_is_lost(
         (
             "no_such_job",
             Status.FAILED,
-            "LookupError: There is no job 'no_such_job'; the jobs are succeed, fail, partial,"
-            " endless, rows, die, many, odd_text, unfit, chatter, broken.",
+            f"LookupError: There is no job 'no_such_job'; the jobs are {', '.join(JOBS)}.",
         ),
         ("unfit", Status.COMPLETED, None),
     ],

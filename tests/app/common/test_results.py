@@ -20,7 +20,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress.results import MAX_NOTES, REPLACED, to_json
+from progress.results import (
+    FILES,
+    MAX_NOTES,
+    MAX_RESULT,
+    REPLACED,
+    TABLE_FILE,
+    TABLE_ROWS,
+    add_file,
+    table_as_csv,
+    to_json,
+    to_metric,
+)
 
 pd = importlib.import_module("pandas")  # it has no types
 Point = namedtuple("Point", "x y")
@@ -201,10 +212,134 @@ def test_a_key_of_the_job_is_not_replaced() -> None:
 
 def test_the_module_imports_neither_numpy_nor_pandas() -> None:
     script = (
-        "import sys, progress.results, progress.reporter;"
-        "sys.exit(bool({'numpy', 'pandas', 'pydantic'} & set(sys.modules)))"
+        "import sys, progress.results, progress.reporter, progress.backend.runner;"
+        "sys.exit(bool({'numpy', 'pandas', 'pydantic', 'streamlit'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# What was reported before, and files
+
+
+def both(value: object, reported: dict[str, Any]) -> Any:
+    text, problem = to_json(value, reported)
+    assert problem is None
+    return json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("reported", "value", "result"),
+    [
+        ({"a": 1, "b": 1}, {"b": 2, "c": 2}, {"a": 1, "b": 2, "c": 2}),
+        ({"a": DAY}, Row(DAY, set()), {"a": "2026-01-02", "at": "2026-01-02", "values": []}),
+        (
+            {"metrics": {"x": 1, "y": 1}},
+            {"metrics": {"y": 2}},
+            {"metrics": {"x": 1, "y": 2}},
+        ),
+        ({"metrics": {"x": 1}}, {"metrics": "odd"}, {"metrics": "odd"}),
+        ({"metrics": "odd"}, {"metrics": {"x": 1}}, {"metrics": {"x": 1}}),
+        ({}, {"files": 3}, {"files": 3}),
+        (
+            {"files": [{"name": "a", "size": 1}]},
+            {"files": 3},
+            {"files": [{"name": "a", "size": 1}]},
+        ),
+        ({"a": 1j}, {"b": 1j}, {"a": "1j", "b": "1j", REPLACED: ["b: complex", "a: complex"]}),
+    ],
+)
+def test_what_is_returned_takes_precedence_but_loses_nothing(
+    reported: dict[str, Any], value: object, result: Any
+) -> None:
+    assert both(value, reported) == result
+
+
+def test_what_was_reported_is_kept_if_the_value_is_no_dict() -> None:
+    text, problem = to_json([1], {"a": 1})
+    assert json.loads(text) == {"a": 1, "value": [1]}
+    assert problem == "The job returned list; return a dict."
+
+
+def test_a_file_replaces_the_file_of_the_same_name() -> None:
+    files = add_file(add_file(add_file(None, "a", 1), "b", 2), "a", 3)
+    assert files == [{"name": "b", "size": 2}, {"name": "a", "size": 3}]
+    assert add_file("odd", "a", 1) == add_file([3], "a", 1) == [{"name": "a", "size": 1}]
+
+
+def large(rows: int) -> list[dict[str, Any]]:
+    return [{"row": number, "text": "ü" * 1000} for number in range(rows)]
+
+
+def test_a_table_that_is_too_large_is_shown_in_part_and_becomes_a_file() -> None:
+    files: dict[str, bytes] = {}
+    text, problem = to_json(
+        {"table": large(6_000), "notes": ["All well."], "files": "odd"}, keep=files.__setitem__
+    )
+    assert problem is None
+    assert len(text.encode()) <= MAX_RESULT
+    result = json.loads(text)
+    assert result["table"] == large(6_000)[: len(result["table"])]
+    assert 1_000 < len(result["table"]) < 1_300, "about half of the room"
+    assert (result[TABLE_ROWS], result["notes"]) == (6_000, ["All well."])
+    assert result[FILES] == [{"name": TABLE_FILE, "size": len(files[TABLE_FILE])}]
+    lines = files[TABLE_FILE].decode("utf-8-sig").splitlines()
+    assert (lines[0], len(lines)) == ("row,text", 6_001)
+
+
+def test_a_table_that_fits_is_no_file_whatever_else_does_not_fit() -> None:
+    files: dict[str, bytes] = {}
+    text, problem = to_json(
+        {"table": [{"a": 1}], "notes": ["x" * 6_000_000]}, keep=files.__setitem__
+    )
+    assert (json.loads(text), files) == ({"table": [{"a": 1}]}, {})
+    assert problem is not None
+    assert problem.endswith("Missing: notes.")
+
+
+def test_a_file_that_cannot_be_stored_does_not_lose_the_rest() -> None:
+    def keep(name: str, content: bytes) -> None:
+        raise OSError(28, "No space left on device", "/a/secret/path")
+
+    text, problem = to_json({"table": large(6_000), "metrics": {"a": 1}}, keep=keep)
+    result = json.loads(text)
+    assert problem == "table.csv could not be stored: No space left on device"
+    assert (result["metrics"], result[TABLE_ROWS]) == ({"a": 1}, 6_000)
+    assert len(result["table"]) > 1_000
+    assert FILES not in result
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
+    rows = [{"a": "=1+1", "b": "+1.5"}, {"a": "-1", "c": "@x"}, {"=k": "\tx"}]
+    assert table_as_csv(rows).decode("utf-8-sig").splitlines() == [
+        "a,b,c,'=k",
+        "'=1+1,+1.5,,",
+        "-1,,'@x,",
+        ",,,'\tx",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "metric"),
+    [
+        (3, 3),
+        (0.5, 0.5),
+        (None, None),
+        ("ok", "ok"),
+        (np.int64(3), 3),
+        (np.float32(0.5), 0.5),
+        (Decimal("1.10"), 1.1),
+        (float("nan"), None),
+        (np.float64("-inf"), None),
+        (10**5000, "<int>"),
+        (DAY, "2026-01-02"),
+        ([1, 2], "[1, 2]"),
+        (Broken(), "<Broken>"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_metric_is_a_number_text_or_none(value: object, metric: object) -> None:
+    assert to_metric(value) == metric
+    json.dumps(to_metric(value), allow_nan=False)
 
 
 keys = st.one_of(

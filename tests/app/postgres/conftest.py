@@ -30,27 +30,28 @@ default_pool_size = 2
 """
 
 
-def find_pgbouncer() -> str:
-    """Return the path of PgBouncer. It is installed if that is possible, as Chromium is."""
+def find_program(name: str) -> str:
+    """Return the path of a program. It is installed if that is possible, as Chromium is."""
     path = f"{os.environ['PATH']}:/usr/sbin"
     apt = shutil.which("apt-get")
-    if not shutil.which("pgbouncer", path=path) and os.getuid() == 0 and apt:
+    if not shutil.which(name, path=path) and os.getuid() == 0 and apt:
         subprocess.run([apt, "update", "-qq"], check=False)
         install = [apt, "-o", "DPkg::Lock::Timeout=60", "install", "-y", "-qq"]
-        install += ["--no-install-recommends", "pgbouncer"]
-        subprocess.run(install, check=False)
-    found = shutil.which("pgbouncer", path=path)
+        subprocess.run([*install, "--no-install-recommends", name], check=False)
+    found = shutil.which(name, path=path)
     if found is None:
-        assert not (os.getuid() == 0 and apt), "PgBouncer could not be installed"
-        pytest.skip("needs PgBouncer: apt-get install pgbouncer")
+        assert not (os.getuid() == 0 and apt), f"{name} could not be installed"
+        pytest.skip(f"needs {name}: apt-get install {name}")
     return found
 
 
 @pytest.fixture(scope="module")
 def pooled(server: PostgresServer, data_folder: Path) -> Iterator[str]:
     """The connection string of a database, through a PgBouncer in transaction mode."""
-    executable = find_pgbouncer()
+    executable = find_program("pgbouncer")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # The data of the server are those of the module before.
+        connection.execute("DROP DATABASE IF EXISTS pooled WITH (FORCE)")
         connection.execute("CREATE DATABASE pooled")
     apply_schema(server.get_uri("pooled"))
     with socket.socket() as free:

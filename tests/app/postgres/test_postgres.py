@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from itertools import product
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from progress.backend.database import Pool, execute, schema_name, with_limits
 from progress.backend.runner import QUEUE
 from progress.backend.schema import apply_schema
 from progress.contract import BackendRejected, BackendUnavailable
-from progress.operation import Progress, Query, Status, Step
+from progress.operation import Options, Progress, Query, Status, Step
 from progress.settings import ROOT
 from progress.sql import parameters
 from tests.conftest import OWNER, pages, wait_for_end, wait_until
@@ -31,7 +32,7 @@ def begin(operations: ProgressConnection, database: Pool) -> tuple[str, store.Op
     operation_id = start(operations, "succeed")
     (job,) = queue_jobs(database)
     assert store.begin(database, job["id"]) is not None
-    writer = store.OperationWriter(database, job["id"], lambda: False)
+    writer = store.OperationWriter(database, operation_id, job["id"])
     return operation_id, writer, job["id"]
 
 
@@ -155,12 +156,14 @@ def test_after_the_last_attempt_it_is_failed_with_the_reason(
     for attempt in range(2, store.MAX_ATTEMPTS + 1):
         store.requeue_lost(database, job)
         job = queue_jobs(database)[-1]["id"]
-        assert store.begin(database, job) == ("succeed", "slow")
+        assert store.begin(database, job) == attempt
         assert operations.read([operation_id])[operation_id].attempt == attempt
     store.requeue_lost(database, job)
     operation = operations.read([operation_id])[operation_id]
     assert operation.status is Status.FAILED
-    assert operation.error == "The worker stopped responding in each of 3 attempts."
+    assert operation.error == (
+        "The worker stopped responding. An operation has at most 3 attempts."
+    )
     assert queue_jobs(database) == []
 
 
@@ -195,7 +198,7 @@ def test_two_workers_run_one_job_each(
 
 
 def test_a_worker_requeues_its_job_on_sigterm(
-    dsn: str, operations: ProgressConnection, capsys: pytest.CaptureFixture[str]
+    dsn: str, operations: ProgressConnection, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # No operation is lost within this test.
     environment = {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs", "WORKER_STALE_AFTER": "600"}
@@ -208,7 +211,7 @@ def test_a_worker_requeues_its_job_on_sigterm(
         operation = wait_for_end(operations, operation_id)
     assert (operation.status, operation.attempt) == (Status.COMPLETED, 1)
     assert not operation.cancel_requested
-    output = capsys.readouterr().out
+    output = capfd.readouterr().out
     assert output.count("requeued") == 1
     assert "Traceback" not in output
 
@@ -239,22 +242,19 @@ def test_a_job_may_print_a_lot(
 def test_a_suspended_worker_loses_its_job_and_is_fenced_when_it_resumes(
     operations: ProgressConnection, database: Pool, two_workers: list[Worker]
 ) -> None:
-    # With the process of its heartbeats, as when a container is paused.
+    # With the processes of its jobs, as when a container is paused.
     operation_id = start(operations, "endless")
     wait_for_step(operations, operation_id, 2)
-    for worker in two_workers:
-        assert worker.process is not None
     owner = worker_of(database, operation_id)
-    processes = [worker.process.pid for worker in two_workers if worker.process is not None]
-    os.killpg(processes[0], signal.SIGSTOP)
-    time.sleep(0.5)
-    if is_moving(operations, operation_id):  # The other worker has the job.
-        os.killpg(processes[0], signal.SIGCONT)
-        processes.reverse()
-        os.killpg(processes[0], signal.SIGSTOP)
+    (processes,) = [
+        [worker.process.pid, *found]
+        for worker in two_workers
+        if worker.process is not None and (found := children(worker.process.pid))
+    ]
+    send(processes, signal.SIGSTOP)
     wait_until(operations, operation_id, lambda operation: operation.attempt == 2, 30)
     wait_for_step(operations, operation_id, 1)
-    os.killpg(processes[0], signal.SIGCONT)
+    send(processes, signal.SIGCONT)
     time.sleep(2)
     assert is_moving(operations, operation_id), "the second attempt stopped"
     assert worker_of(database, operation_id) != owner
@@ -267,6 +267,17 @@ def test_a_suspended_worker_loses_its_job_and_is_fenced_when_it_resumes(
         operations.cancel(operation_id)
     for operation_id in again:
         wait_for_end(operations, operation_id)
+
+
+def children(process: int) -> list[int]:
+    """Return the processes that a process has started."""
+    threads = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(number) for thread in threads for number in thread.read_text().split()]
+
+
+def send(processes: list[int], signal_number: int) -> None:
+    for process in processes:
+        os.kill(process, signal_number)
 
 
 def is_moving(operations: ProgressConnection, operation_id: str) -> bool:
@@ -345,14 +356,28 @@ def test_the_schema_can_be_applied_again(dsn: str, database: Pool) -> None:
 
 
 EARLIER = """
-DROP FUNCTION start_operation(text, text, text, text, text);
-DROP INDEX operations_by_owner_and_time, operations_by_time;
-ALTER TABLE operations DROP COLUMN retry_of, DROP COLUMN last_steps;
+DROP FUNCTION start_operation, defer_operation, begin_operation, wake_operations, queue_position,
+    force_stop_operation;
+DROP TABLE operation_log, operation_files;
+DROP INDEX operations_by_owner_and_time, operations_by_time, operations_by_end;
+ALTER TABLE operations DROP COLUMN retry_of, DROP COLUMN last_steps, DROP COLUMN live,
+    DROP COLUMN options, DROP COLUMN force_stop;
 CREATE INDEX operations_by_owner ON operations (owner, created_at DESC);
+CREATE FUNCTION defer_operation(p_operation_id text)
+RETURNS bigint LANGUAGE sql AS $$
+    SELECT (procrastinate_defer_jobs_v1(ARRAY[ROW(
+        'operations', 'run_operation', 0, NULL, NULL,
+        jsonb_build_object('operation_id', p_operation_id), NULL
+    )::procrastinate_job_to_defer_v1]))[1];
+$$;
 CREATE FUNCTION start_operation(p_operation_id text, p_job text, p_subject text, p_owner text)
-RETURNS void LANGUAGE sql AS $$
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO operations (operation_id, job, subject, owner)
-    VALUES (p_operation_id, p_job, p_subject, p_owner)
+    VALUES (p_operation_id, p_job, p_subject, p_owner);
+    UPDATE operations SET queue_job = defer_operation(p_operation_id)
+    WHERE operation_id = p_operation_id;
+END;
 $$;
 """
 
@@ -374,13 +399,20 @@ def test_a_schema_of_an_earlier_version_is_upgraded(server: PostgresServer, dsn:
         with pytest.raises(BackendRejected, match=r"Apply the schema: make schema\."):
             refused()
     apply_schema(there)
-    app.start("new", "succeed", "fast", "me", "old")
+    assert apply_schema(there) == ([], [])
+    app.start("new", "succeed", "fast", "me", "old", Options({"rows": 3}))
+    assert app.read(["new"])["new"].options.parameters == {"rows": 3}
+    assert app.read(["old"])["old"].queue_position == 1
+    assert app.logs(["old"], 10) == {}
     found = [(row.operation_id, row.retry_of) for row in app.recent(Query("me"))]
     assert found == [("new", "old"), ("old", "")]
     with psycopg.connect(there, autocommit=True, options=in_schema) as connection:
-        # An app that is not updated yet passes no `retry_of`.
+        # An app that is not updated yet passes no `retry_of` and no options.
         connection.execute("SELECT start_operation('late', 'succeed', 'fast', 'me')")
     assert app.read(["late"])["late"].retry_of == ""
+    with workers({"DATABASE_URL": there, "JOBS_MODULE": "tests.jobs"}):
+        for operation_id in ("old", "late"):
+            assert wait_for_end(app, operation_id).status is Status.COMPLETED
     app.reset()
 
 
@@ -481,7 +513,7 @@ def test_no_dsn_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"WORKER_CONCURRENCY": "0"}, "WORKER_CONCURRENCY=0 is not a number from 1 to 100."),
+        ({"WORKER_CONCURRENCY": "0"}, "WORKER_CONCURRENCY=0 is not a number from 1 to 1000."),
         ({"WORKER_STALE_AFTER": "soon"}, "WORKER_STALE_AFTER=soon is not a number from 1 to 3600."),
         ({"DATABASE_URL": ""}, "No database is configured."),
         ({"DATABASE_URL": "postgresql://x:geheim@[oops"}, "The connection string is malformed."),

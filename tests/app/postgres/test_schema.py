@@ -195,7 +195,7 @@ def test_a_login_that_may_not_create_roles_is_told_what_is_missing(dsn: str, log
 
 
 def may_start(dsn: str, role: str) -> bool:
-    function = f"{SCHEMA}.start_operation(text, text, text, text, text)"
+    function = f"{SCHEMA}.start_operation(text, text, text, text, text, json)"
     query = f"SELECT has_schema_privilege('{role}', '{SCHEMA}', 'USAGE'),"
     return run(dsn, f"{query} has_function_privilege('{role}', '{function}', 'EXECUTE')") == [
         (True, True)

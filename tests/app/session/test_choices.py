@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from progress.job import Job, Upload, as_job
 from progress.session import choices
 from tests import jobs
 from tests.pages import (
@@ -160,9 +161,16 @@ def test_what_runs_is_shown_while_jobs_py_is_imported_and_its_subjects_are_liste
         assert not newer.selectbox
         assert [caption.value for caption in newer.caption][1] == "jobs.py is loading."
         assert is_polling(newer, "progress"), "it notices the end of the import"
-        assert not switch_page(open_page(), "board").error
+        board = switch_page(open_page(), "board")
+        assert not board.error
+        job_filter = board.selectbox(key="filter_job")
+        assert (job_filter.placeholder, job_filter.disabled) == ("Loading jobs", True)
+        assert is_polling(board, "board"), "it notices the end of the import, too"
         (tmp_path / name).touch()
     run_until(click(page, "cancel"), is_cancelled)
+    run_until(board, lambda page: not page.selectbox(key="filter_job").disabled)
+    assert board.selectbox(key="filter_job").options == ["Slow job"]
+    run_until(board, lambda page: not is_polling(page, "board"))
     for loaded in (page, newer):
         # Before Streamlit 1.65 the expanders with an icon are in `status`, too.
         run_until(loaded, lambda page: "Loading" not in str([each.label for each in page.status]))
@@ -171,28 +179,11 @@ def test_what_runs_is_shown_while_jobs_py_is_imported_and_its_subjects_are_liste
         assert not is_polling(loaded, "progress")
 
 
-async def wait(report: object, subject: str) -> None:
-    """A job that is async."""
-
-
-def produce(report: object, subject: str) -> Any:
-    """A job that yields."""
-    yield {}
-
-
-class CallableJob:
-    """A job that is an object."""
-
-    def __call__(self, report: object, subject: str) -> None:
-        """Do nothing."""
-
-
+# tests/app/common/test_job.py has all of them.
 DEFECTS: list[tuple[object, object, str]] = [
-    ("awaits", wait, "'awaits' (str) is an async function: write `def`, and call asyncio.run()"),
-    ("yields", produce, "'yields' (str) is a generator, as it has a `yield`: a job must return"),
-    ("less", lambda report: None, "'less' (str) takes (report): a job takes (report, subject)."),
-    ("more", lambda a, b, c: None, "'more' (str) takes (a, b, c): a job takes (report, subject)."),
-    ("text", "print", "'text' (str) is 'print' (str): it must be a function."),
+    ("less", lambda report: None, "'less' (str) takes (report): it must take (report, subject)."),
+    ("more", lambda a, b, c: None, "'more' (str) takes (a, b, c): it must take (report, subject)."),
+    ("text", "print", "'text' (str) is 'print' (str): it must be a function or a Job."),
     (3, print, "3 (int) is no name: a job needs one that is text."),
     ("", print, "'' (str) is no name"),
     ("caf\udce9", print, "'caf\\udce9' (str) is no name"),
@@ -211,20 +202,24 @@ def test_a_job_that_cannot_run_is_named_before_the_click(
 
 
 @pytest.mark.parametrize(
-    "job",
+    ("declared", "names"),
     [
-        jobs.succeed,
-        CallableJob(),
-        partial(lambda pace, report, subject: None, 1),
-        lambda *arguments: None,
-        lambda report, subject, pace=1: None,
+        (jobs.succeed, ("of the module",)),
+        (jobs.JOBS["count"], ("lines", "words")),
+        (Job(jobs.succeed, subjects=lambda: [1, 2]), ("1", "2")),
+        (Job(jobs.succeed, subjects=Upload()), ()),
+        (jobs.JOBS["work"], ()),
     ],
 )
-def test_any_function_of_two_arguments_is_a_job(
-    job: object, monkeypatch: pytest.MonkeyPatch
+def test_a_job_has_its_own_subjects_or_those_of_the_module(
+    declared: Job, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "JOBS", {"job": job})
-    assert choices.read_choices()[0] == choices.Choices(("job",))
+    offer(monkeypatch, lambda: ["of the module"])
+    monkeypatch.setattr(jobs, "JOBS", {"other": jobs.succeed, "job": declared})
+    loaded = choices.read_choices("job")
+    assert loaded.jobs == choices.Choices(("other", "job"))
+    assert (loaded.job, loaded.subjects) == ("job", choices.Choices(names))
+    assert loaded.declared["job"] == as_job(declared)
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, subjects: Callable[[], Any]) -> None:
@@ -327,7 +322,8 @@ def test_an_edit_of_jobs_py_lists_the_subjects_anew(monkeypatch: pytest.MonkeyPa
         found.clear()  # as Streamlit does: the next module may get the same id
         found.append(ModuleType("jobs"))
         vars(found[0])["subjects"] = partial(list, [f"edition {number}"])
-        assert choices.read_choices()[1].names == (f"edition {number}",)
+        vars(found[0])["JOBS"] = {"job": jobs.succeed}
+        assert choices.read_choices().subjects.names == (f"edition {number}",)
 
 
 def test_a_page_with_50_000_subjects_is_drawn(

@@ -47,10 +47,11 @@ def test_overlapping_starts_are_one_operation(
     started = ProgressConnection.start
     ids = []
 
-    def start_twice(self: ProgressConnection, operation_id: str, *others: str) -> None:
+    def start_twice(self: ProgressConnection, operation_id: str, *others: Any) -> None:
         ids.append(operation_id)
         if len(ids) == 1:
-            commands.start("succeed", "fast")  # the second half of a double click, in its thread
+            # The second half of a double click, in its thread.
+            commands.start(tracking.Start("succeed", "fast"))
         started(self, operation_id, *others)
 
     monkeypatch.setattr(ProgressConnection, "start", start_twice)
@@ -146,7 +147,7 @@ def test_an_operation_that_disappears_is_unknown_and_not_failed(
         patch.setattr(ProgressConnection, "read", lambda self, ids: {})
         run_until(page, lambda page: not running(page))
     assert page.warning[0].value.startswith("There is no operation with this id")
-    assert "endless: slow" in texts(page)
+    assert "Endless: slow" in texts(page)
     assert not page.error
     assert "Retry" not in labels(page)
     connection.cancel(operation_id)
@@ -239,7 +240,7 @@ def test_a_start_whose_answer_was_lost_does_not_block_the_next_one(
 ) -> None:
     real = ProgressConnection.start
 
-    def lose_the_answer(self: ProgressConnection, *arguments: str) -> None:
+    def lose_the_answer(self: ProgressConnection, *arguments: Any) -> None:
         real(self, *arguments)
         raise BackendUnavailable("no route")
 
@@ -274,7 +275,7 @@ def test_a_page_drawn_during_a_start_polls_until_it_has_answered(
     pending: list[list[str]] = []
     real = ProgressConnection.start
 
-    def note(self: ProgressConnection, operation_id: str, *others: str) -> None:
+    def note(self: ProgressConnection, operation_id: str, *others: Any) -> None:
         pending.append([*tracking.starting()])
         real(self, operation_id, *others)
 
@@ -299,7 +300,7 @@ def test_a_click_during_a_start_loses_nothing(
         page = run_until(start(page, old_job), lambda page: bool(page.error))
     real = ProgressConnection.start
 
-    def start_while_clicked_on(self: ProgressConnection, *arguments: str) -> None:
+    def start_while_clicked_on(self: ProgressConnection, *arguments: Any) -> None:
         real(self, *arguments)
         click_on()
 
@@ -472,7 +473,7 @@ def test_a_retry_that_fails_keeps_the_outcome(
     page = run_until(start(open_page(), "fail"), lambda page: bool(page.error))
     (old,) = entries(page)
 
-    def refuse(self: ProgressConnection, *arguments: str) -> None:
+    def refuse(self: ProgressConnection, *arguments: Any) -> None:
         raise BackendUnavailable("no route")
 
     monkeypatch.setattr(ProgressConnection, "start", refuse)
@@ -493,7 +494,7 @@ def test_a_retry_takes_only_the_place_of_what_it_repeats(
     retry = f"retry-{outcomes[0]}"
     with monkeypatch.context() as patch:
 
-        def refuse(self: ProgressConnection, *arguments: str) -> None:
+        def refuse(self: ProgressConnection, *arguments: Any) -> None:
             raise BackendUnavailable("no route")
 
         patch.setattr(ProgressConnection, "start", refuse)
@@ -510,7 +511,7 @@ def test_a_retry_is_of_the_whole_subject_however_long(connection: ProgressConnec
     connection.start(operation_id, "fail", subject, TESTER)
     wait_for_end(connection, operation_id)
     page = open_page(operation=operation_id)
-    assert texts(page)[0].startswith("fail: long *subject*")
+    assert texts(page)[0].startswith("Fail: long *subject*")
     assert len(texts(page)[0]) == 200
     page.button(key=f"retry-{operation_id}").click().run()
     run_until(page, lambda page: not running(page))
@@ -532,6 +533,32 @@ def test_in_a_shared_app_a_retry_belongs_to_the_viewer(
     found = wait_for_end(connection, new.operation_id)
     assert (found.owner, found.retry_of) == (TESTER, operation_id)
     assert connection.read([operation_id])[operation_id].status is before.status
+
+
+def test_of_several_outcomes_the_last_end_is_open(connection: ProgressConnection) -> None:
+    ids = [new_operation_id() for _ in range(2)]
+    for operation_id, job in zip(ids, ("fail", "succeed"), strict=True):
+        connection.start(operation_id, job, "fast", TESTER)
+        wait_for_end(connection, operation_id)
+    page = open_page(operation=ids)
+    failed, succeeded = [box for box in page.expander if "fast" in box.label]
+    assert failed.label.startswith(r":red[:material/error:] Fail\: fast · Failed\, ")
+    assert succeeded.label.startswith(r":green[:material/check_circle:] Succeed\: fast · Completed")
+    assert (failed.proto.expanded, succeeded.proto.expanded) == (False, True)
+    assert failed.error[0].value.startswith("Failed after 2 of 6 steps")
+    click(page, f"dismiss-{ids[1]}")
+    assert [box.label for box in page.expander if "fast" in box.label] == [], "the only one"
+    assert texts(page)[0] == "Fail: fast"
+
+
+def test_the_start_button_names_the_job_if_there_are_several(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page()
+    page.selectbox(key="job").set_value("odd_text").run()
+    assert page.button(key="start").label == r"Run Odd text"
+    monkeypatch.setattr("tests.jobs.JOBS", {"odd_text": print})
+    assert open_page().button(key="start").label == resources.SETTINGS.operation
 
 
 def follows(page: AppTest) -> list[str]:
@@ -565,24 +592,31 @@ def test_a_page_offers_what_its_viewer_runs_and_reads_it_once(
     assert follows(page) == ids[:1]
     page.selectbox(key="job").set_value("endless")
     page.selectbox(key="subject").set_value("slow").run()
-    assert captions(page)[1].startswith("Already running for this subject: follow it below")
+    assert captions(page)[1].startswith("Already running for this subject: track it below")
     assert not is_polling(page, "progress")
     click(page, f"follow-{ids[0]}")
     assert running(page) == ids[:1]
     assert follows(page) == []
-    assert follows(open_page(operation=ids[0])) == [], "a page that tracks one reads nothing"
     before = len(reads)
+    assert follows(open_page(operation=ids[0])) == []
     page.run()
-    assert len(reads) == before
+    assert len(reads) == before, "a page that tracks an operation reads nothing"
     click(page, "untrack")
-    switch_page(switch_page(page, "board"), "run")
-    assert follows(page) == ids[:1], "the page opens again"
+    assert follows(page) == ids[:1]
     connection.cancel(ids[0])
     wait_for_end(connection, ids[0])
     page.run()
     assert follows(page) == [], "an interaction reads again what is offered"
-    connection.cancel(ids[1])
-    wait_for_end(connection, ids[1])
+    before = len(reads)
+    page.run()
+    assert len(reads) == before, "and nothing if nothing was offered"
+    switch_page(page, "board")
+    ids[0] = new_operation_id()
+    connection.start(ids[0], "endless", "slow", TESTER)
+    assert follows(switch_page(page, "run")) == ids[:1], "the page opens again"
+    for operation_id in ids[:2]:
+        connection.cancel(operation_id)
+        wait_for_end(connection, operation_id)
 
 
 def test_a_page_says_that_it_cannot_know_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -592,7 +626,7 @@ def test_a_page_says_that_it_cannot_know_what_runs(monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.setattr(ProgressConnection, "recent", fail)
         page = open_page()
-        assert page.error[0].value == "Which operations are running cannot be read."
+        assert page.error[0].value == "The running operations cannot be read."
         assert "no route" in texts(page)
     page.run()
     assert not page.error
@@ -619,7 +653,7 @@ def test_the_history_of_a_subject_is_read_when_it_is_opened(
     page.run()
     assert asked[-1] == Query(TESTER, subject="fast", limit=5)
     entry = page.button(key=f"history-{operation_id}")
-    assert entry.label.startswith("partial\\, ")
+    assert entry.label.startswith("Partial\\, ")
     page.session_state["history"] = True  # some versions of AppTest forget what is open
     entry.click().run()
     assert page.warning[0].value.startswith("Partly completed")
@@ -653,13 +687,13 @@ def test_the_toast_of_an_operation_that_disappeared_says_unknown(
     seen = wait_for_end(connection, operation_id)
     monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: {})
     page = open_board([Entry(operation_id, "fail", "fast", operation=seen)])
-    assert toasts(page) == [r"fail\: fast: unknown"]
+    assert toasts(page) == [r"Fail\: fast · Unknown"]
     assert not is_polling(page, "notices")
 
 
 def test_the_text_of_a_toast_is_not_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     page = open_board([Entry("a" * 32, "*load*", ":red[x] `y`", ended=True)])
-    assert toasts(page) == [r"\*load\*\: \:red\[x\] \`y\`: unknown"]
+    assert toasts(page) == [r"\*load\*\: \:red\[x\] \`y\` · Unknown"]
     assert page.run().toast, "the browser may not have shown it yet"
     monkeypatch.setattr(tracking, "TOAST_SECONDS", 0)
     page.run()
@@ -678,7 +712,7 @@ def test_a_toast_that_a_click_interrupts_is_shown_by_the_next_run(
         page = open_board(ended)
         assert not page.toast
     page.run()
-    assert toasts(page) == [r"fail\: fast: unknown"]
+    assert toasts(page) == [r"Fail\: fast · Unknown"]
 
 
 @pytest.mark.parametrize(
@@ -714,7 +748,7 @@ def test_an_owner_starts_no_more_than_the_limit(
     page.selectbox(key="job").set_value("succeed").run()
     start(page, "succeed", "fast")
     assert [error.value for error in page.error] == [
-        "You have 2 active operations: at most 2 at a time. Wait, or cancel one."
+        "You have 2 active operations: at most 2 at a time. Wait, or cancel some."
     ]
     assert len(running(page)) == 2
     end_all(page)
@@ -733,7 +767,7 @@ def test_what_is_no_id_in_the_url_is_not_read(text: str, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(ProgressConnection, "read", note)
     page = open_page(operation=[text, "1" * 32])
-    assert page.error[0].value == "The address names what is no id of an operation:"
+    assert page.error[0].value == "The address names an invalid operation id:"
     assert ids_in_url(page) == ["1" * 32]
     assert set(read) == {"1" * 32}
 

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,30 @@ def test_the_snowflake_cli_refuses_an_invalid_runtime(snow: Snow, project: Path)
     built = snow(*BUILD)
     assert built.returncode != 0
     assert "runtime_name" in built.stdout + built.stderr
+
+
+def with_dependencies(names: set[str]) -> set[str]:
+    """Return these packages and all that they bring, by what is installed."""
+    found: set[str] = set()
+    while names:
+        found |= names
+        required = [line for name in names for line in metadata.requires(name) or []]
+        names = {
+            match[0].lower()
+            for line in required
+            if ";" not in line and (match := re.match(r"[\w-]+", line))
+        } - found
+    return found
+
+
+def test_requirements_txt_brings_the_packages_of_the_app_too() -> None:
+    """Streamlit Community Cloud prefers it to pyproject.toml, and brings Streamlit itself."""
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    named = {line for line in lines if line and not line.startswith("#")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {re.split(r"[^\w-]", line)[0] for line in project["dependencies"]}
+    assert "snowflake-connector-python" in needed
+    assert needed - with_dependencies(named | {"streamlit"}) == set()
 
 
 def test_the_procedure_needs_no_streamlit() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -13,7 +14,7 @@ from progress.backend import recovery, store
 from progress.backend.account import MAX_TIME_LIMIT, Account
 from progress.backend.connection import ProgressConnection
 from progress.backend.output import captured
-from progress.contract import BackendRejected
+from progress.contract import BackendError, BackendRejected
 from progress.operation import (
     NO_LIVE,
     NO_OPTIONS,
@@ -221,10 +222,10 @@ class Lines:
         self.failing = False
         self.now = 0.0
 
-    def execute(self, statement: str, parameters: "store.Sequence[object]") -> list[dict[str, int]]:
+    def execute(self, statement: str, parameters: Sequence[object]) -> list[dict[str, int]]:
         if statement == store._ADD_LINES:
             if self.failing:
-                raise store.BackendError("not now")
+                raise BackendError("not now")
             self.blocks.append(json.loads(str(parameters[1])))
         return [{"number of rows inserted": 1}]
 

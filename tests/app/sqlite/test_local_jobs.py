@@ -1,10 +1,7 @@
 """The SQLite store and its processes in detail. tests/test_sqlite.py ships with a project."""
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,22 +14,73 @@ from pathlib import Path
 import pytest
 
 from progress.backend import runner
-from progress.backend.store import OperationStore, OperationWriter
+from progress.backend.runner import Runner
+from progress.backend.store import OperationStore, OperationWriter, Taken
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
-from progress.operation import Progress, Query, Status, Step
-from progress.settings import ROOT
+from progress.operation import (
+    NO_OPTIONS,
+    Bar,
+    Live,
+    LogLine,
+    Options,
+    Progress,
+    Query,
+    Status,
+    Step,
+    new_operation_id,
+)
+from progress.settings import load_settings
 from tests.conftest import pages
-from tests.test_sqlite import insert, read, start_process, wait_for_step
+from tests.test_sqlite import end_runner, insert, read, wait_for_end, wait_for_step
 
 
-def test_an_operation_whose_process_never_started_is_launched_again(store: OperationStore) -> None:
+def work(store: OperationStore, max_running: int = 2) -> threading.Thread:
+    """Run the queue in a thread of this process, so that a test may break its parts."""
+    thread = threading.Thread(target=Runner(store, max_running).work, daemon=True)
+    thread.start()
+    return thread
+
+
+def taken(store: OperationStore, job: str = "endless", options: Options = NO_OPTIONS) -> Taken:
+    """Insert an operation and begin it, as the runner does."""
+    store.insert(new_operation_id(), job, "slow", "", options=options)
+    begun = store.take()
+    assert begun is not None
+    return begun
+
+
+def writer_of(store: OperationStore, begun: Taken) -> OperationWriter:
+    return OperationWriter(store, begun.operation_id, begun.attempt)
+
+
+def make_stale(store: OperationStore) -> None:
+    store.execute("UPDATE operations SET heartbeat_at = '2026-01-02T03:04:05.678+00:00'", ())
+
+
+def test_an_operation_that_no_runner_took_launches_one(store: OperationStore) -> None:
     operation_id = insert(store, "succeed", "fast")
-    assert not runner.recover(store, [read(store, operation_id)]), "too early"
+    runner.recover(store, [read(store, operation_id)])
+    assert store.path not in runner._launched, "too early"
     store.execute("UPDATE operations SET created_at = '2026-01-02T03:04:05.678+00:00'", ())
     waiting = read(store, operation_id)
-    assert runner.recover(store, [waiting])
-    assert not runner.recover(store, [waiting]), "its start is claimed"
+    runner.recover(store, [waiting])
+    launched = runner._launched[store.path]
+    runner.recover(store, [waiting])
+    assert runner._launched[store.path] is launched, "it is starting"
     wait_for_step(store, operation_id, 6)
+
+
+def test_a_runner_that_cannot_start_is_not_started_at_every_poll(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(store)
+    monkeypatch.setattr(runner, "MODULE", "no_such_module")
+    runner.launch(store.path)
+    launched = runner._launched[store.path]
+    assert launched[0].wait(20) != 0
+    runner.launch(store.path)
+    assert runner._launched[store.path] is launched
+    assert "no_such_module" in (store.path.with_suffix(".jobs") / "runner.log").read_text()
 
 
 def test_a_queued_operation_that_is_cancelled_never_begins(store: OperationStore) -> None:
@@ -41,54 +89,224 @@ def test_a_queued_operation_that_is_cancelled_never_begins(store: OperationStore
     operation = read(store, operation_id)
     assert (operation.status, operation.cancel_requested) == (Status.CANCELLED, True)
     assert operation.finished_at is not None
-    assert start_process(store, operation_id).wait(20) == 0
+    assert store.take() is None
     assert read(store, operation_id).attempt == 0
 
 
-def test_the_lock_file_is_removed(store: OperationStore) -> None:
-    operation_id = insert(store, "succeed", "fast")
-    assert start_process(store, operation_id).wait(20) == 0
-    assert list(store.path.with_suffix(".jobs").glob("*.lock")) == []
+def test_one_operation_after_the_other_of_each_owner_begins_also_beside_running_ones(
+    store: OperationStore,
+) -> None:
+    def add(owner: str) -> str:
+        operation_id = new_operation_id()
+        assert store.insert(operation_id, "endless", "slow", owner)
+        return operation_id
+
+    first = add("a")
+    assert store.take()
+    # It counts as before all that wait, whenever it was created.
+    store.execute("UPDATE operations SET created_at = '2999-01-02T03:04:05.678+00:00'", ())
+    later = [add("a"), add("a"), add("b"), add("b")]
+    assert [read(store, name).queue_position for name in later] == [2, 4, 1, 3]
+    assert read(store, first).queue_position is None
+    order = [begun.operation_id for begun in iter(store.take, None)]
+    assert order == [later[2], later[0], later[3], later[1]]
 
 
-def test_a_child_of_a_killed_job_does_not_keep_it_alive(
+def test_a_job_does_not_run_more_often_than_it_allows(store: OperationStore) -> None:
+    one = taken(store, "alone", Options(max_running=1))
+    waiting = new_operation_id()
+    store.insert(waiting, "alone", "slow", "", options=Options(max_running=1))
+    assert store.take() is None
+    other = insert(store)
+    assert [begun.operation_id for begun in iter(store.take, None)] == [other]
+    writer_of(store, one).finish(Status.COMPLETED, Progress(), None, None)
+    assert [begun.operation_id for begun in iter(store.take, None)] == [waiting]
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["", "[", "3", "null", '{"max_running": 0}', '{"max_running": -1}', '{"max_running": "x"}'],
+)
+def test_options_of_other_writers_do_not_hold_up_the_queue(
+    store: OperationStore, options: str
+) -> None:
+    ids = [insert(store) for _ in range(3)]
+    store.execute("UPDATE operations SET options = ? WHERE operation_id = ?", (options, ids[0]))
+    assert [begun.operation_id for begun in iter(store.take, None)] == ids
+
+
+def test_a_job_that_dies_runs_again_as_often_as_it_may(store: OperationStore) -> None:
+    begun = taken(store, options=Options({"a": 1}, retries=1))
+    writer = writer_of(store, begun)
+    writer.progress(Progress(2, 3, 1, "x", (Step(1, "one", 0.5, failed=False),)))
+    writer.result('{"old": 1}')
+    store.end_dead(begun, Status.FAILED, "log\nIt died.", (3, "x"), may_retry=True)
+    operation = read(store, begun.operation_id)
+    assert (operation.status, operation.result, operation.error) == (Status.QUEUED, None, None)
+    assert (operation.current_step, operation.total_steps, operation.last_steps) == (0, None, ())
+    assert operation.live.retry_reason == "It died."
+    with pytest.raises(OperationLost):
+        writer.progress(Progress(3))
+    again = store.take()
+    assert again == replace(begun, attempt=2)
+    writer.finish(Status.COMPLETED, Progress(), None, None)
+    writer.result("{}")
+    store.end_dead(begun, Status.FAILED, "the first attempt", None, may_retry=False)
+    assert store.taken(begun.operation_id, 1) is None
+    assert read(store, begun.operation_id).status is Status.IN_PROGRESS, "it has another worker"
+    store.end_dead(again, Status.FAILED, "It died.", (3, "x"), may_retry=True)
+    operation = read(store, begun.operation_id)
+    assert (operation.status, operation.error) == (Status.FAILED, "It died.")
+    assert (operation.current_step, operation.step_description) == (2, "x")
+
+
+def test_what_its_runner_left_is_ended_or_runs_again(store: OperationStore) -> None:
+    lost, again = taken(store), taken(store, "succeed", Options(retries=1))
+    make_stale(store)
+    store.execute(
+        "UPDATE operations SET heartbeat_at = 'never' WHERE operation_id = ?", (lost.operation_id,)
+    )
+    work(store)
+    failed = wait_for_end(store, lost.operation_id)
+    assert (failed.reason or "").startswith("The process of the job ended unexpectedly, as it does")
+    completed = wait_for_end(store, again.operation_id)
+    assert (completed.status, completed.attempt) == (Status.COMPLETED, 2)
+
+
+def test_a_burst_leaves_no_more_processes_than_may_run(store: OperationStore) -> None:
+    ids = [insert(store, "endless", "fast") for _ in range(100)]
+    work(store, max_running=2)
+    wait_for_step(store, ids[0], 1)
+    for _ in range(10):
+        assert store.counts(Query(""))[Status.IN_PROGRESS] <= 2
+        assert len([t for t in threading.enumerate() if t.name.startswith("job-")]) <= 2
+        time.sleep(0.05)
+    for operation_id in ids:
+        store.request_cancel(operation_id)
+    wait_for_end(store, ids[0])
+
+
+def test_a_locked_file_ends_neither_the_runner_nor_its_jobs(
     store: OperationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Libraries fork. A filelock before 3.30 kept the lock in the child."""
-    monkeypatch.setattr(runner, "HEARTBEAT_TIMEOUT", 0.1)
+    monkeypatch.setattr("progress.backend.store.BUSY_TIMEOUT", 0.1)
+    store.close()
+    runs = insert(store, "endless", "slow")
+    thread = work(store)
+    wait_for_step(store, runs, 1)
+    dies = insert(store, "die", "fast")
+    while not read(store, dies).step_description:
+        time.sleep(0.02)
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        time.sleep(2)
+        other.execute("ROLLBACK")
+    failed = wait_for_end(store, dies)
+    assert (failed.reason or "").startswith("The process of the job was killed by SIGKILL")
+    step = read(store, runs).current_step
+    wait_for_step(store, runs, step + 2)
+    assert thread.is_alive()
+    store.request_cancel(runs)
+    assert wait_for_end(store, runs).status is Status.CANCELLED
+
+
+def test_a_removed_file_ends_the_runner_and_its_jobs(store: OperationStore) -> None:
     operation_id = insert(store)
-    assert store.begin(operation_id)
-    job = (
-        "import os, signal, sys, time; from pathlib import Path\n"
-        "from progress.backend import runner\n"
-        "lock = runner._lock(Path(sys.argv[1]), sys.argv[2]); lock.acquire()\n"
-        "child = os.fork() or time.sleep(60)\n"
-        "print(child, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    runner.launch(store.path)
+    wait_for_step(store, operation_id, 1)
+    store.close()
+    remove(store)
+    process, _ = runner._launched[store.path]
+    assert process.wait(20) == 0
+    assert not store.path.exists(), "neither the runner nor the job creates it"
+    assert "The runner ends: " in (store.path.with_suffix(".jobs") / "runner.log").read_text()
+
+
+def test_a_start_while_the_runner_ends_is_not_lost(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "IDLE_TIMEOUT", 0.3)
+    insert(store, "succeed", "fast")
+    added: list[str] = []
+    real = Runner.work
+
+    def end_with_a_start(self: Runner) -> None:
+        real(self)
+        if not added:
+            added.append(insert(store, "succeed", "fast"))
+            runner.launch(store.path)  # it holds the lock
+
+    monkeypatch.setattr(Runner, "work", end_with_a_start)
+    runner.run_queue(store.path)
+    assert store.path not in runner._launched
+    assert read(store, added[0]).status is Status.COMPLETED
+
+
+def test_an_idle_runner_ends_also_if_a_row_can_never_end(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "IDLE_TIMEOUT", 0.3)
+    insert(store)
+    store.execute("UPDATE operations SET status = 'banana'", ())
+    thread = threading.Thread(target=runner.run_queue, args=(store.path,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_old_operations_are_removed_in_batches_with_logs_and_files(store: OperationStore) -> None:
+    old, new, active = taken(store), taken(store), taken(store)
+    for begun in (old, new):
+        writer_of(store, begun).finish(Status.COMPLETED, Progress(), None, None)
+    for begun in (old, new, active):
+        store.files.save(begun.operation_id, "a", b"")
+        store.files.log(begun.operation_id).append([LogLine(NOW, "x")])
+    store.execute(
+        "UPDATE operations SET created_at = '2026-01-02', finished_at = '2026-01-02'"
+        " WHERE operation_id <> ?",
+        (new.operation_id,),
     )
-    command = [sys.executable, "-c", job, str(store.path), operation_id]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        child = int(process.stdout.readline())
-        try:
-            process.wait(20)
-            time.sleep(0.2)
-            assert runner.recover(store, [read(store, operation_id)])
-        finally:
-            os.kill(child, signal.SIGKILL)
-    assert read(store, operation_id).status == Status.FAILED
+    store.execute(
+        "UPDATE operations SET finished_at = NULL WHERE operation_id = ?", (active.operation_id,)
+    )
+    assert runner.remove_old(store, 3600)
+    assert not runner.remove_old(store, 3600)
+    ids = [begun.operation_id for begun in (old, new, active)]
+    assert set(store.read(ids)) == set(ids[1:])
+    assert set(store.files.logs(ids, 1)) == set(ids[1:])
+    with pytest.raises(BackendRejected):
+        store.files.read(old.operation_id, "a")
+    assert store.files.read(new.operation_id, "a") == b""
+
+
+def test_a_long_history_is_removed_while_jobs_go_on(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(450):
+        insert(store)
+    store.execute("UPDATE operations SET status = 'failed', finished_at = '2026-01-02'", ())
+    settings = replace(load_settings(), keep=3600.0)
+    monkeypatch.setattr(runner, "load_settings", lambda: settings)
+    checked = Runner(store, 1)
+    left = []
+    for _ in range(4):
+        checked._check()
+        left.append(store.counts(Query("")).get(Status.FAILED, 0))
+    assert left == [250, 50, 0, 0], "a batch at each check, between which jobs are taken"
 
 
 def test_a_terminal_status_is_never_overwritten(store: OperationStore) -> None:
-    operation_id = insert(store)
-    assert store.begin(operation_id) == ("endless", "slow")
-    writer = OperationWriter(store, operation_id)
+    begun = taken(store)
+    assert (begun.job, begun.subject, begun.attempt) == ("endless", "slow", 1)
+    writer = writer_of(store, begun)
     writer.finish(Status.CANCELLED, Progress(1), None, None)
     writer.finish(Status.COMPLETED, Progress(2), None, "{}")
-    assert not store.declare_failed(operation_id, "late")
-    assert store.begin(operation_id) is None
+    store.end_dead(begun, Status.FAILED, "late", None, may_retry=True)
+    store.request_cancel(begun.operation_id)
+    assert store.take() is None
     with pytest.raises(OperationLost):
         writer.progress(Progress(3))
-    operation = read(store, operation_id)
+    operation = read(store, begun.operation_id)
     assert (operation.status, operation.current_step) == (Status.CANCELLED, 1)
 
 
@@ -103,7 +321,8 @@ def test_invalid_values_of_other_writers_are_read(store: OperationStore) -> None
     assert operation.problem is not None
     assert "status 'banana'" in operation.problem
     assert len(operation.step_description) == 500
-    assert not runner.recover(store, [operation])
+    runner.recover(store, [operation])
+    assert store.path not in runner._launched
 
 
 OLD_TABLE = """
@@ -133,10 +352,16 @@ def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
     for page in pages:
         assert [(operation.operation_id, operation.retry_of) for operation in page] == [("old", "")]
     store = stores[0]
-    assert store.begin("old")
-    step = Step(1, "one", 0.5, failed=False)
-    OperationWriter(store, "old").progress(Progress(1, last_steps=(step,)))
-    assert read(store, "old").last_steps == (step,)
+    assert read(store, "old").queue_position == 1
+    begun = store.take()
+    assert begun == Taken("old", "endless", "slow", NO_OPTIONS, 1)
+    step, live = Step(1, "one", 0.5, failed=False), Live((Bar("x", 1, 2),), {"a": 1})
+    writer_of(store, begun).progress(Progress(1, last_steps=(step,), live=live))
+    operation = read(store, "old")
+    assert (operation.last_steps, operation.live) == ((step,), live)
+    store.request_cancel("old")
+    store.request_force_stop("old")
+    assert store.forced() == {"old"}
     for opened in stores:
         opened.close()
 
@@ -212,7 +437,7 @@ def test_a_removed_file_is_created_again(store: OperationStore) -> None:
     remove(store)
     assert store.read([old]) == {}
     new = insert(store, "succeed", "fast")
-    runner.launch(store.path, new)
+    runner.launch(store.path)
     wait_for_step(store, new, 6)
 
 
@@ -228,49 +453,33 @@ def test_a_file_that_replaces_another_is_read(store: OperationStore, tmp_path: P
         assert set(other.read([old, restored, written])) == {restored, written}
 
 
-def test_the_job_of_a_removed_file_stops(store: OperationStore) -> None:
-    operation_id = insert(store)
-    process = start_process(store, operation_id)
-    try:
-        wait_for_step(store, operation_id, 1)
-        remove(store)
-        time.sleep(1.5)
-        assert not store.path.exists(), "the job creates no file"
-        insert(store)
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-
-
 def test_values_that_sqlite_cannot_hold_are_rejected(store: OperationStore) -> None:
-    operation_id = insert(store)
-    assert store.begin(operation_id)
-    writer = OperationWriter(store, operation_id)
+    begun = taken(store)
+    writer = writer_of(store, begun)
     assert store._connection is not None
     with pytest.raises(BackendRejected, match=r"progress\.db: .*too large"):
         writer.progress(Progress(1, 10**30))
     store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)  # usually 1 GB
     with pytest.raises(BackendRejected, match=r"progress\.db: string or blob too big"):
         writer.finish(Status.COMPLETED, Progress(), None, "x" * 100_001)
-    assert read(store, operation_id).status is Status.IN_PROGRESS
+    assert read(store, begun.operation_id).status is Status.IN_PROGRESS
 
 
 def test_a_full_disk_is_unavailable_and_named(store: OperationStore) -> None:
-    operation_id = insert(store)
-    assert store.begin(operation_id)
+    begun = taken(store)
     assert store._connection is not None
     store._connection.execute("PRAGMA max_page_count = 1")  # SQLite takes the present size
     with pytest.raises(BackendUnavailable, match=r"progress\.db: database or disk is full"):
-        OperationWriter(store, operation_id).finish(
-            Status.COMPLETED, Progress(), None, "x" * 1_000_000
-        )
+        writer_of(store, begun).finish(Status.COMPLETED, Progress(), None, "x" * 1_000_000)
 
 
 def test_other_users_of_the_machine_do_not_reach_the_data(tmp_path: Path) -> None:
     with closing(OperationStore(tmp_path / "data" / "progress.db")) as store:
-        assert start_process(store, insert(store, "succeed", "fast")).wait(20) == 0
+        insert(store)
+        runner.launch(store.path)
         folder = store.path.parent
         found = {path: oct(path.stat().st_mode & 0o777) for path in (folder, *folder.iterdir())}
+    end_runner(store)
     jobs = store.path.with_suffix(".jobs")
     assert found == {path: "0o700" if path in (folder, jobs) else "0o600" for path in found}
     assert {jobs, store.path} < set(found)
@@ -285,5 +494,5 @@ def test_no_message_names_a_path_of_the_server(tmp_path: Path) -> None:
         insert(store)
     assert str(caught.value) == "progress.db: Not a directory"
     with pytest.raises(BackendUnavailable) as caught:
-        runner.launch(tmp_path / "file" / "data" / "progress.db", "a1")
-    assert str(caught.value) == "No process could be started: Not a directory"
+        runner.launch(tmp_path / "file" / "data" / "progress.db")
+    assert str(caught.value) == "The lock cannot be checked: Not a directory"

@@ -4,8 +4,8 @@ import ctypes
 import os
 import re
 import resource
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +14,20 @@ from typing import Any
 import pytest
 
 from progress.backend import runner
+from progress.backend.runner import Runner
 from progress.backend.store import OperationStore
 from progress.job import Jobs
 from progress.operation import Operation, Status
 from progress.reporter import Reporter
-from progress.settings import ROOT
-from tests.test_sqlite import insert, read, start_process
+from tests.test_sqlite import insert, read, wait_for_end
 
 
 def end_by_signal(report: Reporter, subject: str) -> None:
     print("half done")
     os.kill(os.getpid(), int(subject))
+    while True:  # SIGTERM ends it at its next step
+        report.step("next")
+        time.sleep(0.1)
 
 
 def end_in_a_step(report: Reporter, subject: str) -> None:
@@ -85,39 +88,26 @@ Run = Callable[..., Operation]
 
 @pytest.fixture
 def run(store: OperationStore, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A function that runs a job of this file in a process and returns how it ended."""
-    monkeypatch.setenv("JOBS_MODULE", __name__)
+    """A function that runs a job of this file in a process and returns how it ended.
 
-    def launch_and_wait(job: str, subject: str = "") -> Operation:
+    The runner is a thread of the test, so that it may break its parts.
+    """
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+    thread = threading.Thread(target=Runner(store, 2).work, daemon=True)
+
+    def run_and_wait(job: str, subject: str = "") -> Operation:
         operation_id = insert(store, job, subject)
-        runner.launch(store.path, operation_id)
+        if not thread.is_alive():
+            thread.start()
         return wait_for_end(store, operation_id)
 
-    return launch_and_wait
-
-
-def wait_for_end(store: OperationStore, operation_id: str) -> Operation:
-    deadline = time.monotonic() + 20
-    while not (operation := read(store, operation_id)).status.is_terminal:
-        assert time.monotonic() < deadline, f"still {operation}"
-        time.sleep(0.05)
-    return operation
-
-
-def logs(store: OperationStore, count: int) -> list[Path]:
-    """Return the logs, when there are so many, or after 5 s."""
-    deadline = time.monotonic() + 5
-    while True:
-        found = sorted(store.path.with_suffix(".jobs").glob("*.log"))
-        if len(found) == count or time.monotonic() > deadline:
-            return found
-        time.sleep(0.05)
+    return run_and_wait
 
 
 @pytest.mark.parametrize(
     ("job", "subject", "ending"),
     [
-        ("end_by_signal", "9", "was killed by SIGKILL"),
+        ("end_by_signal", "9", "was killed by SIGKILL, probably because memory ran out"),
         ("end_by_signal", "15", "was killed by SIGTERM"),
         ("end_by_signal", "6", "was killed by SIGABRT"),
         ("end_by_signal", "40", "was killed by signal 40"),
@@ -138,76 +128,52 @@ def test_the_reason_is_how_the_process_ended_with_its_last_output(
         assert "in string_at" in operation.error, "the traceback of faulthandler"
 
 
-def test_the_last_step_is_known_however_soon_the_process_dies(
-    store: OperationStore, run: Run
-) -> None:
+def test_the_last_step_is_known_however_soon_the_process_dies(run: Run) -> None:
     operation = run("end_in_a_step", "é" * 600)
-    assert operation.reason == "The process of the job was killed by SIGKILL."
+    assert operation.reason is not None
+    assert operation.reason.startswith("The process of the job was killed by SIGKILL")
     assert operation.current_step == 98
     assert operation.step_description.startswith("step 99 of éé")
-    assert not list(store.path.with_suffix(".jobs").glob("*.step"))
-    run("print_nothing")
-    assert not list(store.path.with_suffix(".jobs").glob("*.step"))
 
 
 @pytest.mark.parametrize("job", ["sleep_for_ever", "hold_the_interpreter"])
-def test_a_job_that_does_not_stop_is_cancelling_until_its_process_is_killed(
+def test_a_job_that_does_not_stop_is_cancelling_until_it_is_stopped_by_force(
     store: OperationStore, monkeypatch: pytest.MonkeyPatch, job: str
 ) -> None:
     monkeypatch.setenv("JOBS_MODULE", __name__)
     monkeypatch.setattr(runner, "HEARTBEAT_TIMEOUT", 0.3)
+    monkeypatch.setattr("progress.supervisor.STOP_TIMEOUT", 0.5)
     operation_id = insert(store, job)
-    process = start_process(store, operation_id)
-    try:
-        deadline = time.monotonic() + 20
-        while not read(store, operation_id).step_description:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        store.request_cancel(operation_id)
-        time.sleep(1.5)
-        operation = read(store, operation_id)
-        assert operation.is_cancelling
-        assert not runner.recover(store, [operation]), "its process lives"
-    finally:
-        process.kill()
-        process.wait(20)
-    time.sleep(0.4)
-    assert runner.recover(store, [read(store, operation_id)])
-    operation = read(store, operation_id)
-    assert operation.reason is not None
-    assert operation.reason.startswith("The process of the job ended unexpectedly, as it does when")
+    threading.Thread(target=Runner(store, 1).work, daemon=True).start()
+    deadline = time.monotonic() + 20
+    while not read(store, operation_id).step_description:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    store.request_cancel(operation_id)
+    time.sleep(1.5)
+    assert read(store, operation_id).is_cancelling, "its process lives"
+    store.request_force_stop(operation_id)
+    operation = wait_for_end(store, operation_id)
+    assert operation.status is Status.CANCELLED
+    assert operation.reason == "The process of the job was stopped by force."
     assert operation.step_description in ("asleep", "in C")
 
 
-def test_after_a_restart_of_the_server_the_last_output_is_still_known(
-    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_cannot_be_started_is_the_reason(
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "HEARTBEAT_TIMEOUT", 0.2)
-    operation_id = insert(store, "end_by_exit", "3")
-    server = (
-        "import sys, os; from pathlib import Path; from progress.backend import runner;"
-        "runner.launch(Path(sys.argv[1]), sys.argv[2]); os._exit(0)"
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    operation = run("print_nothing")
+    assert operation.status is Status.FAILED
+    assert operation.reason == (
+        "The process of the job could not be started: No such file or directory."
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JOBS_MODULE": __name__}
-    command = [sys.executable, "-c", server, str(store.path), operation_id]
-    subprocess.run(command, cwd=ROOT, check=True, env=environment)
-    deadline = time.monotonic() + 20
-    while not runner.recover(store, [read(store, operation_id)]):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    operation = read(store, operation_id)
-    assert operation.reason is not None
-    assert operation.reason.endswith(
-        "unexpectedly, as it does when its machine or container restarts."
-    )
-    assert operation.error is not None
-    assert "\n    half done\n" in operation.error
 
 
 def test_a_process_that_fails_before_the_job_begins_fails_the_operation(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(runner, "ROOT", tmp_path)  # has no `progress`
+    monkeypatch.setattr("progress.supervisor.ROOT", tmp_path)  # has no `progress`
     operation = run("print_nothing")
     assert operation.reason == "The process of the job ended with exit code 1."
     assert operation.error is not None
@@ -228,18 +194,17 @@ def test_a_job_may_print_any_text_whatever_the_locale(
         monkeypatch.setenv(name, value)
     operation = run("print_any_text")
     assert (operation.status, operation.error) == (Status.COMPLETED, None)
-    (log,) = logs(store, 1)
-    assert log.read_text("utf-8") == "→ ✅ \\udce9\n"
+    deadline = time.monotonic() + 5
+    while not (lines := store.files.log(operation.operation_id).read(10).lines):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [line.text for line in lines] == ["→ ✅ \\udce9"]
 
 
-def test_logs_are_removed_if_they_are_empty_or_old(store: OperationStore, run: Run) -> None:
-    run("print_any_text")
-    (kept,) = logs(store, 1)
-    run("print_nothing")
-    assert logs(store, 1) == [kept]
-    os.utime(kept, (time.time() - runner.LOG_AGE - 60,) * 2)
-    run("print_nothing")
-    assert logs(store, 0) == []
+def test_a_job_that_prints_nothing_has_no_log(store: OperationStore, run: Run) -> None:
+    operation = run("print_nothing")
+    assert store.files.logs([operation.operation_id], 10) == {}
+    assert not list(store.files.folder.glob("*.log"))
 
 
 def test_an_outcome_that_a_full_disk_cannot_hold_is_a_failure_with_the_reason(run: Run) -> None:

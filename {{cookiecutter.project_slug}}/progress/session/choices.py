@@ -19,7 +19,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from progress.job import Job, as_job, defect, of_module, shorten
+from progress.job import Job, as_job, defect, of_module, shorten, title
 from progress.reporter import JobsModule, jobs_module
 from progress.text import sanitize
 
@@ -66,11 +66,12 @@ class Loaded:
     subjects: Choices = Choices()
 
 
-def load(job: str | None) -> None:
-    """Import jobs.py, and list its jobs and the subjects of one of them, or of the first.
+def load() -> None:
+    """Import jobs.py, and list its jobs and the subjects of the selected job, or of the first.
 
     If that takes long, nothing changes until a later call, when `is_loaded`.
     """
+    job: str | None = st.session_state.get("job")
     wanted, loading = st.session_state.get(_LOADING, (None, None))
     if loading is None or wanted != job:
         loading = Future()
@@ -96,6 +97,12 @@ def is_loaded() -> bool:
 def jobs() -> Choices:
     """Return the names of the jobs that can be started, as of the last `load`."""
     return _loaded().jobs
+
+
+def selected_job() -> str:
+    """Return the name of the job that the viewer has selected, or of the first; "" if none."""
+    name: str | None = st.session_state.get("job")
+    return name or next(iter(jobs().names), "")
 
 
 def find(name: str | None) -> Job | None:
@@ -156,7 +163,14 @@ def _list_jobs(module: ModuleType) -> tuple[Choices, dict[str, Job]]:
         details = f"JOBS is {shorten(found)}: it must be a dict that names at least one function."
         return Choices(problem=Problem("jobs.py has no jobs.", details)), {}
     defects = {name: defect(name, job) for name, job in found.items()}
-    declared = {name: as_job(job) for name, job in found.items() if not defects[name]}
+    declared: dict[str, Job] = {}
+    for name in [name for name, reason in defects.items() if not reason]:
+        job = as_job(found[name])
+        known = [other for other in declared if title(other, declared[other]) == title(name, job)]
+        if known:  # a selectbox would take one for the other
+            defects[name] = f"has the title of {shorten(known[0])}: give it another."
+        else:
+            declared[name] = job
     lines = [f"{shorten(name)} {reason}" for name, reason in defects.items() if reason]
     problem = Problem("Jobs in jobs.py cannot be started:", "\n".join(lines)) if lines else None
     return Choices(tuple(declared), problem), declared

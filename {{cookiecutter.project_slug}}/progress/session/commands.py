@@ -5,45 +5,80 @@ ends a callback at its next access to the session state. So there is none betwee
 backend and the note of it.
 """
 
+import hashlib
 import time
+from dataclasses import replace
 
 import streamlit as st
 
-from progress.contract import Backend, BackendError
-from progress.operation import Query, Status, is_operation_id
-from progress.session import choices, polling, resources, tracking, viewer
+from progress.contract import Backend, BackendError, Feature
+from progress.job import Job, ParameterErrors, Upload
+from progress.operation import NO_OPTIONS, Query, Status, is_operation_id
+from progress.session import choices, parameters, polling, resources, tracking, viewer
 from progress.session.choices import Problem
 from progress.session.tracking import Entry, Start
-from progress.text import truncate
+from progress.text import as_line, sanitize, truncate
 
 ACTIVE = frozenset({Status.QUEUED, Status.IN_PROGRESS})
+UPLOAD = "upload"
+"""The key of the widget for a file."""
 _PROBLEMS = "progress_problems"  # key of the session state
 
 
 def start_selected() -> None:
     """Start an operation of the job and the subject that are selected, and track it."""
     # As the browser sends them: the values of the last run may be out of date.
-    choices.load(st.session_state.get("job"))
-    name = st.session_state.get("job") or next(iter(choices.jobs().names), None)
-    job, subject = choices.find(name), st.session_state.get("subject", "")
-    if job is not None and job.subjects is None:
-        subject = ""
-    elif job is None or subject not in choices.subjects(name).names:
+    choices.load()
+    name = choices.selected_job()
+    job = choices.find(name)
+    subject, content = (None, None) if job is None else _selected_subject(name, job)
+    if job is None or subject is None:
         # The lists have changed, or a forged message.
-        details = f"{truncate(str(name), 100)}: {truncate(str(subject), 100)}"
+        details = f"{truncate(name, 100)}: {truncate(str(st.session_state.get('subject')), 100)}"
         problems().append(Problem("This is no longer offered. Choose again.", details))
         return
-    start(Start(str(name), subject, job.options()))
+    try:
+        options = parameters.options(name, job)
+    except ParameterErrors as error:
+        parameters.note_errors(name, error)
+        return
+    parameters.note_errors(name, None)
+    if content is not None:
+        # By its content: the same file again is the same start.
+        options = replace(options, upload=hashlib.sha256(content).hexdigest())
+    start(Start(name, subject, options), content)
 
 
-def start(wanted: Start) -> None:
-    """Start an operation and track it.
+def is_selected_running(subject: str) -> bool:
+    """Return whether the selected job runs for a subject, with the parameters as entered."""
+    name = choices.selected_job()
+    job = choices.find(name)
+    try:
+        options = NO_OPTIONS if job is None else parameters.options(name, job)
+    except ParameterErrors:
+        return False
+    return tracking.is_running(Start(name, subject, options))
+
+
+def _selected_subject(name: str, job: Job) -> tuple[str | None, bytes | None]:
+    """Return the subject, None if it is not offered; and the content, if it is an uploaded file."""
+    if job.subjects is None:
+        return "", None
+    if isinstance(job.subjects, Upload):
+        file = st.session_state.get(UPLOAD)
+        return (None, None) if file is None else (as_line(sanitize(file.name)), file.getvalue())
+    subject: str | None = st.session_state.get("subject")
+    return subject if subject in choices.subjects(name).names else None, None
+
+
+def start(wanted: Start, content: bytes | None = None) -> None:
+    """Start an operation and track it; `content` is that of an uploaded file.
 
     The second half of a double click runs after this and finds what it did, or at the same time in
     another thread, and then sends the same id, which starts nothing twice.
     """
     if not tracking.was_just_started(wanted):
-        _start(wanted)
+        _start(wanted, content=content)
 
 
 def retry(operation_id: str) -> None:
@@ -51,6 +86,32 @@ def retry(operation_id: str) -> None:
     entry = tracking.find(operation_id)
     if entry is not None and entry.operation is not None and entry.ended:
         _start(entry.start, operation_id)
+
+
+def edit(operation_id: str) -> None:
+    """Fill the form with what an operation was started with, to run it again with changes."""
+    polling.resume()
+    entry = tracking.find(operation_id)
+    if entry is None or (job := choices.find(entry.job)) is None:
+        return
+    st.session_state["job"] = entry.job
+    if job.subjects is not None and not isinstance(job.subjects, Upload):
+        st.session_state["subject"] = entry.subject
+    parameters.fill(entry.job, job, entry.options.parameters)
+
+
+def force_stop(operation_id: str) -> None:
+    """End the process of a job that does not stop."""
+    polling.resume()
+    owner, noted = viewer.owner(), problems()
+    try:
+        backend = resources.backend()
+        # The id may be from the URL: only the owner may stop it.
+        found = backend.read([operation_id]).get(operation_id)
+        if found is not None and found.owner == owner:
+            backend.force_stop(operation_id)
+    except BackendError as error:
+        noted.append(Problem("The request did not arrive. Try again.", str(error)))
 
 
 def cancel(operation_id: str) -> None:
@@ -92,7 +153,7 @@ def find_offers() -> None:
     try:
         tracking.note_offers(resources.backend().recent(query))
     except BackendError as error:
-        problems().append(Problem("Which operations are running cannot be read.", str(error)))
+        problems().append(Problem("The running operations cannot be read.", str(error)))
 
 
 def track_url() -> None:
@@ -109,9 +170,7 @@ def track_url() -> None:
     ]
     invalid = [operation_id for operation_id in new if not is_operation_id(operation_id)]
     if invalid:
-        problems().append(
-            Problem("The address names what is no id of an operation:", _first(invalid))
-        )
+        problems().append(Problem("The address names an invalid operation id:", _first(invalid)))
         new = [operation_id for operation_id in new if operation_id not in invalid]
     room = tracking.MAX_TRACKED - len(tracking.running())
     for operation_id in reversed(new[:room]):
@@ -120,6 +179,23 @@ def track_url() -> None:
         message = f"This page tracks at most {tracking.MAX_TRACKED} operations. Left out:"
         problems().append(Problem(message, _first(left_out)))
     tracking.write_url()
+
+
+def read_file(operation_id: str, name: str) -> bytes:
+    """Return a file that a job has kept.
+
+    Raises:
+        BackendError: It cannot be read, or was removed.
+    """
+    return resources.backend().read_file(operation_id, name)
+
+
+def has_feature(feature: Feature) -> bool:
+    """Return whether the backend, as it is configured, can do something that not every one can."""
+    try:
+        return feature in resources.backend().features
+    except BackendError:
+        return False
 
 
 def problems() -> list[Problem]:
@@ -132,7 +208,7 @@ def _first(ids: list[str]) -> str:
     return "\n".join(truncate(operation_id, 200) for operation_id in ids[:10])
 
 
-def _start(wanted: Start, retry_of: str = "") -> None:
+def _start(wanted: Start, retry_of: str = "", content: bytes | None = None) -> None:
     polling.resume()
     if tracking.is_full() or tracking.is_running(wanted):
         return
@@ -144,10 +220,12 @@ def _start(wanted: Start, retry_of: str = "") -> None:
         backend = resources.backend()
         if (active := _active_count(backend, owner)) >= (most := resources.SETTINGS.max_active):
             whose = f"You have {active}" if owner else f"There are {active}"
-            message = f"{whose} active operations: at most {most} at a time. Wait, or cancel one."
+            message = f"{whose} active operations: at most {most} at a time. Wait, or cancel some."
             noted.append(Problem(message, "max_active in settings.toml sets the limit."))
             return
         job, subject, options = wanted.job, wanted.subject, wanted.options
+        if content is not None:
+            backend.save_file(options.upload, subject, content)
         backend.start(operation_id, job, subject, owner, retry_of, options)
         # Tracked only now: what makes room for it is not lost if the start fails.
         entry = Entry(operation_id, job, subject, options, time.monotonic())

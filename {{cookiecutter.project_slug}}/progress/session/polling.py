@@ -94,7 +94,8 @@ def request_full_rerun() -> None:
 
 
 def needs_full_rerun() -> bool:
-    """Return whether an operation ended or was started, the page paused, or its interval changes.
+    """Return whether an operation ended, was started or does not stop, the page paused, or its
+    interval changes.
 
     Ended: it ran when the full rerun called the fragment, and does not run now.
     """
@@ -132,5 +133,10 @@ def resume() -> None:
     st.session_state[_INTERACTED_AT] = time.monotonic()
 
 
-def _tracked_ids() -> tuple[list[str], list[str]]:
-    return [entry.operation_id for entry in tracking.running()], [*tracking.starting()]
+def _tracked_ids() -> tuple[list[str], list[str], list[str]]:
+    unresponsive = tracking.unresponsive(resources.SETTINGS.cancel_grace)
+    return (
+        [entry.operation_id for entry in tracking.running()],
+        [*tracking.starting()],
+        [entry.operation_id for entry in unresponsive],
+    )

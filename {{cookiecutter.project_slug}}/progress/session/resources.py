@@ -4,12 +4,14 @@ import streamlit as st
 
 from progress.backend.connection import ProgressConnection
 from progress.contract import Backend, BackendError, BackendRejected
-from progress.operation import Operation
+from progress.operation import Log, Operation
 from progress.overview import FORGET_AFTER, Overview, Overviews
 from progress.poller import Poller
 from progress.settings import load_settings
 
 SETTINGS = load_settings()
+LOG_LINES = 20
+"""Lines of a log that a page shows while the job runs."""
 
 
 def backend() -> Backend:
@@ -37,6 +39,16 @@ def operations() -> Poller[Operation]:
         lambda ids: backend().read(ids),
         SETTINGS.poll_interval,
         is_final=lambda operation: operation.status.is_terminal,
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def logs() -> Poller[Log]:
+    """Return the poller of the ends of logs, by the ids of their operations."""
+    return Poller(
+        lambda ids: backend().logs(ids, LOG_LINES),
+        SETTINGS.poll_interval,
+        forget_after=3 * SETTINGS.poll_interval,
     )
 
 

@@ -12,7 +12,6 @@ import streamlit as st
 from progress.contract import BackendError
 from progress.operation import NO_OPTIONS, Operation, Options, new_operation_id
 from progress.poller import Snapshot
-from progress.text import as_line
 
 MAX_TRACKED = 8
 """Operations that one session tracks at most, outcomes included."""
@@ -67,6 +66,8 @@ class Entry:
     """Seconds since `operation` was read, if that is long ago; else 0."""
     cancel_requested: bool = False
     """Whether this session requested to cancel it."""
+    cancelling_since: float | None = None
+    """When this session first saw that it is cancelling, by `time.monotonic()`."""
     ended: bool = False
     """Whether it is an outcome now: it is no longer polled."""
     toast_until: float = float("inf")
@@ -76,12 +77,6 @@ class Entry:
     def start(self) -> Start:
         """What started it."""
         return Start(self.job, self.subject, self.options)
-
-    @property
-    def name(self) -> str:
-        """What a page calls it. It is data, not Markdown."""
-        parts = filter(None, (self.job, self.subject))
-        return as_line(": ".join(parts) if self.job else self.operation_id, 200)
 
 
 def entries() -> list[Entry]:
@@ -139,6 +134,22 @@ def needs_polling() -> bool:
 def is_full() -> bool:
     """Return whether no further operation can be tracked."""
     return len(running()) >= MAX_TRACKED
+
+
+def log_key(entry: Entry) -> str:
+    """Return the key of the toggle that shows the log of an operation."""
+    return f"log-{entry.operation_id}"
+
+
+def is_log_shown(entry: Entry) -> bool:
+    """Return whether the viewer wants to see the log."""
+    return bool(st.session_state.get(log_key(entry)))
+
+
+def unresponsive(grace: float) -> list[Entry]:
+    """Return the entries that have not stopped for so many seconds after a request to cancel."""
+    until = time.monotonic() - grace
+    return [entry for entry in running() if (entry.cancelling_since or float("inf")) <= until]
 
 
 def is_running(start: Start) -> bool:
@@ -238,6 +249,10 @@ def update(entry: Entry, operation: Operation | None, snapshot: Snapshot[Operati
         entry.operation, entry.job, entry.subject = operation, operation.job, operation.subject
         entry.options = operation.options
         _forget_key(entry.operation_id)
+        if not operation.is_cancelling:
+            entry.cancelling_since = None
+        elif entry.cancelling_since is None:
+            entry.cancelling_since = time.monotonic()
     elif snapshot.known:
         # It may have existed a moment ago. How it ended, nobody here can know.
         entry.operation = None

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+import streamlit as st
+
 from progress.text import as_line
 
 _GRID = "display:grid;gap:1rem;margin:0;padding:0;grid-template-columns"
+# Long names must not push what is beside it to the next line. It covers that: 1rem is its width.
+_WIDTH = "width:0;min-width:calc(100% + 1rem)"
 _CARD = (
     "padding:.75rem;border-radius:.5rem;overflow-wrap:anywhere;"
     "border:1px solid color-mix(in srgb,currentColor 20%,transparent)"
@@ -25,6 +29,17 @@ class Figure(NamedTuple):
     """How much it differs from the value before."""
 
 
+def draw(markup: str, height: int) -> None:
+    """Draw what `cards` returned, in at least this height: pixels of a row of figures.
+
+    A browser loads the code that draws HTML when it gets the first HTML. Until then, an empty
+    container beside it holds the height: nothing below moves.
+    """
+    with st.container(horizontal=True, gap=None):
+        st.html(markup)
+        st.container(height=height, width=1, border=False)
+
+
 def cards(figures: Sequence[Figure]) -> str:
     """Return figures as HTML. Long values wrap: nothing is cut.
 
@@ -36,8 +51,8 @@ def cards(figures: Sequence[Figure]) -> str:
         f'<dl style="{_GRID}:repeat({size},minmax(0,1fr))">{"".join(map(_card, group))}</dl>'
         for group in groups
     )
-    columns = f"repeat(auto-fit,minmax(min(100%,{7 * size}rem),1fr))"
-    return f'<div style="{_GRID}:{columns}">{shown}</div>'
+    columns = f"repeat(auto-fit,minmax(min(100%,{8.5 * size}rem),1fr))"
+    return f'<div style="{_WIDTH};{_GRID}:{columns}">{shown}</div>'
 
 
 def _card(figure: Figure) -> str:

@@ -62,15 +62,14 @@ def draw(data: pa.Table, title: str, height: int, top: float = 0.0) -> None:
         height: In pixels.
         top: The axis of values reaches from 0 to at least this.
     """
-    st.vega_lite_chart(data, _spec(title, height, top))
+    st.vega_lite_chart(data, _spec(title, top), height=height)  # also until it is drawn
 
 
-def _spec(title: str, height: int, top: float) -> dict[str, Any]:
+def _spec(title: str, top: float) -> dict[str, Any]:
     # Of 24 hours: the usual format is of 12, and does not say which half of the day.
     clock = {"hours": "%H:%M", "minutes": "%H:%M", "seconds": "%H:%M:%S"}
     axis = {"title": None, "tickCount": 4}
     return {
-        "height": height,
         "title": title,
         "mark": {"type": "area", "line": True, "opacity": 0.25},
         "encoding": {

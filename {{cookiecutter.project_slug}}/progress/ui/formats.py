@@ -1,10 +1,12 @@
 """How values read on a page."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from progress.operation import Status
+from progress.operation import Operation, Status
 from progress.text import as_line
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
@@ -42,11 +44,41 @@ def format_status(status: Status) -> str:
     return status.replace("_", " ").capitalize()
 
 
-def format_steps(current: int, total: int | None) -> str:
+def format_steps(current: int, total: int | None, unit: str = "step") -> str:
     """Return how far it is: "6 of 1,800 steps", or "6 steps" while nobody knows the total."""
     if total is None:
-        return f"{current:,} {'step' if current == 1 else 'steps'}"
-    return f"{current:,} of {total:,} {'step' if total == 1 else 'steps'}"
+        return f"{current:,} {unit if current == 1 else f'{unit}s'}"
+    return f"{current:,} of {total:,} {unit if total == 1 else f'{unit}s'}"
+
+
+def format_attempts(operation: Operation) -> str:
+    """Return which attempt it is, and why the one before failed: "attempt 2 of 3 after OSError"."""
+    most = max(operation.options.retries + 1, operation.attempts)
+    after = f" after {operation.live.retry_reason}" if operation.live.retry_reason else ""
+    return f"attempt {operation.attempts}{f' of {most}' if most > 1 else ''}{after}"
+
+
+def format_parameters(parameters: Mapping[str, Any]) -> str:
+    """Return the parameters that have a value as one line: "rows = 4, columns = a b"."""
+    parts = []
+    for name, value in parameters.items():
+        shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if shown and value is not None:
+            parts.append(f"{name} = {shown}")
+    return as_line(", ".join(parts), 300)
+
+
+def format_size(size: int) -> str:
+    """Return bytes as people read them: "12 bytes", "3.4 kB", "1.2 MB"."""
+    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
+        if size >= factor:
+            return f"{size / factor:,.1f} {unit}"
+    return f"{size} bytes"
+
+
+def format_metric(value: float | str | None) -> str:
+    """Return a figure: "1,234.5"; a dash for None."""
+    return f"{value:,}" if isinstance(value, int | float) else value or "-"
 
 
 def format_rate(rate: float) -> str:

@@ -9,16 +9,8 @@ from progress.operation import Operation, Query, Status
 from progress.session import choices, history, resources, viewer
 from progress.text import as_line
 from progress.ui.formats import format_duration, format_status, format_time
-
-COLORS = {
-    "Queued": "gray",
-    "In progress": "blue",
-    "Cancelling": "yellow",
-    "Completed": "green",
-    "Partial": "orange",
-    "Failed": "red",
-    "Cancelled": "gray",
-}
+from progress.ui.outcome import COLORS
+from progress.ui.titles import job_title
 
 
 def draw() -> None:
@@ -42,17 +34,20 @@ def draw() -> None:
 def draw_filters() -> None:
     """Draw the filters. Without labels, nothing moves when the browser has loaded them."""
     history.restore_filters()
-    choices.load(None)
+    jobs = choices.jobs().names
+    no_job = "Loading jobs" if choices.is_loading() else "No jobs"
     with st.container(horizontal=True):
         st.selectbox(
             "Job",
-            choices.jobs().names,
+            jobs,
             index=None,
-            placeholder="Any job",
+            format_func=job_title,
+            placeholder="Any job" if jobs else no_job,
             label_visibility="collapsed",
             key="filter_job",
             on_change=history.keep_filters,
             width=165,
+            disabled=not jobs,
         )
         st.selectbox(
             "Created",
@@ -94,9 +89,7 @@ def draw_table(operations: list[Operation], first: int) -> None:
     too. So a selected cell opens its row, but for the numbers: there, the keys move up and down.
     """
     history.note_rows([operation.operation_id for operation in operations])
-    st.caption(
-        "Select a row to follow the operation or to see its result: click it, or press → on it."
-    )
+    st.caption("Select a row to open the operation: click it, or press → on it.")
     st.dataframe(
         [
             {history.NUMBER: number} | row(operation)
@@ -127,7 +120,7 @@ def row(operation: Operation) -> dict[str, object]:
     progress = operation.progress if operation.status.is_terminal else None
     cells: dict[str, object] = {
         "Status": [status],
-        "Job": as_line(operation.job),
+        "Job": job_title(operation.job),
         "Subject": as_line(operation.subject),
         "Progress": None if progress is None else round(100 * progress),
         "Created": operation.created_at,
@@ -179,5 +172,7 @@ def draw_empty(query: Query, pages: history.PageStarts) -> None:
         st.button("Clear the filters", key="clear", on_click=history.clear_filters)
     else:
         st.info("There is no operation yet.", icon=":material/inbox:")
-        if st.button("Start one", key="start_one", icon=":material/play_arrow:", type="primary"):
+        if st.button(
+            "Start an operation", key="start_one", icon=":material/play_arrow:", type="primary"
+        ):
             st.switch_page("app_pages/run.py")

@@ -8,12 +8,12 @@ import pyarrow as pa
 from progress.operation import Operation, Status
 from progress.overview import SAMPLES, Overview
 from progress.session import resources
-from progress.text import as_line
 from progress.ui import running
 from progress.ui.bars import SMALL, bar
 from progress.ui.cards import Figure, cards
 from progress.ui.charts import data_of, with_gaps
 from progress.ui.formats import format_duration, format_rate, format_status, format_steps
+from progress.ui.titles import operation_title
 
 KEPT = 128
 """Overviews whose parts are kept: where each owner sees only their own, one for each."""
@@ -38,7 +38,7 @@ def active(overview: Overview, accent: str) -> str:
     """Return a bar for each active operation, as HTML; `accent` is the color of the bars."""
     parts = [
         bar(
-            as_line(f"{operation.job}: {operation.subject}", 200),
+            operation_title(operation.job, operation.subject),
             describe(operation),
             operation,
             accent,
@@ -48,7 +48,7 @@ def active(overview: Overview, accent: str) -> str:
     if (more := overview.active_count - len(overview.active)) > 0:
         parts.append(f"and {more:,} more")
     if not parts:
-        parts.append("No operation is active. Those that are started appear here.")
+        parts.append("No operation is active. A started operation appears here.")
     items = "".join(f'<li style="margin:0 0 1rem">{part}</li>' for part in parts)
     return f'<ul style="{SMALL};list-style:none;margin:0;padding:0">{items}</ul>'
 

@@ -9,15 +9,19 @@ import streamlit as st
 from progress.operation import Operation, Status
 from progress.session import polling, resources
 from progress.session.tracking import Entry
+from progress.text import as_line
 from progress.ui.bars import SMALL
 from progress.ui.formats import (
     escape_markdown,
+    format_attempts,
     format_duration,
+    format_metric,
     format_rate,
     format_steps,
     format_time,
 )
 from progress.ui.timeline import accent_color, timeline
+from progress.ui.titles import operation_title
 
 STYLE = """<style>
 /* The bar of an unknown total: dashes, or a part that moves. A full bar would look finished. */
@@ -40,6 +44,11 @@ STYLE = """<style>
 """What streamlit_app.py adds to all pages."""
 
 
+def title(entry: Entry) -> str:
+    """Return what a page calls a tracked operation. It is data, not Markdown."""
+    return operation_title(entry.job, entry.subject) if entry.job else entry.operation_id
+
+
 def draw(entry: Entry, ended_steps: int) -> None:
     """Draw how far an operation is, and its latest ended steps.
 
@@ -47,8 +56,12 @@ def draw(entry: Entry, ended_steps: int) -> None:
     messages may arrive one by one, and what is below would jump.
     """
     operation = entry.operation
-    draw_bar(entry.name, headline(operation), operation)
-    st.html(timeline(operation, ended_steps, accent_color()) + figures(operation, entry.age))
+    draw_bar(title(entry), headline(operation), operation)
+    st.html(
+        loops(operation)
+        + timeline(operation, ended_steps, accent_color())
+        + figures(operation, entry.age)
+    )
     if operation:
         draw_warnings(operation)
 
@@ -75,9 +88,29 @@ def headline(operation: Operation | None) -> str:
     if operation is None:
         return "Waiting for the first update"
     if operation.status == Status.QUEUED:
+        if operation.queue_position is not None and operation.queue_position > 1:
+            return f"Queued: number {operation.queue_position:,} in the queue"
         return "Queued: waiting for a worker"
     done = format_steps(operation.current_step, operation.total_steps)
     return f"{done} so far" if operation.total_steps is None else done
+
+
+def loops(operation: Operation | None) -> str:
+    """Return the loops of the current step as HTML, each with a bar; and the metrics of the job."""
+    if operation is None or operation.status.is_terminal:
+        return ""
+    parts = [
+        f'<div style="{SMALL};display:flex;gap:.75rem;align-items:center">'
+        f"<span>{html.escape(bar.description)}</span>"
+        f'<progress max="{bar.total or 1}" value="{bar.done}" aria-label="'
+        f'{html.escape(bar.description)}" style="flex:1;accent-color:{accent_color()}"></progress>'
+        f"<span>{format_steps(bar.done, bar.total, 'item')}</span></div>"
+        for bar in operation.live.bars
+    ]
+    if metrics := operation.live.metrics:
+        text = " · ".join(f"{name}: {format_metric(value)}" for name, value in metrics.items())
+        parts.append(f'<div style="{SMALL}">{html.escape(as_line(text))}</div>')
+    return "".join(parts)
 
 
 def figures(operation: Operation | None, age: float = 0.0) -> str:
@@ -93,8 +126,8 @@ def figures(operation: Operation | None, age: float = 0.0) -> str:
             counts.append(format_rate(operation.rate))
         if operation.failed_steps:
             counts.append(f"{operation.failed_steps:,} failed so far")
-        if operation.attempt > 1:
-            counts.append(f"attempt {operation.attempt}")
+        if operation.attempts > 1:
+            counts.append(format_attempts(operation))
         if operation.retry_of:
             counts.append(f"retry of {operation.retry_of[:8]}")
     # Two lines from the first tick on, so that nothing jumps when the second one fills.

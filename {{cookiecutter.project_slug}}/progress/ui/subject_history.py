@@ -4,9 +4,9 @@ import streamlit as st
 
 from progress.contract import BackendError
 from progress.session import commands, history, tracking
-from progress.text import as_line
-from progress.ui.formats import escape_markdown, format_datetime, format_duration
+from progress.ui.formats import escape_markdown, format_datetime, format_duration, format_status
 from progress.ui.outcome import ICONS
+from progress.ui.titles import job_title
 
 SHOWN = 5
 """Operations in the list."""
@@ -27,13 +27,13 @@ def draw(subject: str) -> None:
             st.text(str(error))
             return
         if not operations:
-            st.text("There is no operation on it yet.")
+            st.text("There is no operation for this subject yet.")
         for operation in operations:
             created = format_datetime(operation.created_at, st.context.timezone)
-            status = operation.status.replace("_", " ")
-            job, duration = as_line(operation.job, 200), format_duration(operation.elapsed)
+            status = format_status(operation.status)
+            job, duration = job_title(operation.job), format_duration(operation.elapsed)
             st.button(
-                escape_markdown(f"{job}, {created}: {status}, {duration}"),
+                escape_markdown(f"{job}, {created} · {status}, {duration}"),
                 key=f"history-{operation.operation_id}",
                 type="tertiary",
                 icon=ICONS[operation.status],

@@ -19,9 +19,11 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from dev.browser import ADVICE, find_browser
 from progress.backend.connection import ProgressConnection
+from progress.job import as_job, title
 from progress.operation import new_operation_id
 from progress.settings import ROOT, load_settings
 from tests.conftest import wait_until
+from tests.jobs import JOBS
 
 expect.set_options(timeout=20_000)
 
@@ -132,6 +134,8 @@ class Viewer:
     def choose(self, key: str, value: str) -> None:
         """Choose an option of a selectbox, unless it is chosen."""
         box = self.page.locator(f".st-key-{key} input")
+        if key.endswith("job"):
+            value = title(value, as_job(JOBS[value]) if value in JOBS else None)
         option = self.page.get_by_role("option", name=value, exact=True)
         if box.input_value() == value:
             return

@@ -8,7 +8,7 @@ from tests.conftest import wait_for_end
 
 Visit = Callable[..., Viewer]
 
-TABLE = "Select a row to follow the operation"
+TABLE = "Select a row to open the operation"
 
 
 def test_the_board_follows_and_ends_with_the_last_operation(
@@ -16,7 +16,7 @@ def test_the_board_follows_and_ends_with_the_last_operation(
 ) -> None:
     operation_id = start_and_wait(connection, "endless")
     board = visit("/board")
-    board.see("endless: slow")
+    board.see("Endless: slow")
     board.expect_polling()
     connection.cancel(operation_id)
     wait_for_end(connection, operation_id)
@@ -35,7 +35,7 @@ def test_the_toggle_starts_and_ends_the_polling(
     board.toggle()
     board.expect_polling()
     operation_id = start_and_wait(connection, "endless")
-    board.see("endless: slow")
+    board.see("Endless: slow")
     connection.cancel(operation_id)
     board.see("No operation is active.")
     board.expect_polling()
@@ -46,7 +46,7 @@ def test_the_toggle_starts_and_ends_the_polling(
 def test_leaving_the_board_ends_the_polling(visit: Visit, connection: ProgressConnection) -> None:
     operation_id = start_and_wait(connection, "endless")
     board = visit("/board")
-    board.see("endless: slow")
+    board.see("Endless: slow")
     board.toggle()
     board.expect_polling()
     board.page.get_by_role("link", name="Run").click()

@@ -104,7 +104,7 @@ def test_coming_back_to_the_page_resumes(visit: Visit) -> None:
     viewer.see("steps so far")
     operation_id = operation_in(viewer)
     viewer.page.get_by_role("link", name="Board").click()
-    viewer.see("Select a row to follow the operation")
+    viewer.see("Select a row to open the operation")
     viewer.page.get_by_role("link", name="Run").click()
     viewer.see("steps so far")
     assert operation_in(viewer) == operation_id

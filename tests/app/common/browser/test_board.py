@@ -10,7 +10,7 @@ from tests.conftest import wait_for_end
 
 Visit = Callable[..., Viewer]
 
-TABLE = "Select a row to follow the operation"
+TABLE = "Select a row to open the operation"
 
 
 def test_a_board_without_interaction_pauses_and_resumes(

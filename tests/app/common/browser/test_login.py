@@ -241,7 +241,7 @@ def test_another_user_sees_and_changes_nothing(
     other.see("No operation is active")
     other.see("There is no operation yet")
     other.frames_in(2)
-    assert b"endless: slow" not in b"".join(other.received)
+    assert b"Endless: slow" not in b"".join(other.received)
     operation = connection.read([running])[running]
     assert operation.status == Status.IN_PROGRESS
     assert not operation.is_cancelling

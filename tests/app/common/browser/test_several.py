@@ -38,15 +38,19 @@ def test_several_end_one_by_one_and_then_nothing_is_sent(visit: Visit) -> None:
     viewer.start("partial", "slow")
     expect(viewer.page.locator(f".st-key-cancel-{endless} button")).to_be_visible()
     viewer.start("succeed", "slow")
-    viewer.see("succeed: slow")
-    viewer.see("Partly completed")
+    viewer.see("Succeed: slow")
     viewer.see(COMPLETED)
     assert len(ids_in(viewer)) == 3
+    partial = viewer.page.get_by_text("Partly completed")
+    expect(partial).to_be_hidden()  # only what ended last is open
+    viewer.page.get_by_text("Partial: slow · Partial, ").click()
+    expect(partial).to_be_visible()
     expect(viewer.page.get_by_test_id("stProgress")).to_have_count(0)
     shown = viewer.page.get_by_text("steps so far").inner_text()
     expect(viewer.page.get_by_text("steps so far")).not_to_have_text(shown)
     viewer.page.click(".st-key-cancel button")
     viewer.see("Cancelled after")
+    expect(viewer.page.get_by_text(COMPLETED)).to_be_hidden()
     viewer.wait_until_startable()
     viewer.expect_no_polling()
 
@@ -83,7 +87,7 @@ def test_an_end_is_a_toast_on_the_board(visit: Visit) -> None:
     viewer.see("of 6 steps")
     viewer.page.get_by_role("link", name="Board").click()
     expect(viewer.page.get_by_role("heading", name="Board")).to_be_visible()
-    expect(viewer.page.get_by_test_id("stToast")).to_contain_text("succeed: slow: completed")
+    expect(viewer.page.get_by_test_id("stToast")).to_contain_text("Succeed: slow · Completed")
     viewer.expect_no_polling()
     viewer.page.get_by_role("link", name="Run").click()
     viewer.see(COMPLETED)
@@ -104,7 +108,7 @@ def test_a_toast_is_shown_despite_a_click(visit: Visit, connection: ProgressConn
     viewer.page.click(".st-key-live label")
     viewer.frames_in(1)
     toast[0].continue_()
-    expect(viewer.page.get_by_test_id("stToast")).to_contain_text("endless: slow: cancelled")
+    expect(viewer.page.get_by_test_id("stToast")).to_contain_text("Endless: slow · Cancelled")
     expect(viewer.page.get_by_label("Live", exact=True)).not_to_be_checked()
     viewer.expect_no_polling()  # nothing polls on this page now
 

@@ -45,6 +45,8 @@ def test_a_page_polls_and_cancels_while_jobs_py_is_loading(
 ) -> None:
     operation_id = start_and_wait(connection, "endless")
     viewer = visit(f"/?operation={operation_id}", at=slow)
+    board = visit("/board", at=slow)
+    expect(board.page.get_by_placeholder("Loading jobs")).to_be_disabled()
     line = viewer.page.get_by_text("Loading jobs.py and the subjects")
     expect(line).to_be_visible()
     viewer.see(re.compile("Round"))
@@ -60,3 +62,5 @@ def test_a_page_polls_and_cancels_while_jobs_py_is_loading(
     viewer.wait_until_startable()
     expect(line).to_have_count(0)
     viewer.expect_no_polling()
+    expect(board.page.get_by_placeholder("Any job")).to_be_enabled()
+    board.expect_no_polling()

@@ -21,7 +21,7 @@ def test_the_board_opens_an_operation_that_runs(visit: Visit) -> None:
     viewer.see("steps so far")
     operation_id = operation_in(viewer)
     board = visit("/board")
-    board.see("Select a row to follow the operation")
+    board.see("Select a row to open the operation")
     board.frames_in(2)  # long enough for the figures of the table to be other ones
     board.page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
     table = board.page.get_by_test_id("stDataFrame").bounding_box()

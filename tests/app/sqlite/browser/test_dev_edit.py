@@ -73,7 +73,7 @@ def test_an_edit_of_jobs_is_offered_after_a_reload_and_in_a_new_session(
     expect(viewer.page.get_by_text("File change")).to_be_visible()  # Streamlit's own prompt
     viewer.page.reload()
     viewer.wait_until_startable()
-    assert offered(viewer, "job") == ["second_job", "first_job"]
+    assert offered(viewer, "job") == ["Second job", "First job"]
 
     viewer.page.goto("about:blank")  # nobody has the app open
     viewer.page.wait_for_timeout(1000)

@@ -17,11 +17,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 
 from progress.contract import BackendError
 from progress.operation import LogLine, Options
+from progress.processes import OWN_GROUP
 from progress.settings import ROOT
 from progress.text import sanitize, truncate
 
@@ -112,17 +114,20 @@ def run_process(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
             # Its children are ended with it, and Ctrl-C in a terminal does not reach it.
-            start_new_session=True,
+            **OWN_GROUP,
         )
-        output = _Output(cast("IO[bytes]", process.stdout), write_log)
-        stopped = _wait(process, options.time_limit, stop_reason, output)
+        output = _Output(cast("TextIOWrapper", process.stdout), write_log)
+        with cast("TextIOWrapper", process.stdin):
+            stopped = _wait(process, options.time_limit, stop_reason, output)
         output.close()
         return Ending(process.returncode, stopped, _read_step(step), output.tail())
 
 
 def _wait(
-    process: "subprocess.Popen[bytes]",
+    process: "subprocess.Popen[str]",
     time_limit: float,
     stop_reason: Callable[[], str],
     output: "_Output",
@@ -131,8 +136,7 @@ def _wait(
     began, stopped, kill_at = time.monotonic(), "", float("inf")
     while True:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(CHECK_INTERVAL)
-            if stopped:
+            if process.wait(CHECK_INTERVAL) or stopped:
                 _signal_group(process, "SIGKILL")  # its children may not have ended
             return stopped
         output.flush()
@@ -147,7 +151,7 @@ def _wait(
             _signal_group(process, "SIGKILL")
 
 
-def _signal_group(process: "subprocess.Popen[bytes]", name: str) -> None:
+def _signal_group(process: "subprocess.Popen[str]", name: str) -> None:
     with suppress(OSError):  # it has ended
         if hasattr(os, "killpg"):
             os.killpg(process.pid, getattr(signal, name))
@@ -158,23 +162,31 @@ def _signal_group(process: "subprocess.Popen[bytes]", name: str) -> None:
 class _Output:
     """What a process prints: the lines get a time as they arrive, and are written in blocks."""
 
-    def __init__(self, pipe: IO[bytes], write_log: Callable[[list[LogLine]], None]) -> None:
+    def __init__(self, pipe: TextIOWrapper, write_log: Callable[[list[LogLine]], None]) -> None:
+        pipe.reconfigure(newline="")
         self._pipe = pipe
         self._write_log = write_log
-        self._waiting: deque[LogLine] = deque(maxlen=MAX_WAITING)
+        self._waiting: list[LogLine] = []
+        self._missing = 0  # how many lines were removed because too many waited
+        self._lock = threading.Lock()
         self._last: deque[str] = deque(maxlen=TAIL)
         self._reader = threading.Thread(target=self._read, name="output", daemon=True)
         self._reader.start()
 
     def flush(self) -> None:
         """Write the lines that have arrived."""
-        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if lines:
-            try:
-                self._write_log(lines)
-            except BackendError:
-                room = MAX_WAITING - len(self._waiting)
-                self._waiting.extendleft(reversed(lines[-room:] if room else []))
+        with self._lock:
+            lines, missing = self._waiting[-MAX_WAITING:], self._missing
+            missing += len(self._waiting) - len(lines)
+            self._waiting, self._missing = [], 0
+        if not lines:
+            return
+        note = LogLine(lines[0].at, f"… {missing:,} lines are missing: too many waited …")
+        try:
+            self._write_log([note, *lines] if missing else lines)
+        except BackendError:
+            with self._lock:
+                self._waiting[:0], self._missing = lines, missing
 
     def close(self) -> None:
         """Write the rest. A child of the job may hold the pipe open: that is not waited for."""
@@ -187,11 +199,21 @@ class _Output:
         return lines[-TAIL_LENGTH:]
 
     def _read(self) -> None:
+        is_rest = False  # of a line that is too long
         with self._pipe:
-            while line := self._pipe.readline(4 * MAX_LINE):
-                text = sanitize(line.decode(errors="replace").rstrip("\r\n"))
-                self._waiting.append(LogLine(datetime.now(UTC), truncate(text, MAX_LINE)))
-                self._last.append(text)
+            while line := self._pipe.readline(MAX_LINE + 10):
+                # As in a terminal: the next line overwrites one that ends in a carriage return.
+                if not is_rest and not line.endswith("\r"):
+                    self._add(truncate(sanitize(line.rstrip("\r\n")), MAX_LINE))
+                is_rest = not line.endswith(("\r", "\n"))
+
+    def _add(self, text: str) -> None:
+        with self._lock:
+            self._waiting.append(LogLine(datetime.now(UTC), text))
+            if len(self._waiting) > 2 * MAX_WAITING:
+                del self._waiting[:MAX_WAITING]
+                self._missing += MAX_WAITING
+        self._last.append(text)
 
 
 def _read_step(path: Path) -> tuple[int, str] | None:
@@ -233,6 +255,8 @@ def watch_supervisor() -> threading.Event:
 
     def wait() -> None:
         os.read(pipe, 1)
+        if os.getpid() == os.getpgid(0):
+            os.killpg(0, signal.SIGKILL)  # its children, too
         os._exit(1)
 
     threading.Thread(target=wait, name="supervisor", daemon=True).start()

@@ -1,8 +1,10 @@
 """What operations have on disk besides their rows: logs and files."""
 
+import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -10,11 +12,14 @@ from pathlib import Path
 
 from progress.contract import BackendRejected, BackendUnavailable
 from progress.operation import Log, LogLine
-from progress.supervisor import MAX_LINE
 from progress.text import reason_of
 
 MAX_SIZE = 1_000_000
 """Bytes of each of the two files. When one is full, the older file is removed."""
+BLOCK = 100
+"""Lines that are written at a time, after a look at the size of the file."""
+CHUNK = 50_000
+"""Bytes that are read at a time."""
 _DROPPED = b"dropped "  # begins the first line of a file: how many lines were removed before it
 
 
@@ -45,9 +50,10 @@ class JobFiles:
         path = self._path(operation_id, name)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new = path.with_suffix(".new")
-            new.write_bytes(content)
-            new.replace(path)
+            # This module creates it for this user only, with a name that no other thread has.
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                file.write(content)
+            Path(file.name).replace(path)
         except OSError as error:
             raise BackendUnavailable(f"The file cannot be stored: {reason_of(error)}") from error
 
@@ -66,9 +72,16 @@ class JobFiles:
             raise BackendUnavailable(f"The file cannot be read: {reason_of(error)}") from error
 
     def remove(self, operation_id: str) -> None:
-        """Remove the log and the files of an operation."""
+        """Remove the log and the files of an operation, as far as that is allowed."""
         self.log(operation_id).remove()
         shutil.rmtree(self._path(operation_id, "").parent, ignore_errors=True)
+
+    def remove_older(self, before: datetime) -> None:
+        """Remove files that were stored before a time: uploads belong to no single operation."""
+        for folder in self.folder.glob("*.files"):
+            with suppress(FileNotFoundError):
+                if folder.stat().st_mtime < before.timestamp():
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, operation_id: str, name: str) -> Path:
         return self.folder / f"{_hash(operation_id)}.files" / _hash(name)
@@ -87,35 +100,44 @@ class LogFile:
         Raises:
             BackendUnavailable: They cannot be written.
         """
-        text = "".join(
-            f"{line.at.isoformat(timespec='milliseconds')} {line.text}\n" for line in lines
-        )
         try:
-            if self._path.exists() and self._path.stat().st_size > MAX_SIZE:
-                self._start_next_file()
-            with open(self._path, "ab", opener=_private) as file:
-                file.write(text.encode())
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for start in range(0, len(lines), BLOCK):
+                self._append(lines[start : start + BLOCK])
         except OSError as error:
             raise BackendUnavailable(f"The log cannot be written: {reason_of(error)}") from error
 
     def read(self, limit: int) -> Log:
         """Return at most `limit` of the latest lines."""
-        room = limit * (MAX_LINE + 40)
-        lines = _last_lines(self._path, room)
+        lines = _last_lines(self._path, limit)
         if len(lines) < limit:
-            lines = _last_lines(self._older, room) + lines
-        return Log(tuple(lines[-limit:]), _dropped(self._path))
+            lines = _last_lines(self._older, limit - len(lines)) + lines
+        return Log(tuple(lines), _dropped(self._path))
 
     def remove(self) -> None:
         """Remove the files."""
-        self._older.unlink(missing_ok=True)
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._older.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
+
+    def _append(self, lines: list[LogLine]) -> None:
+        if self._path.exists() and self._path.stat().st_size > MAX_SIZE:
+            self._start_next_file()
+        content = "".join(
+            f"{line.at.isoformat(timespec='milliseconds')} {line.text}\n" for line in lines
+        ).encode()
+        with open(self._path, "ab", buffering=0, opener=_private) as file:
+            size = file.tell()
+            if file.write(content) < len(content):
+                file.truncate(size)  # no half line: it is written again
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _start_next_file(self) -> None:
-        dropped = _dropped(self._path) + len(_last_lines(self._older, 2 * MAX_SIZE))
+        dropped = _dropped(self._path) + _count_lines(self._older)
         self._path.replace(self._older)
         if dropped:
-            self._path.write_bytes(_DROPPED + b"%d\n" % dropped)
+            with open(self._path, "wb", opener=_private) as file:
+                file.write(_DROPPED + b"%d\n" % dropped)
 
 
 def _hash(text: str) -> str:
@@ -131,13 +153,25 @@ def _dropped(path: Path) -> int:
     return 0
 
 
-def _last_lines(path: Path, room: int) -> list[LogLine]:
-    """Return the lines in the last `room` bytes of a file."""
+def _count_lines(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        content = path.read_bytes()
+        return content.count(b"\n") - content.startswith(_DROPPED)
+    return 0
+
+
+def _last_lines(path: Path, limit: int) -> list[LogLine]:
+    """Return the last lines of a file, and read not much more of it."""
+    content = b""
     with suppress(FileNotFoundError), path.open("rb") as file:
-        file.seek(max(path.stat().st_size - room, 0))
-        found = map(_parse, file.read().decode(errors="replace").split("\n"))
-        return [line for line in found if line is not None]
-    return []
+        position = file.seek(0, os.SEEK_END)
+        while position > 0 and content.count(b"\n") <= limit:
+            begin = max(position - CHUNK, 0)
+            file.seek(begin)
+            content = file.read(position - begin) + content
+            position = begin
+    lines = map(_parse, content.decode(errors="replace").split("\n")[-limit - 1 :])
+    return [line for line in lines if line is not None]
 
 
 def _parse(text: str) -> LogLine | None:
@@ -145,7 +179,7 @@ def _parse(text: str) -> LogLine | None:
     try:
         return LogLine(datetime.fromisoformat(time), line)
     except ValueError:
-        return None  # a part of a line, or the number of the removed lines
+        return None  # the empty end, or the number of the removed lines
 
 
 def _private(path: str, flags: int) -> int:

@@ -7,26 +7,34 @@ lock is free" proves that the job died: a job ends with its runner.
 """
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from progress.contract import BackendError, BackendUnavailable
+from progress.notifications import notify
 from progress.operation import Operation, Status
-from progress.reporter import run_job
+from progress.processes import OWN_GROUP
+from progress.reporter import FINISH_DELAYS, run_job
 from progress.settings import ROOT, load_settings
-from progress.supervisor import StepFile, run_process, watch_supervisor
+from progress.supervisor import Ending, StepFile, run_process, watch_supervisor
 from progress.text import reason_of
 
 from .store import OperationStore, OperationWriter, Taken
 
+Value = TypeVar("Value")
 log = logging.getLogger("runner")
 
 INTERVAL = 0.2
@@ -43,8 +51,7 @@ RETENTION_INTERVAL = 3600.0
 FORCE_STOP = "was stopped by force"
 MODULE = f"{__package__}.runner"  # `__name__` is "__main__" in the runner itself
 
-_launched: "dict[Path, subprocess.Popen[bytes]]" = {}
-_launched_at: dict[Path, float] = {}
+_launched: "dict[Path, tuple[subprocess.Popen[bytes], float]]" = {}  # and when, monotonic
 _launch_lock = threading.Lock()
 
 
@@ -55,11 +62,9 @@ def launch(database: Path) -> None:
         BackendUnavailable: It cannot be started.
     """
     with _launch_lock:
-        process = _launched.get(database)
-        is_starting = process is not None and process.poll() is None
-        if is_starting and time.monotonic() - _launched_at[database] < LAUNCH_TIME:
-            return
-        if _is_running(database):
+        # Also if it has ended: what cannot start is not started at every poll.
+        _, launched_at = _launched.get(database, (None, -LAUNCH_TIME))
+        if time.monotonic() - launched_at < LAUNCH_TIME or _is_running(database):
             return
         try:
             with _path(database, "runner.log").open("ab") as output:
@@ -70,11 +75,11 @@ def launch(database: Path) -> None:
                     stdout=output,
                     stderr=output,
                     # Ctrl-C in the terminal of the server must not reach the jobs.
-                    start_new_session=True,
+                    **OWN_GROUP,
                 )
         except OSError as error:
             raise BackendUnavailable(f"No process could be started: {reason_of(error)}") from error
-        _launched[database], _launched_at[database] = process, time.monotonic()
+        _launched[database] = process, time.monotonic()
         # Else it would stay as a zombie when it ends.
         threading.Thread(target=process.wait, name="runner", daemon=True).start()
 
@@ -98,7 +103,7 @@ def _lock(database: Path) -> FileLock:
 
 
 def _path(database: Path, name: str) -> Path:
-    folder = database.with_suffix(".jobs")
+    folder = database.parent / f"{database.stem}.jobs"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / name
 
@@ -126,27 +131,40 @@ class Runner:
         self._max_running = max_running
         self._jobs: dict[str, threading.Thread] = {}
         self._forced: set[str] = set()
+        self._cleaned_at = -float("inf")
 
     def work(self) -> None:
         """Run operations until there has been none for a while.
 
         Raises:
-            BackendError: The database was removed, or cannot be used.
+            BackendError: The database was removed.
         """
-        idle_since, cleaned_at = time.monotonic(), -float("inf")
+        idle_since = time.monotonic()
         while self._jobs or time.monotonic() - idle_since < IDLE_TIMEOUT:
-            for operation_id in [name for name, job in self._jobs.items() if not job.is_alive()]:
-                del self._jobs[operation_id]
-            while len(self._jobs) < self._max_running and (taken := self._store.take()):
-                self._start(taken)
+            try:
+                self._check()
+            except BackendError as error:
+                if not self._store.path.exists():
+                    raise
+                # The jobs go on: it may be locked for a while, or the disk full.
+                log.warning("The queue could not be read: %s", error)
             if self._jobs:
                 idle_since = time.monotonic()
-                self._forced = self._store.forced()
-            self._end_orphans()
-            if time.monotonic() - cleaned_at > RETENTION_INTERVAL:
-                cleaned_at = time.monotonic()
-                remove_old(self._store, load_settings().keep)
             time.sleep(INTERVAL)
+
+    def _check(self) -> None:
+        for operation_id in [name for name, job in self._jobs.items() if not job.is_alive()]:
+            del self._jobs[operation_id]
+        while len(self._jobs) < self._max_running and (taken := self._store.take()):
+            self._start(taken)
+        if self._jobs:
+            self._forced = self._store.forced()
+        self._end_orphans()
+        # After a batch the next is removed at the next check: jobs are taken in between.
+        keep, passed = load_settings().keep, time.monotonic() - self._cleaned_at
+        is_due = keep < float("inf") and passed > RETENTION_INTERVAL
+        if is_due and not remove_old(self._store, keep):
+            self._cleaned_at = time.monotonic()
 
     def _start(self, taken: Taken) -> None:
         name = f"job-{taken.operation_id}"
@@ -158,18 +176,25 @@ class Runner:
         operation_id = taken.operation_id
         command = [sys.executable, "-m", MODULE, str(self._store.path), operation_id]
         output = self._store.files.log(operation_id)
-        ending = run_process(
-            [*command, str(taken.attempt)],
-            taken.options,
-            output.append,
-            lambda: FORCE_STOP if operation_id in self._forced else "",
-        )
-        if ending.code == 0 and not ending.stopped:
-            return  # the process has stored the outcome
-        is_forced = ending.stopped == FORCE_STOP
-        status = Status.CANCELLED if is_forced else Status.FAILED
-        may_retry = not ending.stopped
-        self._store.end_dead(taken, status, ending.reason, ending.step, may_retry)
+        try:
+            ending = run_process(
+                [*command, str(taken.attempt)],
+                taken.options,
+                output.append,
+                lambda: FORCE_STOP if operation_id in self._forced else "",
+            )
+        except OSError as error:
+            ending = Ending(1, f"could not be started: {reason_of(error)}")
+        # This changes nothing if the process has stored the outcome.
+        status = Status.CANCELLED if ending.stopped == FORCE_STOP else Status.FAILED
+        end = partial(self._store.end_dead, taken, status, ending.reason, ending.step)
+        try:
+            _when_available(partial(end, may_retry=not ending.stopped))
+            operation = self._store.read([operation_id]).get(operation_id)
+            if operation is not None and operation.status.is_terminal:
+                notify(operation)
+        except BackendError as error:
+            log.warning("The end of a job could not be stored, %s: %s", ending.reason, error)
 
     def _end_orphans(self) -> None:
         """End what is in progress, but not here: its runner has died, and it with it."""
@@ -182,46 +207,70 @@ class Runner:
                 self._store.end_dead(taken, Status.FAILED, reason, None, may_retry=True)
 
 
-def remove_old(store: OperationStore, keep: float) -> None:
-    """Remove what ended more than `keep` seconds ago, with its log and files, in small batches."""
+def remove_old(store: OperationStore, keep: float) -> bool:
+    """Remove a batch of what ended more than `keep` seconds ago, with logs and files; return
+    whether there was any."""
     before = datetime.now(UTC) - timedelta(seconds=keep)
-    while operation_ids := store.remove_ended(before):
-        for operation_id in operation_ids:
-            store.files.remove(operation_id)
-        time.sleep(INTERVAL)  # others want to write
+    store.files.remove_older(before)
+    operation_ids = store.remove_ended(before)
+    for operation_id in operation_ids:
+        store.files.remove(operation_id)
+    return bool(operation_ids)
+
+
+def max_running() -> int:
+    """Return how many jobs run at the same time: MAX_RUNNING, or else as in settings.toml."""
+    given = os.environ.get("MAX_RUNNING", "")
+    return max(int(given), 1) if given.isdecimal() else load_settings().max_running
 
 
 def run_queue(database: Path) -> None:
     """Run the operations of a database, unless another process does. For `launch`."""
     lock = _lock(database)
     with closing(OperationStore(database, create=False)) as store:
-        while store.has_queued():
+        while True:
             try:
                 # `launch` holds it for a moment.
-                lock.acquire(timeout=1)
+                with lock.acquire(timeout=1):
+                    Runner(store, max_running()).work()
             except Timeout:
                 return
-            with lock:
-                Runner(store, load_settings().max_running).work()
-                lock.release(force=True)
             # Whoever added an operation before the release has seen the lock, and launched nothing.
+            if not store.has_queued():
+                return
 
 
 def run_operation(database: Path, operation_id: str, attempt: int, step_file: str) -> None:
     """Run the job of an operation. For the process of a job."""
     stopping = watch_supervisor()
     store = OperationStore(database, create=False)
-    taken = store.taken(operation_id, attempt)
+    taken = _when_available(lambda: store.taken(operation_id, attempt))
     if taken is None:
         return
+    # Each attempt before this one was a retry.
+    options = replace(taken.options, retries=max(taken.options.retries - attempt + 1, 0))
     writer = OperationWriter(store, operation_id, attempt, stopping.is_set)
     steps = StepFile(step_file)
     try:
-        run_job(taken.job, taken.subject, writer, on_step=steps.write, options=taken.options)
+        status = run_job(taken.job, taken.subject, writer, on_step=steps.write, options=options)
+        if status is None and stopping.is_set():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)  # so that the runner can say so
     except BackendError as error:
         # The disk may have room for this line, although it has none for a result.
         reason = f"The outcome could not be stored: {error}"
         store.end_dead(taken, Status.FAILED, reason, None, may_retry=False)
+
+
+def _when_available(call: Callable[[], Value]) -> Value:
+    """Return what a call of the store returns, even if the store is unavailable for a while."""
+    for delay in FINISH_DELAYS:
+        try:
+            return call()
+        except BackendUnavailable as error:
+            log.warning("Next try in %s s: %s", delay, error)
+            time.sleep(delay)
+    return call()
 
 
 def main() -> None:

@@ -99,11 +99,10 @@ _QUEUE = "\n".join(
     (
         """
         SELECT operation_id, job, options,
-            row_number() OVER (ORDER BY turn, created_at, operation_id) AS position
+            row_number() OVER (ORDER BY turn, created_at, number) AS position
         FROM (
-            SELECT operation_id, job, options, created_at, status, row_number() OVER (
-                PARTITION BY owner ORDER BY status = 'queued', created_at, operation_id
-            ) AS turn
+            SELECT operation_id, job, options, created_at, status, rowid AS number, row_number()
+                OVER (PARTITION BY owner ORDER BY status = 'queued', created_at, rowid) AS turn
             FROM operations WHERE
         """,
         sql.ACTIVE,
@@ -111,7 +110,7 @@ _QUEUE = "\n".join(
     )
 )
 
-# Not more operations of a job than it allows.
+# Not more operations of a job than it allows. Other writers may have stored any text.
 _TAKE = "\n".join(
     (
         """
@@ -122,10 +121,11 @@ _TAKE = "\n".join(
         _QUEUE,
         """
         ) AS queue
-        WHERE coalesce(json_extract(options, '$.max_running'), 1000000) > (
-            SELECT count(*) FROM operations AS running
-            WHERE running.status = 'in_progress' AND running.job = queue.job
-        )
+        WHERE NOT coalesce(
+            iif(json_valid(options), json_extract(options, '$.max_running'), 0) BETWEEN 1 AND (
+                SELECT count(*) FROM operations AS running
+                WHERE running.status = 'in_progress' AND running.job = queue.job
+            ), FALSE)
         ORDER BY position LIMIT 1) RETURNING *
         """,
     )
@@ -187,7 +187,7 @@ class OperationStore:
 
     def __init__(self, path: Path, create: bool = True) -> None:
         self.path = path
-        self.files = JobFiles(path.with_suffix(".jobs"))
+        self.files = JobFiles(path.parent / f"{path.stem}.jobs")
         self._create = create
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -265,10 +265,8 @@ class OperationStore:
         )
 
     def has_queued(self) -> bool:
-        """Return whether an operation waits, or must be ended."""
-        return bool(
-            self.execute(" ".join(("SELECT 1 FROM operations WHERE", sql.ACTIVE, "LIMIT 1")), ())
-        )
+        """Return whether an operation waits."""
+        return bool(self.execute("SELECT 1 FROM operations WHERE status = 'queued' LIMIT 1", ()))
 
     def take(self) -> "Taken | None":
         """Begin the next queued operation whose job may run once more; None if there is none."""
@@ -286,7 +284,8 @@ class OperationStore:
     def stale(self, seconds: float) -> "list[Taken]":
         """Return what is in progress without a heartbeat for so long."""
         rows = self.execute(
-            _TAKEN + " AND (julianday('now') - julianday(heartbeat_at)) * 86400 > ?", (seconds,)
+            _TAKEN + " AND (julianday('now') - coalesce(julianday(heartbeat_at), 0)) * 86400 > ?",
+            (seconds,),
         )
         return [_taken(row) for row in rows]
 
@@ -316,7 +315,8 @@ class OperationStore:
             live = Live(retry_reason=truncate(error.splitlines()[-1])).text()
             self.execute(
                 "UPDATE operations SET status = 'queued', current_step = 0, total_steps = NULL,"
-                " failed_steps = 0, step_description = '', last_steps = '[]', live = ?"
+                " failed_steps = 0, step_description = '', last_steps = '[]', result = NULL,"
+                " live = ?"
                 " WHERE operation_id = ? AND attempt = ? AND status = 'in_progress'",
                 (live, *key),
             )

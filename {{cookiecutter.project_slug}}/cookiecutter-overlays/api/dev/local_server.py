@@ -14,6 +14,7 @@ from progress.backend import reference
 from progress.backend.credentials import configuration
 from progress.backend.mapping import load_service
 from progress.contract import BackendRejected
+from progress.processes import OWN_GROUP
 from progress.settings import ROOT
 
 
@@ -76,7 +77,7 @@ def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
         stdout=subprocess.PIPE,
         text=True,
         # Ctrl-C reaches only this process, which then ends the service.
-        start_new_session=True,
+        **OWN_GROUP,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -86,8 +87,7 @@ def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
                 raise BackendRejected("The reference service did not start: see above.")
             yield url
         finally:
-            process.stdin.close()
-            process.terminate()
+            process.stdin.close()  # which ends it, see above
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:

@@ -21,7 +21,7 @@ from progress.backend.mapping import Service
 from progress.backend.reference import SERVICE
 from progress.backend.service import SERVICE as YOURS
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
-from progress.operation import Operation, Status, new_operation_id
+from progress.operation import Operation, Options, Status, new_operation_id
 from progress.rows import operation_from_row
 
 TOKEN = "the-secret-token"
@@ -121,6 +121,26 @@ def test_percent_takes_the_place_of_steps() -> None:
     read = operation(RUN | {"progress": {"percent": 25.0}}, service)
     assert (read.current_step, read.total_steps, read.progress) == (25, 100, 0.25)
     assert operation(RUN, service).progress is None, "no percent yet: the total is unknown"
+
+
+def test_parameters_that_your_service_would_not_get_are_refused() -> None:
+    service = replace(SERVICE, start=replace(SERVICE.start, body={"job": "{job}"}))
+    service.check_options(Options(time_limit=60))
+    for options in (Options({"rows": 3}), Options(upload=ID)):
+        SERVICE.check_options(options)
+        with pytest.raises(BackendRejected, match="start would lose the"):
+            service.check_options(options)
+
+
+@pytest.mark.parametrize("url", ["http://elsewhere.example/a", "javascript:alert(1)", None])
+def test_a_link_to_a_file_is_https_or_on_the_origin_of_the_service(url: str | None) -> None:
+    safe = ["https://bucket.example.com/a", "/files/a"]
+    files = [{"name": "a", "url": address} for address in [*safe, url]]
+    run = RUN | {"result": {"files": files}}
+    with serve(Server(run)) as service, connect(service.url) as connection:
+        result = connection.read([ID])[ID].result or {}
+    links = [file.get("url") for file in result["files"]]
+    assert links == [safe[0], f"{service.url}/files/a", None]
 
 
 def test_the_token_goes_to_the_configured_service_only() -> None:

@@ -5,8 +5,9 @@ import streamlit as st
 from progress.feed import Feed, Row, read_feeds
 from progress.poller import Poller, Snapshot
 from progress.session import polling, resources
-from progress.ui import charts, running
+from progress.ui import cards, charts, running
 from progress.ui import feed as feed_parts
+from progress.ui.bars import SMALL
 from progress.ui.formats import format_time
 
 CHART_HEIGHT = 190  # pixels
@@ -50,10 +51,13 @@ def draw(snapshot: Snapshot[tuple[Row, ...]]) -> None:
 
 def draw_rows(rows: tuple[Row, ...]) -> None:
     """Draw a figure of each name, and its chart."""
-    st.html(feed_parts.latest(rows))
+    cards.draw(feed_parts.latest(rows), height=116)
     for name, data in feed_parts.series(rows).items():
         charts.draw(data, name, CHART_HEIGHT)
-    st.caption(f"Latest row at {format_time(rows[-1].at, st.context.timezone)}")
+    latest = format_time(rows[-1].at, st.context.timezone)
+    st.html(
+        f'<p style="{SMALL};margin:0;opacity:.6">Latest row at {latest} {running.late_sign()}</p>'
+    )
 
 
 st.set_page_config(page_title=f"Live feed · {resources.SETTINGS.title}", layout="wide")

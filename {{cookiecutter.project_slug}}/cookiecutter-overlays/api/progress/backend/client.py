@@ -42,11 +42,15 @@ DEADLINE = 10.0
 """Seconds for one call: waiting for its turn, all attempts, and the whole response."""
 MAX_BODY = 4_000_000
 """Bytes of a response. More are not read."""
+FILE_DEADLINE = 120.0
+"""Seconds for a call that sends or returns a file, and for the answer to a file."""
 MAX_REDIRECTS = 3
 MAX_READS = 8
 """Operations read at the same time by one server process."""
 MAX_CALLS = 4
 """Starts, cancels and lists at the same time. They do not wait behind reads."""
+MAX_FILES = 2
+"""Files sent or returned at the same time: each is in memory."""
 MAX_ATTEMPTS = 3
 """Attempts of a request that may be repeated."""
 MAX_REASON, MAX_MESSAGE = 500, 800
@@ -90,7 +94,7 @@ class Answer:
     """The address after redirects. A relative Location is relative to it."""
     headers: httpx2.Headers
     body: Any
-    """The parsed JSON; None for an empty body."""
+    """The parsed JSON; None for an empty body. Bytes if these were requested."""
 
     @property
     def retry_after(self) -> float | None:
@@ -118,6 +122,7 @@ class Client:
         self.credentials = Credentials(settings)
         self.reads = asyncio.Semaphore(MAX_READS)
         self.calls = asyncio.Semaphore(MAX_CALLS)
+        self.files = asyncio.Semaphore(MAX_FILES)
         self._logged: set[type[Exception]] = set()
         self._limited: tuple[float, str] = (0.0, "")  # until when, and what the service said
         self._lock = threading.Lock()  # For the attributes below.
@@ -179,15 +184,16 @@ class Client:
         """Wait for one of the slots, then keep the deadline for all requests made inside.
 
         Args:
-            slots: `reads` or `calls`.
+            slots: `reads`, `calls` or `files`.
 
         Raises:
             BackendUnavailable: The deadline passed, or something unexpected went wrong.
         """
+        deadline = FILE_DEADLINE if slots is self.files else DEADLINE
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(deadline):
                 # No request is sent when its caller is about to give up.
-                async with asyncio.timeout(DEADLINE * 0.9):
+                async with asyncio.timeout(deadline * 0.9):
                     await slots.acquire()
                 try:
                     yield
@@ -197,7 +203,7 @@ class Client:
             error.args = (truncate(self.credentials.one_line(str(error)), MAX_MESSAGE),)
             raise
         except TimeoutError:
-            message = f"The service did not answer within {DEADLINE:g} s."
+            message = f"The service did not answer within {deadline:g} s."
             raise BackendUnavailable(message) from None
         except Exception as error:
             if type(error) not in self._logged:
@@ -215,7 +221,9 @@ class Client:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Any = None,
+        content: bytes | None = None,
         repeatable: bool = False,
+        max_bytes: int | None = None,
     ) -> Answer:
         """Send a request, with retries and redirects, and return the answer.
 
@@ -225,7 +233,9 @@ class Client:
             query: Parameters; a list sends its parameter once for each value.
             headers: Added to those of the client.
             body: Sent as JSON; None for no body.
+            content: A file that is sent instead.
             repeatable: Whether a repeated request has no further effect. A GET never has.
+            max_bytes: None if the answer must be JSON. Else it is bytes, at most so many.
 
         Raises:
             BackendUnavailable: No answer, one that says "later", or one that cannot be read.
@@ -234,14 +244,26 @@ class Client:
         if isinstance(address, str):
             # Not base_url.join, which takes "jobs:run" for an address with the scheme "jobs".
             address = httpx2.URL(f"{self._http.base_url}{address.removeprefix('/')}")
+        sent = httpx2.Headers({} if max_bytes is None else {"Accept": "*/*"})
+        if content is not None:
+            sent["Content-Type"] = "application/octet-stream"
+        sent.update(headers)
         request = self._http.build_request(
-            method, address, params=query or None, headers=dict(headers or {}), json=body
+            method,
+            address,
+            params=query or None,
+            headers=sent,
+            json=body if content is None else None,
+            content=content,
         )
+        if content is not None:
+            # The service may store it elsewhere before it answers.
+            request.extensions["timeout"]["read"] = FILE_DEADLINE
         attempts = MAX_ATTEMPTS if repeatable or method == "GET" else 1
         failures = 0
         while True:
             try:
-                return await self._follow(request)
+                return await self._follow(request, max_bytes)
             except BackendUnavailable as error:
                 failures += 1
                 wait = failures * _RETRY_WAIT if error.retry_after is None else error.retry_after
@@ -254,9 +276,21 @@ class Client:
         own = self._http.base_url
         return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port)
 
-    async def _follow(self, request: httpx2.Request) -> Answer:
+    def safe_link(self, address: object) -> str | None:
+        """Return an address of the service as a link that a page may offer; None if it is none.
+
+        It must be https, or on the configured origin.
+        """
+        try:
+            url = self._http.base_url.join(address) if isinstance(address, str) else httpx2.URL()
+        except (httpx2.InvalidURL, ValueError):
+            return None
+        is_safe = url.scheme == "https" or self.on_origin(url)
+        return str(url) if is_safe and url.host and not url.userinfo else None
+
+    async def _follow(self, request: httpx2.Request, max_bytes: int | None) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._exchange(request)
+            answer = await self._exchange(request, max_bytes)
             if answer.status not in _REDIRECTS:
                 return answer
             location = answer.headers.get("Location", "")
@@ -269,7 +303,7 @@ class Client:
             request = self._http.build_request("GET", url, headers=request.headers)
         raise Unreadable(f"{_name(request)} was redirected more than {MAX_REDIRECTS} times.")
 
-    async def _exchange(self, request: httpx2.Request) -> Answer:
+    async def _exchange(self, request: httpx2.Request, max_bytes: int | None) -> Answer:
         if not self.on_origin(request.url):
             raise BackendRejected(
                 f"The service redirects to {_origin(request.url)}, where the credentials must not"
@@ -280,7 +314,7 @@ class Client:
             raise BackendUnavailable(f"{message} Read again in {seconds:.0f} s.", seconds)
         headers = await self.credentials.headers()
         try:
-            return await self._answer(request, headers)
+            return await self._answer(request, headers, max_bytes)
         except Refused as refusal:
             renewed = headers
             if refusal.status == 401:
@@ -288,14 +322,18 @@ class Client:
             if renewed == headers:
                 raise
         # Any request may be repeated that was refused for its token.
-        return await self._answer(request, renewed)
+        return await self._answer(request, renewed, max_bytes)
 
-    async def _answer(self, request: httpx2.Request, headers: Mapping[str, str]) -> Answer:
+    async def _answer(
+        self, request: httpx2.Request, headers: Mapping[str, str], max_bytes: int | None
+    ) -> Answer:
         request.headers.update(headers)
         try:
             response = await self._http.send(request, stream=True)
             try:
-                content = await _read_body(request, response)
+                is_error = response.status_code >= 400
+                most = MAX_BODY if max_bytes is None or is_error else max_bytes
+                content = await _read_body(request, response, most)
             finally:
                 await response.aclose()
         except httpx2.TimeoutException:
@@ -304,7 +342,7 @@ class Client:
             cause = self.credentials.one_line(str(error)) or type(error).__name__
             raise BackendUnavailable(f"{_name(request)}: {cause[:300]}") from None
         status = response.status_code
-        if status >= 400:
+        if is_error:
             try:
                 reason = error_reason(self._parse(request, content))
             except Unreadable:
@@ -314,25 +352,29 @@ class Client:
                 # A rate limit is for all requests. What a user does is tried all the same.
                 self._limited = time.monotonic() + wait, str(refusal)
             raise refusal
-        body = None if status in _REDIRECTS or status == 304 else self._parse(request, content)
+        body: Any = content
+        if status in _REDIRECTS or status == 304:
+            body = None
+        elif max_bytes is None:
+            body = self._parse(request, content)
         return Answer(status, request.url, response.headers, body)
 
     def _parse(self, request: httpx2.Request, content: bytes) -> Any:
         if not content.strip():
             return None
         try:
-            return self._clean(json.loads(content.decode(), parse_constant=_reject_constant))
+            return self.clean(json.loads(content.decode(), parse_constant=_reject_constant))
         except (ValueError, RecursionError):
             raise Unreadable(f"{_name(request)} answered with what is not JSON.") from None
 
-    def _clean(self, value: Any) -> Any:
+    def clean(self, value: Any) -> Any:
         """Replace lone surrogates, which no UTF-8 can hold, and credentials that are returned."""
         if isinstance(value, str):
             return self.credentials.hide(value.encode(errors="replace").decode())
         if isinstance(value, list):
-            return [self._clean(item) for item in value]
+            return [self.clean(item) for item in value]
         if isinstance(value, dict):
-            return {self._clean(key): self._clean(item) for key, item in value.items()}
+            return {self.clean(key): self.clean(item) for key, item in value.items()}
         return value
 
 
@@ -380,7 +422,7 @@ def _open(settings: Mapping[str, Any]) -> httpx2.AsyncClient:
             base_url=url,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-            limits=httpx2.Limits(max_connections=MAX_READS + MAX_CALLS),
+            limits=httpx2.Limits(max_connections=MAX_READS + MAX_CALLS + MAX_FILES),
             follow_redirects=False,
             # No proxy of the environment sees the credentials. Its certificates (SSL_CERT_FILE) are
             # trusted: services in a company may need them.
@@ -393,12 +435,12 @@ def _open(settings: Mapping[str, Any]) -> httpx2.AsyncClient:
         raise BackendRejected(message) from None
 
 
-async def _read_body(request: httpx2.Request, response: httpx2.Response) -> bytes:
+async def _read_body(request: httpx2.Request, response: httpx2.Response, most: int) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
-        if len(content) > MAX_BODY:
-            raise Unreadable(f"{_name(request)} answered with more than {MAX_BODY:,} bytes.")
+        if len(content) > most:
+            raise Unreadable(f"{_name(request)} answered with more than {most:,} bytes.")
     return bytes(content)
 
 

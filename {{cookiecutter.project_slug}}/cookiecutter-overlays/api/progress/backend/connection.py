@@ -10,8 +10,8 @@ from progress.backend.client import Client
 from progress.backend.credentials import configuration
 from progress.backend.mapping import Service, load_service
 from progress.backend.remote import RemoteOperations
-from progress.contract import Backend, check_names
-from progress.operation import Operation, Query, Status
+from progress.contract import Backend, Feature, check_names
+from progress.operation import NO_OPTIONS, Log, Operation, Options, Query, Status
 
 
 class ProgressConnection(BaseConnection[RemoteOperations], Backend):
@@ -39,12 +39,22 @@ class ProgressConnection(BaseConnection[RemoteOperations], Backend):
         service.check()
         return RemoteOperations(service, Client(configuration(self._secrets, kwargs)))
 
+    @property
+    def features(self) -> frozenset[Feature]:
+        return self._instance.features
+
     def start(
-        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+        self,
+        operation_id: str,
+        job: str,
+        subject: str,
+        owner: str,
+        retry_of: str = "",
+        options: Options = NO_OPTIONS,
     ) -> None:
         check_names(job, subject, owner)
         remote = self._instance
-        remote.client.run(remote.start(operation_id, job, subject, owner, retry_of))
+        remote.client.run(remote.start(operation_id, job, subject, owner, retry_of, options))
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         remote = self._instance
@@ -61,6 +71,22 @@ class ProgressConnection(BaseConnection[RemoteOperations], Backend):
     def cancel(self, operation_id: str) -> None:
         remote = self._instance
         remote.client.run(remote.cancel(operation_id))
+
+    def force_stop(self, operation_id: str) -> None:
+        remote = self._instance
+        remote.client.run(remote.force_stop(operation_id))
+
+    def logs(self, operation_ids: Sequence[str], limit: int) -> dict[str, Log]:
+        remote = self._instance
+        return remote.client.run(remote.logs(operation_ids, limit))
+
+    def save_file(self, operation_id: str, name: str, content: bytes) -> None:
+        remote = self._instance
+        remote.client.run(remote.save_file(operation_id, name, content))
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        remote = self._instance
+        return remote.client.run(remote.read_file(operation_id, name))
 
     def reset(self) -> None:
         """Close the connections; the next use opens new ones. Calls under way end unavailable."""

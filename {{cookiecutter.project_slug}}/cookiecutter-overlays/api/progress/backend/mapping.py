@@ -1,6 +1,7 @@
 """What a mapping between a job service and this app is made of. Yours is in service.py."""
 
 import importlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from progress.contract import BackendRejected
-from progress.operation import Operation, Status
+from progress.operation import Operation, Options, Status
 
 Field = str | Callable[[Any], Any]
 """Where a value is in a body: a path like "metadata.progressPercent", or a function of the body."""
@@ -19,14 +20,20 @@ _RUN = {"operation_id", "uuid", "id"}
 _FILTERS = {"owner", "job", "subject", "statuses", "since"}
 _PAGE = _FILTERS | {"limit", "before_time", "before_id"}
 _VALUES = {
-    "start": _RUN | {"job", "subject", "owner", "retry_of"},
+    "start": _RUN | {"job", "subject", "owner", "retry_of", "parameters", "options", "upload"},
     "read": _RUN,
     "cancel": _RUN,
+    "force_stop": _RUN,
+    "log": _RUN | {"limit"},
+    "file": _RUN | {"name"},
+    "upload": {"operation_id", "uuid", "name"},
     "find": _RUN | {"owner", "limit"},
     "recent": _PAGE,
     "counts": _FILTERS,
 }
 """The names that each call may use as `{name}`."""
+_LEFT_OUT = {"{parameters}", "{options}", "{upload}"}
+"""Members with these values are not sent if an operation has none."""
 _MAPPING = "The mapping in progress/backend/service.py:"
 
 
@@ -41,11 +48,18 @@ class Call:
     | id | the service's own id of the run; the operation id where it has none |
     | job, subject, owner | of the operation; in `recent` and `counts` filters, or None |
     | retry_of | in `start`: the id of the operation that this one repeats, or "" |
-    | limit | in `recent` and `find`: how many runs |
+    | parameters | in `start`: an object of the job's parameters |
+    | options | in `start`: an object with them, and with time_limit, retries, retry_delay, \
+max_running and upload of the job, as far as they are set: see `Options` in operation.py |
+    | upload | in `start`: the operation id with which the file was sent that is the subject |
+    | name | in `file` and `upload`: the name of the file, which may be any text |
+    | limit | in `recent` and `find`: how many runs; in `log`: how many lines |
     | statuses, since | more filters: a list of our statuses, a time in ISO 8601; or None |
     | before_time, before_id | in `recent`: the last run of the previous page |
 
-    In a path, values are percent-encoded; `{+id}` keeps the slashes of an id.
+    In a path, values are percent-encoded; `{+id}` keeps the slashes of an id. In a text, and in a
+    query, an object becomes JSON. A member of a body that is only `"{parameters}"`, `"{options}"`
+    or `"{upload}"` is not sent if there are none.
     """
 
     method: str
@@ -56,7 +70,8 @@ class Call:
     without a value."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
-    """Sent as JSON. A text that is only `"{name}"` becomes the value with its type."""
+    """Sent as JSON. A text that is only `"{name}"` becomes the value with its type. In `upload`
+    the file is sent instead."""
     repeatable: bool = False
     """Whether a repeated request has no further effect, as with an Idempotency-Key. Only then is
     it repeated when its answer is lost. A GET may always be."""
@@ -82,7 +97,8 @@ class Service:
     subject, owner, current_step, total_steps, percent (0 to 100, instead of both), failed_steps,
     step_description, created_at, started_at, last_updated, heartbeat_at, finished_at,
     cancel_requested, error, result, attempt, retry_of, last_steps (a list of objects with number,
-    description, seconds and failed). Leave out what the service does not have."""
+    description, seconds and failed), live, options or parameters (an object), queue_position.
+    Leave out what the service does not have."""
     statuses: Mapping[str, Status]
     """What the service's status words mean. Other words are shown as a problem."""
     filters: bool = False
@@ -100,6 +116,28 @@ class Service:
     """The HTTP status with which the service refuses to start the same operation twice."""
     appears_within: float = 0.0
     """Seconds until a new run appears in `read` or `find`. Until then it is shown as queued."""
+    force_stop: Call | None = None
+    """Ends a run that was requested to stop, and does not. None: pages do not offer it."""
+    log: Call | None = None
+    """Returns the latest lines of a run's log, of either end first: as a JSON list, as JSON lines
+    (application/x-ndjson), or as text, whose lines may begin with a time. None: pages show no log.
+    """
+    log_lines: str = ""
+    """Where the lines are in its JSON; "" if the answer is the list."""
+    log_at: Field = "at"
+    """Where the time is in a line, if that is an object. Without one it is that of the line before,
+    or the start of the run."""
+    log_text: Field = "text"
+    """Where the text is in a line, if that is an object."""
+    log_dropped: Field = "dropped"
+    """Where in the JSON it is how many older lines the service has removed, if it says so."""
+    file: Call | None = None
+    """Returns the content of a file of a run, by its name: one of `files` in its result, which is a
+    list of objects with name and size. None: only links are offered. A `url` in such an object is
+    one, if it is https or on the origin of the service."""
+    upload: Call | None = None
+    """Sends a file before the start of the run whose subject it is, often with PUT. Its name is
+    better in the query than in the path. None, here or in `file`: pages offer no upload."""
 
     def check(self) -> None:
         """Check the names in the mapping.
@@ -107,7 +145,8 @@ class Service:
         Raises:
             BackendRejected: A name is unknown or missing.
         """
-        columns = {column.name for column in fields(Operation)} - {"problem"} | {"percent"}
+        columns = {column.name for column in fields(Operation)} - {"problem"}
+        columns |= {"percent", "parameters"}
         for name in ("operation_id", "status"):
             if name not in self.fields:
                 raise BackendRejected(f"{_MAPPING} fields has no {name}, which is required.")
@@ -122,6 +161,20 @@ class Service:
                     raise BackendRejected(
                         f"{_MAPPING} {name} has {{{value}}}, which is not one of {_join(allowed)}."
                     )
+
+    def check_options(self, options: Options) -> None:
+        """Check that a start carries what a job must not lose.
+
+        Raises:
+            BackendRejected: There are parameters, or an upload, and no place for them.
+        """
+        names = set(_placeholders(self.start))
+        for name in ("parameters", "upload"):
+            if getattr(options, name) and not names & {name, "options"}:
+                raise BackendRejected(
+                    f"{_MAPPING} start would lose the {name} of this job."
+                    f' Send "{{{name}}}" in its body, if the service can use them.'
+                )
 
     def row(self, body: Any) -> dict[str, Any]:
         """Return the values of a body by the column names of an operation. Never raises."""
@@ -196,7 +249,7 @@ def fill_path(template: str, values: Mapping[str, Any]) -> str:
     """
 
     def encode(match: re.Match[str]) -> str:
-        value = str(values[match[2]])
+        value = _as_text(values[match[2]])
         if not value or {".", ".."} & set(value.split("/")):
             raise ValueError(f"{value!r} cannot be part of a path")
         return quote(value, safe="/" if match[1] else "")
@@ -207,14 +260,31 @@ def fill_path(template: str, values: Mapping[str, Any]) -> str:
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
     """Return a body, or a part of one, with every `{name}` replaced by its value."""
     if isinstance(template, Mapping):
-        return {name: fill(part, values) for name, part in template.items()}
+        return {
+            name: fill(part, values)
+            for name, part in template.items()
+            if not (isinstance(part, str) and part in _LEFT_OUT and not values[part[1:-1]])
+        }
     if isinstance(template, list):
         return [fill(part, values) for part in template]
     if not isinstance(template, str):
         return template
     if whole := re.fullmatch(r"\{(\w+)\}", template):
         return values[whole[1]]
-    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), template)
+    return re.sub(r"\{(\w+)\}", lambda match: _as_text(values[match[1]]), template)
+
+
+def fill_texts(template: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a query or headers with every `{name}` replaced, and without what has no value."""
+    return {
+        name: value if isinstance(value, list) else _as_text(value)
+        for name, value in fill(template, values).items()
+        if value is not None
+    }
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, Mapping) else str(value)
 
 
 def _placeholders(call: Call | None) -> Iterator[str]:

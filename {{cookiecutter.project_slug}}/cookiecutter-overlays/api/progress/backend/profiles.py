@@ -7,6 +7,9 @@
 A run must carry the operation id and the owner. Without the id it cannot be found after a reload;
 without the owner nobody can see it in an app with a login. Each function says how the service
 returns them.
+
+Parameters of a job go to Prefect and Airflow; with the others a job that has some is refused. The
+log of a run comes from Prefect, and GitHub stops one by force. Limits and retries are set there.
 """
 
 import re
@@ -16,6 +19,7 @@ from progress.backend.mapping import Call, Service, first, milliseconds, pick
 from progress.operation import Status
 
 _INPUTS = {name: f"{{{name}}}" for name in ("operation_id", "job", "subject", "owner")}
+_INPUTS_AND_PARAMETERS = _INPUTS | {"parameters": "{parameters}"}
 
 
 def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> Service:
@@ -192,6 +196,7 @@ def github_actions(repository: str, workflow: str, ref: str = "main") -> Service
         id=first("workflow_run_id", "id"),
         read=Call(method="GET", path=actions + "/runs/{id}", headers=headers),
         cancel=Call(method="POST", path=actions + "/runs/{id}/cancel", headers=headers),
+        force_stop=Call(method="POST", path=actions + "/runs/{id}/force-cancel", headers=headers),
         recent=runs,
         find=runs,
         items="workflow_runs",
@@ -236,6 +241,8 @@ def github_actions(repository: str, workflow: str, ref: str = "main") -> Service
 def airflow(dag_id: str) -> Service:
     """Runs of one DAG of Apache Airflow 3, whose conf returns what it was started with.
 
+    The parameters of a job are `parameters` in the conf.
+
     The operation id is the dag_run_id. Airflow has no status for cancelled runs: cancelling marks
     the run as failed, with a note that tells it from other failures. Airflow 2 does not accept
     the note in this request. Tokens expire after a day: let `token_command` print the access_token
@@ -254,7 +261,11 @@ def airflow(dag_id: str) -> Service:
         start=Call(
             method="POST",
             path=runs,
-            body={"dag_run_id": "{operation_id}", "logical_date": None, "conf": _INPUTS},
+            body={
+                "dag_run_id": "{operation_id}",
+                "logical_date": None,
+                "conf": _INPUTS_AND_PARAMETERS,
+            },
             repeatable=True,
         ),
         exists=409,
@@ -278,6 +289,7 @@ def airflow(dag_id: str) -> Service:
             "job": first("conf.job", "dag_id"),
             "subject": "conf.subject",
             "owner": "conf.owner",
+            "parameters": "conf.parameters",
             "status": status,
             "step_description": "note",
             "created_at": first("queued_at", "start_date"),
@@ -395,8 +407,9 @@ def databricks(job_id: int, api: str = "/api/2.2/jobs") -> Service:
 def prefect(deployment_id: str) -> Service:
     """Flow runs of one Prefect 3 deployment; the url ends in /api.
 
-    The flow has the parameters operation_id, job, subject and owner. Prefect does not count steps:
-    the page shows a bar with an unknown total, and the message of the state.
+    The flow has the parameters operation_id, job, subject and owner, and parameters, a dict, if its
+    jobs have some. Prefect does not count steps: the page shows a bar with an unknown total, and
+    the message of the state. Of the log it returns the latest 200 lines.
 
     Args:
         deployment_id: The id of the deployment, a UUID.
@@ -426,11 +439,24 @@ def prefect(deployment_id: str) -> Service:
         start=Call(
             method="POST",
             path=f"/deployments/{deployment_id}/create_flow_run",
-            body={"idempotency_key": "{operation_id}", "parameters": _INPUTS},
+            body={"idempotency_key": "{operation_id}", "parameters": _INPUTS_AND_PARAMETERS},
             repeatable=True,
         ),
         id="id",
         read=Call(method="GET", path="/flow_runs/{id}"),
+        log=Call(
+            method="POST",
+            path="/logs/filter",
+            # Prefect refuses to return more than 200.
+            body={
+                "logs": {"flow_run_id": {"any_": ["{id}"]}},
+                "sort": "TIMESTAMP_DESC",
+                "limit": 200,
+            },
+            repeatable=True,
+        ),
+        log_at="timestamp",
+        log_text="message",
         cancel=Call(
             method="POST",
             path="/flow_runs/{id}/set_state",
@@ -455,6 +481,7 @@ def prefect(deployment_id: str) -> Service:
             "job": "parameters.job",
             "subject": "parameters.subject",
             "owner": "parameters.owner",
+            "parameters": "parameters.parameters",
             "status": "state_type",
             "step_description": state("RUNNING PAUSED CANCELLING"),
             "created_at": "created",

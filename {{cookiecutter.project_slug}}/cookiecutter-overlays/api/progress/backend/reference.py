@@ -24,6 +24,7 @@ SERVICE = Service(
             "subject": "{subject}",
             "owner": "{owner}",
             "retry_of": "{retry_of}",
+            "options": "{options}",
         },
         repeatable=True,
     ),
@@ -32,6 +33,16 @@ SERVICE = Service(
         method="POST",
         path="/operations/{operation_id}/cancel",
         headers={"Idempotency-Key": "cancel-{operation_id}"},
+        repeatable=True,
+    ),
+    force_stop=Call(method="POST", path="/operations/{operation_id}/force-stop", repeatable=True),
+    log=Call(method="GET", path="/operations/{operation_id}/log", query={"limit": "{limit}"}),
+    log_lines="lines",
+    file=Call(method="GET", path="/operations/{operation_id}/file", query={"name": "{name}"}),
+    upload=Call(
+        method="PUT",
+        path="/operations/{operation_id}/file",
+        query={"name": "{name}"},
         repeatable=True,
     ),
     recent=Call(
@@ -73,5 +84,8 @@ SERVICE = Service(
         "attempt": "attempt",
         "retry_of": "retry_of",
         "last_steps": "last_steps",
+        "live": "live",
+        "options": "options",
+        "queue_position": "queue_position",
     },
 )

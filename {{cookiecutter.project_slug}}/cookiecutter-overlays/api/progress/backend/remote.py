@@ -6,21 +6,34 @@ two `await`, and no lock is needed.
 
 import asyncio
 import itertools
+import json
 import logging
 import time
 import uuid
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
-from progress.backend.client import Answer, Client, Refused, Unreadable
-from progress.backend.mapping import Call, Service, fill, fill_path, pick
-from progress.contract import BackendError, BackendRejected, PartlyUnavailable
-from progress.operation import Operation, Query, Status, is_operation_id
+from progress.backend.client import MAX_BODY, Answer, Client, Refused, Unreadable
+from progress.backend.logs import parse, read_log
+from progress.backend.mapping import Call, Service, fill, fill_path, fill_texts, pick
+from progress.contract import BackendError, BackendRejected, Feature, PartlyUnavailable
+from progress.operation import (
+    NO_LIVE,
+    NO_OPTIONS,
+    Log,
+    Operation,
+    Options,
+    Query,
+    Status,
+    is_operation_id,
+)
+from progress.reporter import MAX_FILE
+from progress.results import FILES
 from progress.rows import count_statuses, operation_from_row
 
 log = logging.getLogger(__name__)
@@ -29,8 +42,12 @@ MAX_RECORDS = 1_000
 """Operations whose last answer is kept."""
 MAX_LISTED = 100
 """Runs requested from a service that cannot filter them: many services refuse to list more."""
+MAX_LOG = 10_000_000
+"""Bytes of an answer with a log."""
 _LOCATIONS = ("Operation-Location", "Azure-AsyncOperation", "Location")
 _NEVER = -float("inf")
+
+Value = TypeVar("Value")
 
 
 @dataclass(slots=True)
@@ -41,6 +58,7 @@ class Record:
     subject: str = ""
     owner: str = ""
     retry_of: str = ""
+    options: Options = NO_OPTIONS
     started_at: float = _NEVER
     """When this process started it, by the monotonic clock."""
     location: httpx2.URL | None = None
@@ -72,20 +90,45 @@ class RemoteOperations:
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._numbers = itertools.count(1)
 
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What the service can do, according to the mapping; see `Backend.features`."""
+        service = self._service
+        calls: dict[Feature, bool] = {
+            "force_stop": service.force_stop is not None,
+            "logs": service.log is not None,
+            "files": service.file is not None and service.upload is not None,
+        }
+        return frozenset(name for name, has_calls in calls.items() if has_calls)
+
     async def start(
-        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str
+        self,
+        operation_id: str,
+        job: str,
+        subject: str,
+        owner: str,
+        retry_of: str,
+        options: Options,
     ) -> None:
         """Start an operation; see `Backend.start`."""
         service = self._service
+        service.check_options(options)
         given = {"job": job, "subject": subject, "owner": owner, "retry_of": retry_of}
+        stored: dict[str, Any] = given | {"options": options}
+        sent_options = json.loads(options.text())
+        sent = given | {
+            "parameters": sent_options.get("parameters", {}),
+            "options": sent_options,
+            "upload": options.upload,
+        }
         async with self.client.limited(self.client.calls):
             if not service.start.repeatable and await self._find(operation_id, owner):
                 # The answer to an earlier start was lost. Another request would start a second run.
-                self._keep_start(operation_id, given)
+                self._keep_start(operation_id, stored)
                 return
             number = next(self._numbers)
             try:
-                answer = await self._send(service.start, self._values(operation_id) | given)
+                answer = await self._send(service.start, self._values(operation_id) | sent)
             except Refused as refusal:
                 if refusal.status != service.exists:
                     raise
@@ -93,7 +136,7 @@ class RemoteOperations:
             location, run_id = self._location(answer), _run_id(service, answer.body)
             if not location and not run_id and service.id and not service.find:
                 raise BackendRejected("The service started, but sent neither a Location nor an id.")
-            self._keep_start(operation_id, given)
+            self._keep_start(operation_id, stored)
             record = self._record(operation_id)
             record.location = location or record.location
             record.run_id = run_id or record.run_id
@@ -104,18 +147,60 @@ class RemoteOperations:
                 self._keep_answer(operation_id, number, answer)
             else:
                 row = given | {"operation_id": operation_id, "status": Status.QUEUED}
+                row["options"] = options.text()
                 record.operation = operation_from_row(row | {"read_at": answer.date})
 
     async def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         """Return the operations that exist among these; see `Backend.read`."""
+        return await self._read_all(operation_ids, self._read)
+
+    async def logs(self, operation_ids: Sequence[str], limit: int) -> dict[str, Log]:
+        """Return the latest lines of the logs that have some; see `Backend.logs`."""
+        call = self._offered("log")
+
+        async def read_one(operation_id: str) -> Log | None:
+            async with self.client.limited(self.client.reads):
+                return await self._log(call, operation_id, limit)
+
+        return await self._read_all(operation_ids, read_one)
+
+    async def save_file(self, operation_id: str, name: str, content: bytes) -> None:
+        """Send a file before a start; see `Backend.save_file`."""
+        call = self._offered("upload")
+        async with self.client.limited(self.client.files):
+            values = self._values(operation_id) | {"name": name}
+            # With a limit, because its answer may be anything, not only JSON.
+            await self._send(call, values, content=content, max_bytes=MAX_BODY)
+
+    async def read_file(self, operation_id: str, name: str) -> bytes:
+        """Return a file; see `Backend.read_file`."""
+        call = self._offered("file")
+        async with self.client.limited(self.client.files):
+            if not await self._is_known(operation_id):
+                raise BackendRejected(f"There is no file {name!r}: the service has no such run.")
+            values = self._values(operation_id) | {"name": name}
+            content: bytes = (await self._send(call, values, max_bytes=MAX_FILE)).body
+            return content
+
+    async def _read_all(
+        self, operation_ids: Sequence[str], read: Callable[[str], Awaitable[Value | None]]
+    ) -> dict[str, Value]:
+        """Return what a function finds for each of these ids, read at the same time.
+
+        Raises:
+            BackendError: Nothing could be read.
+            PartlyUnavailable: Not everything could be read.
+        """
         names = [name for name in dict.fromkeys(operation_ids) if is_operation_id(name)]
-        answers = await asyncio.gather(*map(self._read, names))
-        found: dict[str, Operation] = {}
+        answers = await asyncio.gather(*map(read, names), return_exceptions=True)
+        found: dict[str, Value] = {}
         failed: dict[str, BackendError] = {}
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, BackendError):
                 log.warning("Operation %s could not be read: %s", name, answer)
                 failed[name] = answer
+            elif isinstance(answer, BaseException):
+                raise answer
             elif answer is not None:
                 found[name] = answer
         if not failed:
@@ -147,15 +232,20 @@ class RemoteOperations:
 
     async def cancel(self, operation_id: str) -> None:
         """Request that an operation stops; see `Backend.cancel`."""
+        await self._stop(self._service.cancel, operation_id)
+
+    async def force_stop(self, operation_id: str) -> None:
+        """End an operation that does not stop; see `Backend.force_stop`."""
+        await self._stop(self._offered("force_stop"), operation_id)
+
+    async def _stop(self, call: Call, operation_id: str) -> None:
         if not is_operation_id(operation_id):
             return
         async with self.client.limited(self.client.calls):
-            if self._service.id is not None and self._record(operation_id).run_id is None:
-                await self._find(operation_id)
-                if self._record(operation_id).run_id is None:
-                    return
+            if not await self._is_known(operation_id):
+                return
             try:
-                await self._send(self._service.cancel, self._values(operation_id))
+                await self._send(call, self._values(operation_id))
             except Refused as refusal:
                 if refusal.status not in (404, 409, 410):
                     raise
@@ -169,15 +259,45 @@ class RemoteOperations:
                 record.operation = replace(record.operation, cancel_requested=True)
             self._keep_change(operation_id, record)
 
-    async def _read(self, operation_id: str) -> Operation | BackendError | None:
+    async def _is_known(self, operation_id: str) -> bool:
+        """Return whether requests can name the run; search for it if the service has own ids."""
+        if self._service.id is not None and self._record(operation_id).run_id is None:
+            await self._find(operation_id)
+            return self._record(operation_id).run_id is not None
+        return True
+
+    def _offered(self, name: str) -> Call:
+        call: Call | None = getattr(self._service, name)
+        if call is None:
+            raise BackendRejected(f"The service offers no {name}: its mapping has none.")
+        return call
+
+    async def _log(self, call: Call, operation_id: str, limit: int) -> Log | None:
+        if not await self._is_known(operation_id):
+            return None
+        values = self._values(operation_id) | {"limit": limit}
+        try:
+            answer = await self._send(call, values, max_bytes=MAX_LOG)
+        except Refused as refusal:
+            if refusal.status not in (404, 410):
+                raise
+            return None
+        known = self._record(operation_id).operation
+        start = (known and (known.started_at or known.created_at)) or answer.date
+        try:
+            body = self.client.clean(parse(answer.headers.get("Content-Type", ""), answer.body))
+            read = read_log(self._service, body, limit, start or datetime.now(UTC))
+        except (ValueError, RecursionError):
+            place = f"{answer.url.host}{answer.url.path}"
+            raise Unreadable(f"{place} answered without a log that can be read.") from None
+        return read if read.lines else None
+
+    async def _read(self, operation_id: str) -> Operation | None:
         record = self._record(operation_id)
         if record.operation is not None and time.monotonic() < record.not_before:
             return record.operation
-        try:
-            async with self.client.limited(self.client.reads):
-                return await self._fetch(operation_id)
-        except BackendError as error:
-            return error
+        async with self.client.limited(self.client.reads):
+            return await self._fetch(operation_id)
 
     async def _fetch(self, operation_id: str) -> Operation | None:
         service, record = self._service, self._record(operation_id)
@@ -226,7 +346,16 @@ class RemoteOperations:
             operation = self._operation(operation_id, record, item, answer.date)
             # Checked here even if the service filters: nobody may see operations of another owner.
             if _matches(operation, query):
-                operations.append(replace(operation, result=None, error=None, last_steps=()))
+                operations.append(
+                    replace(
+                        operation,
+                        result=None,
+                        error=None,
+                        last_steps=(),
+                        live=NO_LIVE,
+                        options=NO_OPTIONS,
+                    )
+                )
         return sorted(operations, key=_sort_key, reverse=True)
 
     def _items(self, answer: Answer) -> list[Any]:
@@ -241,19 +370,23 @@ class RemoteOperations:
         values: dict[str, Any],
         condition: dict[str, str] | None = None,
         location: httpx2.URL | None = None,
+        *,
+        content: bytes | None = None,
+        max_bytes: int | None = None,
     ) -> Answer:
         try:
             address = location or fill_path(call.path, values)
         except ValueError as error:
             raise Refused(f"{error}.", 404) from None
-        query = {} if location else fill(call.query, values)
         return await self.client.send(
             call.method,
             address,
-            query={name: value for name, value in query.items() if value is not None},
-            headers={**fill(call.headers, values), **(condition or {})},
+            query={} if location else fill_texts(call.query, values),
+            headers=fill_texts(call.headers, values) | (condition or {}),
             body=fill(call.body, values),
+            content=content,
             repeatable=call.repeatable,
+            max_bytes=max_bytes,
         )
 
     def _values(self, operation_id: str) -> dict[str, Any]:
@@ -274,7 +407,7 @@ class RemoteOperations:
         while len(self._records) > MAX_RECORDS:
             self._records.popitem(last=False)
 
-    def _keep_start(self, operation_id: str, given: dict[str, str]) -> None:
+    def _keep_start(self, operation_id: str, given: dict[str, Any]) -> None:
         record = self._record(operation_id)
         for name, value in given.items():
             setattr(record, name, value)
@@ -340,9 +473,11 @@ class RemoteOperations:
         for name in ("job", "subject", "owner", "retry_of"):
             if row.get(name) is None:
                 row[name] = getattr(record, name)
+        if row.get("options") is None and row.get("parameters") is None:
+            row["options"] = record.options.text()
         if row.get("read_at") is None:
             row["read_at"] = date
-        operation = self._with_heartbeat(operation_from_row(row))
+        operation = self._with_heartbeat(self._with_safe_links(operation_from_row(row)))
         if record.cancelling and not operation.status.is_terminal:
             operation = replace(operation, cancel_requested=True)
         return operation
@@ -352,6 +487,20 @@ class RemoteOperations:
         if operation.status == Status.IN_PROGRESS and "heartbeat_at" not in self._service.fields:
             return replace(operation, heartbeat_at=operation.read_at)
         return operation
+
+    def _with_safe_links(self, operation: Operation) -> Operation:
+        """Remove addresses that a page must not offer from the files of a result."""
+        files = (operation.result or {}).get(FILES)
+        if operation.result is None or not isinstance(files, list):
+            return operation
+        safe = []
+        for file in files:
+            if isinstance(file, dict) and "url" in file:
+                link = self.client.safe_link(file["url"])
+                file = {name: value for name, value in file.items() if name != "url"}
+                file |= {"url": link} if link else {}
+            safe.append(file)
+        return replace(operation, result=operation.result | {FILES: safe})
 
     def _location(self, answer: Answer) -> httpx2.URL | None:
         """Return where the service says that the operation is, if that is on its origin."""

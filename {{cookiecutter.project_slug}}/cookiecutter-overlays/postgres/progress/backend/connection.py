@@ -7,8 +7,8 @@ from streamlit.connections import BaseConnection
 
 from progress.backend import store
 from progress.backend.database import Pool, open_pool, required_dsn
-from progress.contract import Backend, check_names
-from progress.operation import Operation, Query, Status
+from progress.contract import Backend, Feature, check_names
+from progress.operation import NO_OPTIONS, Log, Operation, Options, Query, Status
 
 POOL_SIZE = 4
 """Connections of each server process. One shared poll at a time, starts and cancels: 4 suffice."""
@@ -25,11 +25,19 @@ class ProgressConnection(BaseConnection[Pool], Backend):
     def _connect(self, **kwargs: Any) -> Pool:
         return open_pool(kwargs.get("dsn") or required_dsn(), POOL_SIZE)
 
+    features: frozenset[Feature] = frozenset({"force_stop", "logs", "files"})
+
     def start(
-        self, operation_id: str, job: str, subject: str, owner: str, retry_of: str = ""
+        self,
+        operation_id: str,
+        job: str,
+        subject: str,
+        owner: str,
+        retry_of: str = "",
+        options: Options = NO_OPTIONS,
     ) -> None:
         check_names(job, subject, owner)
-        store.start(self._instance, operation_id, job, subject, owner, retry_of)
+        store.start(self._instance, operation_id, job, subject, owner, retry_of, options)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         return store.read(self._instance, operation_ids)
@@ -42,6 +50,18 @@ class ProgressConnection(BaseConnection[Pool], Backend):
 
     def cancel(self, operation_id: str) -> None:
         store.request_cancel(self._instance, operation_id)
+
+    def force_stop(self, operation_id: str) -> None:
+        store.request_force_stop(self._instance, operation_id)
+
+    def logs(self, operation_ids: Sequence[str], limit: int) -> dict[str, Log]:
+        return store.logs(self._instance, operation_ids, limit)
+
+    def save_file(self, operation_id: str, name: str, content: bytes) -> None:
+        store.save_file(self._instance, operation_id, name, content)
+
+    def read_file(self, operation_id: str, name: str) -> bytes:
+        return store.read_file(self._instance, operation_id, name)
 
     def reset(self) -> None:
         """Close the pool; the next call opens another. Streamlit calls this when secrets change."""

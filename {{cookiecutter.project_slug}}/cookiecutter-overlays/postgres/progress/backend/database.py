@@ -188,8 +188,8 @@ def _keep_json_as_text(connection: psycopg.Connection[dict[str, Any]]) -> None:
     connection.adapters.register_loader("json", TextLoader)
 
 
-def execute(pool: Pool, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run one statement as a transaction of its own and return its rows.
+def execute(pool: Pool, statement: str, *parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run a statement, for each of the parameters, as one transaction; return the last rows.
 
     It is repeated if the connection breaks: the second time it must not change anything more.
 
@@ -201,7 +201,8 @@ def execute(pool: Pool, statement: str, parameters: dict[str, Any]) -> list[dict
     for remaining in reversed(range(pool.max_size + 1)):
         try:
             with pool.connection() as connection:
-                cursor = connection.execute(statement.encode(), parameters)
+                for values in parameters:
+                    cursor = connection.execute(statement.encode(), values)
                 return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             if not (remaining and _is_broken_connection(error)):

@@ -1,10 +1,11 @@
 """A worker: takes operations from the queue and runs their jobs. `make worker` starts one.
 
-Start any number of workers, on any number of hosts. On SIGTERM a worker requeues its jobs at their
-next step, or after 5 s, and ends.
+Start any number of workers, on any number of hosts. Each job runs in a process of its own, which a
+worker supervises: see job_process.py. On SIGTERM a worker requeues its jobs at their next step, or
+after 3 s, and ends.
 
-WORKER_CONCURRENCY (default 1) is the number of jobs that run at the same time, each in a thread.
-Raise it for jobs that mostly wait. A job that crashes its worker also ends the other jobs in it.
+WORKER_CONCURRENCY (default: `max_running` in settings.toml, or else the number of processors) is
+the number of jobs that run at the same time. Raise it for jobs that mostly wait.
 WORKER_STALE_AFTER (default 30) is the number of seconds without a heartbeat after which an
 operation is lost, and requeued. Use the same value for all workers.
 """
@@ -16,9 +17,11 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString, ParamSpec, TypeVar, cast
 
@@ -38,10 +41,13 @@ from progress.backend.database import (
     required_dsn,
     with_limits,
 )
-from progress.backend.heartbeat import Heartbeat
 from progress.contract import BackendError, BackendRejected
-from progress.operation import Progress, Status
-from progress.reporter import jobs_module, run_job
+from progress.notifications import notify
+from progress.operation import Status
+from progress.reporter import jobs_module
+from progress.settings import load_settings
+from progress.supervisor import Ending, run_process
+from progress.text import reason_of
 
 log = logging.getLogger("worker")
 
@@ -58,10 +64,20 @@ UNKNOWN_JOB_TRIES = 20
 
 In all for three times WORKER_STALE_AFTER: workers of an older version have been replaced by then.
 """
+POOL_SIZE = 4
+"""Connections of a worker besides that of the queue. Each job has its own."""
+WATCH_INTERVAL = 0.3
+"""Seconds between two checks whether a job must be stopped by force."""
+RETENTION_INTERVAL = 3600.0
+"""Seconds between two removals of old operations."""
+RETENTION_PAUSE = 0.2
+"""Seconds between two batches of them: others want to write."""
 STOP_TIMEOUT = 5.0
-"""Seconds that jobs have to reach their next step when the worker stops."""
+"""Seconds that the processes of jobs have to end when the worker stops. They are killed before."""
 EXIT_TIMEOUT = 9.0
 """Seconds after which a worker that stops has ended in any case. `docker stop` kills after 10."""
+FORCE_STOP = "was stopped by force"
+WORKER_STOPS = "was stopped, because its worker stops"
 
 stopping = threading.Event()
 """Set when this worker must stop."""
@@ -109,18 +125,27 @@ class RepeatingConnector(PsycopgConnector):
                 raise
 
 
-class UnknownJob(Exception):
-    """The worker does not know the job. A worker of another version may know it."""
+class NotNow(Exception):
+    """The job stays in the queue for some seconds, which are the argument."""
 
 
-class UnknownJobStrategy(BaseRetryStrategy):
-    """Requeue a job that this worker does not know."""
+class NotNowStrategy(BaseRetryStrategy):
+    """Requeue a job that cannot begin now."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """Return when to run the job again, or None to let it end."""
-        if isinstance(exception, UnknownJob):
+        if isinstance(exception, NotNow):
             return RetryDecision(retry_in={"seconds": exception.args[0]})
         return None
+
+
+@dataclass
+class Running:
+    """The queue jobs that this worker runs."""
+
+    queue_jobs: set[int] = field(default_factory=set)
+    forced: set[int] = field(default_factory=set)
+    """Those that must be stopped by force."""
 
 
 # Not its lines about each job, with a traceback for each that is requeued.
@@ -128,32 +153,38 @@ logging.getLogger("procrastinate").setLevel("ERROR")
 app = App(connector=PsycopgConnector())  # `run_jobs` gives it the configured database
 
 
-@app.task(name="run_operation", queue=QUEUE, pass_context=True, retry=UnknownJobStrategy())
+@app.task(name="run_operation", queue=QUEUE, pass_context=True, retry=NotNowStrategy())
 def run_operation(context: JobContext, operation_id: str) -> None:
     """Run the job of an operation, unless that has ended or was requeued as another job."""
     queue_job = cast(int, context.job.id)
     pool: Pool = context.additional_context["pool"]
-    heartbeat: Heartbeat = context.additional_context["heartbeat"]
+    running: Running = context.additional_context["running"]
     try:
-        job = store.job_of(pool, queue_job)
-        if job is None:
+        taken = store.taken(pool, queue_job)
+        if taken is None:
             return
-        if is_unknown(job) and context.job.attempts < UNKNOWN_JOB_TRIES:
+        if is_unknown(taken.job) and context.job.attempts < UNKNOWN_JOB_TRIES:
             if context.job.attempts == 0:
-                log.warning("Operation %s: unknown job %r, requeued", operation_id, job)
-            raise UnknownJob(3 * context.additional_context["stale_after"] / UNKNOWN_JOB_TRIES)
-        begun = store.begin(pool, queue_job)
-        if begun is None:
+                log.warning("Operation %s: unknown job %r, requeued", operation_id, taken.job)
+            raise NotNow(3 * context.additional_context["stale_after"] / UNKNOWN_JOB_TRIES)
+        attempt = store.begin(pool, queue_job, taken.options.max_running)
+        if attempt is None:
             return
-        log.info("Operation %s: %s started", operation_id, job)
-        writer = store.OperationWriter(pool, queue_job, stopping.is_set)
-        with heartbeat.of(queue_job):
-            status = run_to_end(*begun, writer)
-        if status is None and stopping.is_set():
-            store.requeue(pool, [queue_job])
-            log.info("Operation %s: requeued, because this worker stops", operation_id)
-        else:
-            log.info("Operation %s: %s", operation_id, status or "lost")
+        if attempt == 0:
+            raise NotNow(store.LIMIT_PAUSE)
+        log.info("Operation %s: %s started", operation_id, taken.job)
+        running.queue_jobs.add(queue_job)
+        try:
+            ending = supervise(pool, queue_job, taken, running)
+            how = store_ending(pool, queue_job, taken, attempt, ending)
+        finally:
+            running.queue_jobs.discard(queue_job)
+        log.info("Operation %s: %s", operation_id, how)
+        if taken.options.max_running:
+            store.wake(pool, taken.job)
+        ended = store.read(pool, [operation_id]).get(operation_id)
+        if ended is not None and ended.status.is_terminal:
+            notify(ended)
     except BackendError as error:
         # It has no queue job now, and no heartbeat: some worker will requeue it.
         log.warning("Operation %s: %s", operation_id, error)
@@ -167,18 +198,61 @@ def is_unknown(job: str) -> bool:
         return False  # `run_job` stores why jobs.py cannot be imported.
 
 
-def run_to_end(job: str, subject: str, writer: store.OperationWriter) -> Status | None:
-    """Run a job. If its outcome cannot be stored the operation fails: running it again is no help.
+def supervise(pool: Pool, queue_job: int, taken: store.Taken, running: Running) -> Ending:
+    """Run the process of a job to its end, and store its log."""
 
-    Raises:
-        BackendError: Nothing can be stored.
-    """
+    def stop_reason() -> str:
+        if queue_job in running.forced:
+            return FORCE_STOP
+        return WORKER_STOPS if stopping.is_set() else ""
+
+    command = [sys.executable, "-m", "progress.backend.job_process", str(queue_job)]
     try:
-        return run_job(job, subject, writer)
-    except Exception as error:
-        reason = f"The outcome could not be stored: {error}"
-        writer.finish(Status.FAILED, Progress(), reason, None)
-        return Status.FAILED
+        write_log = store.OperationLog(pool, queue_job).append
+        return run_process(command, taken.options, write_log, stop_reason)
+    except OSError as error:
+        return Ending(1, f"could not be started: {reason_of(error)}")
+
+
+def store_ending(
+    pool: Pool, queue_job: int, taken: store.Taken, attempt: int, ending: Ending
+) -> str:
+    """Store how a process ended, unless it has stored an outcome; return what was done."""
+    # A service manager may send SIGTERM to the job, too.
+    if ending.stopped == WORKER_STOPS or (stopping.is_set() and not ending.stopped):
+        is_requeued = store.requeue(pool, [queue_job])
+        return "requeued, because this worker stops" if is_requeued else "ended"
+    reason = ending.reason
+    last_line = reason.splitlines()[-1]
+    if not ending.stopped and attempt <= taken.options.retries:
+        delay = taken.options.retry_delay * 2 ** (attempt - 1)
+        return f"{last_line} Retry." if store.retry(pool, queue_job, last_line, delay) else "ended"
+    status = Status.CANCELLED if ending.stopped == FORCE_STOP else Status.FAILED
+    return last_line if store.end(pool, queue_job, status, reason, ending.step) else "ended"
+
+
+async def attend(pool: Pool, running: Running, heartbeat_interval: float) -> None:
+    """Store heartbeats for the jobs of this worker, and learn which must be stopped by force."""
+    beaten_at = -float("inf")
+    while True:
+        await asyncio.sleep(WATCH_INTERVAL)
+        if queue_jobs := list(running.queue_jobs):
+            with suppress(BackendError):  # a job also notices an outage, and logs it
+                running.forced = await asyncio.to_thread(store.forced, pool, queue_jobs)
+                if time.monotonic() - beaten_at > heartbeat_interval:
+                    await asyncio.to_thread(store.beat, pool, queue_jobs)
+                    beaten_at = time.monotonic()
+
+
+async def remove_old(pool: Pool, keep: float) -> None:
+    """Remove what ended more than `keep` seconds ago, every hour, in small batches."""
+    while keep < float("inf"):
+        try:
+            while await asyncio.to_thread(store.remove_ended, pool, keep):
+                await asyncio.sleep(RETENTION_PAUSE)
+        except BackendError as error:
+            log.warning("Old operations could not be removed: %s", error)
+        await asyncio.sleep(RETENTION_INTERVAL)
 
 
 async def requeue_lost(pool: Pool, stale_after: float) -> None:
@@ -209,14 +283,15 @@ async def work(dsn: str, concurrency: int, stale_after: float) -> None:
         BackendRejected: The database refuses what a worker does. Waiting is no help.
     """
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(concurrency + 2))
+    loop.set_default_executor(ThreadPoolExecutor(concurrency + 4))
     stopped = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stop, stopped)
+        # Windows has no `loop.add_signal_handler`.
+        signal.signal(signal_number, lambda *_: loop.call_soon_threadsafe(stop, stopped))
     await asyncio.to_thread(wait_for_database, dsn)
     if stopping.is_set():
         return
-    with closing(open_pool(dsn, concurrency + 1)) as pool:
+    with closing(open_pool(dsn, POOL_SIZE)) as pool:
         await asyncio.to_thread(store.check, pool, QUEUE)
         async with QueuePool(with_limits(dsn), open=False, **POOL_SETTINGS) as queue_pool:
             with app.replace_connector(RepeatingConnector()):
@@ -228,15 +303,19 @@ async def run_jobs(
     pool: Pool, concurrency: int, stale_after: float, stopped: asyncio.Event
 ) -> None:
     """Run jobs until stopped, then give them some time to reach their next step."""
-    heartbeat = Heartbeat(stale_after / 5)
-    requeuing = asyncio.create_task(requeue_lost(pool, stale_after))
+    running = Running()
+    chores = [
+        asyncio.create_task(attend(pool, running, stale_after / 5)),
+        asyncio.create_task(requeue_lost(pool, stale_after)),
+        asyncio.create_task(remove_old(pool, load_settings().keep)),
+    ]
     worker = asyncio.create_task(
         app.run_worker_async(
             queues=[QUEUE],
             concurrency=concurrency,
             additional_context={
                 "pool": pool,
-                "heartbeat": heartbeat,
+                "running": running,
                 "stale_after": stale_after,
             },
             listen_notify=False,
@@ -251,7 +330,8 @@ async def run_jobs(
     print("worker: ready", flush=True)
     stop_request = asyncio.create_task(stopped.wait())
     await asyncio.wait([worker, stop_request], return_when=asyncio.FIRST_COMPLETED)
-    requeuing.cancel()
+    for chore in chores:
+        chore.cancel()
     if not stopping.is_set():
         try:
             await worker
@@ -265,7 +345,7 @@ async def run_jobs(
         await asyncio.gather(worker, return_exceptions=True)  # the database may be unreachable
         return
     try:
-        queue_jobs = list(heartbeat.queue_jobs)
+        queue_jobs = list(running.queue_jobs)
         await asyncio.to_thread(store.requeue, pool, queue_jobs)
         log.info("Operations requeued in the middle of a step: %s", len(queue_jobs))
     except BackendError as error:
@@ -312,13 +392,15 @@ def main() -> str | None:
     """Work until a signal arrives; return the reason in one line if it cannot start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
     try:
-        concurrency = number("WORKER_CONCURRENCY", 1, 1, 100)
+        concurrency = number("WORKER_CONCURRENCY", load_settings().max_running, 1, 1000)
         stale_after = number("WORKER_STALE_AFTER", 30, 1, 3600)
         dsn = required_dsn()
     except (ValueError, BackendRejected) as error:
         return str(error)
     try:
-        asyncio.run(work(dsn, concurrency, stale_after))
+        # The default loop of Windows cannot run psycopg.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as loop:
+            loop.run(work(dsn, concurrency, stale_after))
     except BackendError as error:
         return str(error)
     return None

@@ -1,0 +1,109 @@
+"""Messages about ended operations, sent by the runner to a real receiver."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from progress import notifications
+from progress.backend.store import OperationStore
+from progress.settings import ROOT
+from tests.test_sqlite import insert, read, started, wait_for_end
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Apprise
+
+Messages = list[dict[str, Any]]
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, Messages]]:
+    """A receiver of Apprise's JSON messages: its address, and what arrived."""
+    messages: Messages = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"json://user:hunter2@127.0.0.1:{server.server_port}/", messages
+        server.shutdown()
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
+    (folder / ".streamlit").mkdir()
+    (folder / ".streamlit" / "secrets.toml").write_text(text, "utf-8")
+    monkeypatch.setattr(notifications, "ROOT", folder)
+
+
+def test_an_end_is_announced_with_the_reason_and_a_link(
+    store: OperationStore,
+    receiver: tuple[str, Messages],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, messages = receiver
+    text = f'[notifications]\nurls = ["{url}"]\non = ["failed"]\napp = "https://jobs.example/x/"'
+    configure(monkeypatch, tmp_path, text)
+    failed = wait_for_end(store, started(store, "fail", "fast"))
+    notifications.notify(failed)
+    (message,) = messages
+    assert message["title"] == "Failed: fail: fast"
+    first, reason, link = message["message"].splitlines()
+    assert first.startswith("After ")
+    assert reason == "RuntimeError: the **third** step broke :red[badly]"
+    assert link == f"https://jobs.example/x/?operation={failed.operation_id}"
+    notifications.notify(wait_for_end(store, started(store, "succeed", "fast")))
+    assert len(messages) == 1, "only failed ones"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[notifications]\nurls = ['nonsense', 'json://user:hunter2@127.0.0.1:1/']",
+        "[notifications]\nurls = 5",
+        "[notifications]",
+        "[notifications\nhunter2",
+    ],
+)
+def test_what_is_wrong_is_logged_without_the_secrets(
+    store: OperationStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    text: str,
+) -> None:
+    configure(monkeypatch, tmp_path, text)
+    operation_id = insert(store)
+    notifications.notify(read(store, operation_id))
+    assert ("notifications" in caplog.text) or ("not every message" in caplog.text) or not text[16:]
+    assert "hunter2" not in caplog.text
+
+
+def test_the_runner_sends_it(
+    store: OperationStore, receiver: tuple[str, Messages], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, messages = receiver
+    secrets = ROOT / ".streamlit" / "secrets.toml"
+    assert not secrets.exists()
+    secrets.write_text(f'[notifications]\nurls = ["{url}"]', "utf-8")
+    try:
+        wait_for_end(store, started(store, "die", "fast"))
+        deadline = time.monotonic() + 10
+        while not messages:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        secrets.unlink()
+    assert messages[0]["title"] == "Failed: die: fast"
+    assert "SIGKILL" in messages[0]["message"]
