@@ -312,7 +312,7 @@ def test_a_file_that_a_job_keeps_can_be_read(
     assert other.read_file(operation_id, "Größe '.txt") == b"\x00new" * 1000
     assert len(other.read_file(operation_id, TABLE_FILE).splitlines()) == 50_001
     for unknown in ((operation_id, "x"), (new_operation_id(), TABLE_FILE)):
-        with pytest.raises(BackendRejected, match="There is no such file"):
+        with pytest.raises(BackendRejected, match="There is no file"):
             other.read_file(*unknown)
     other.reset()
 
