@@ -1,6 +1,7 @@
 """What a job can have besides steps: parameters, early results, a log, files and limits."""
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -63,7 +64,7 @@ def test_of_the_results_the_latest_until_the_end_counts(
     operations: ProgressConnection, database: Account
 ) -> None:
     operation_id = claimed(database)
-    writer = store.OperationWriter(database.execute, operation_id, database)
+    writer = store.OperationWriter(database.execute, operation_id, database, lambda: 0.0)
     for number in range(store.BURST + 5):  # the last are kept for the next write
         writer.result(json.dumps({"number": number}))
     writer.finish(Status.FAILED, Progress(), "no", None)
@@ -311,7 +312,7 @@ def test_a_file_that_a_job_keeps_can_be_read(
     assert other.read_file(operation_id, "Größe '.txt") == b"\x00new" * 1000
     assert len(other.read_file(operation_id, TABLE_FILE).splitlines()) == 50_001
     for unknown in ((operation_id, "x"), (new_operation_id(), TABLE_FILE)):
-        with pytest.raises(BackendRejected, match="There is no such file"):
+        with pytest.raises(BackendRejected, match="There is no file"):
             other.read_file(*unknown)
     other.reset()
 
@@ -334,8 +335,11 @@ def test_files_are_stored_unchanged(operations: ProgressConnection, content: byt
 def test_polls_do_not_wait_for_a_file(operations: ProgressConnection, database: Account) -> None:
     operation_id = queued(database)
     operations.read([operation_id])
+    poll = threading.Thread(target=operations.read, args=([operation_id],), daemon=True)
     with operations._files._lock:  # as during an upload
-        assert operation_id in operations.read([operation_id])
+        poll.start()
+        poll.join(20)
+        assert not poll.is_alive()
 
 
 # --- an earlier version ----------------------------------------------------------------------

@@ -216,10 +216,10 @@ class Account:
 
         self._run(run)
 
-    def download(self, name: str) -> bytes:
-        """Return a file of the stage. Raises as `execute`."""
+    def download(self, name: str) -> bytes | None:
+        """Return a file of the stage; None if there is none. Raises as `execute`."""
 
-        def run(connection: connector.SnowflakeConnection) -> bytes:
+        def run(connection: connector.SnowflakeConnection) -> bytes | None:
             with tempfile.TemporaryDirectory() as folder, connection.cursor() as cursor:
                 target = Path(folder)
                 try:
@@ -227,8 +227,7 @@ class Account:
                 except connector.Error as error:
                     if error.errno != ER_FILE_NOT_EXISTS:
                         raise
-                    reason = "There is no such file: it may have been removed."
-                    raise BackendRejected(reason) from error
+                    return None
                 return (target / name).read_bytes()
 
         return self._run(run)

@@ -92,7 +92,7 @@ class ProgressConnection(BaseConnection[Account], Backend):
 
     def read_file(self, operation_id: str, name: str) -> bytes:
         _ = self._instance
-        return self._files.download(store.file_name(operation_id, name))
+        return store.read_file(self._files, operation_id, name)
 
     def reset(self) -> None:
         """Close the connection; the next use opens it again.

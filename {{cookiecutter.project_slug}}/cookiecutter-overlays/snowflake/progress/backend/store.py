@@ -29,7 +29,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from progress.contract import BackendError, OperationLost
+from progress.contract import BackendError, BackendRejected, OperationLost
 from progress.operation import (
     NO_OPTIONS,
     Log,
@@ -65,8 +65,8 @@ class Files(Protocol):
     def upload(self, name: str, content: bytes) -> None:
         """Store a file; it replaces an equal name."""
 
-    def download(self, name: str) -> bytes:
-        """Return a file."""
+    def download(self, name: str) -> bytes | None:
+        """Return a file; None if there is none."""
 
 
 # --- statements: joined from constants, while values are always parameters -------------------
@@ -326,6 +326,18 @@ def file_name(operation_id: str, name: str) -> str:
     return "-".join(hashlib.sha256(text.encode()).hexdigest()[:32] for text in (operation_id, name))
 
 
+def read_file(files: Files, operation_id: str, name: str) -> bytes:
+    """Return a file of an operation.
+
+    Raises:
+        BackendRejected: There is none.
+    """
+    content = files.download(file_name(operation_id, name))
+    if content is None:
+        raise BackendRejected(f"There is no file {name!r}: it may have been removed.")
+    return content
+
+
 # --- the procedure's side --------------------------------------------------------------------
 
 
@@ -450,7 +462,7 @@ class OperationWriter:
 
     def read_file(self, operation_id: str, name: str) -> bytes:
         """Return a file of any operation."""
-        return self._files.download(file_name(operation_id, name))
+        return read_file(self._files, operation_id, name)
 
     def _insert(self) -> bool:
         """Insert the latest progress; return False if a cancel was requested, or it has ended."""
