@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -3011,11 +3012,125 @@ def test_json_and_github_name_the_place_and_the_severity(tmp_path: Path) -> None
     assert line.startswith("::error file=a%2Cb.py,line=6,col=16,endLine=6,endColumn=32,title=FC08 ")
 
 
+def test_columns_count_characters(tmp_path: Path) -> None:
+    source = 'x = "Ümläut"; db.execute(f"SELECT {ä}")  # fragment-lint: ignore[FC04]\n'
+    first, second = check_source(source, "app.py")
+    assert source[first.column - 1 : first.end_column - 1] == 'f"SELECT {ä}"'
+    assert source[second.column - 1 : second.end_column - 1].startswith("# fragment-lint")
+
+
+def test_sarif_is_what_code_scanning_reads(tmp_path: Path) -> None:
+    (tmp_path / "a b.py").write_text(TWO_RULES)
+    (tmp_path / "broken.py").write_text("def broken(:\n")
+    done = run("--format", "sarif", folder=tmp_path)
+    assert done.returncode == 2
+    log = json.loads(done.stdout)
+    assert (log["version"], log["$schema"][-16:]) == ("2.1.0", "sarif-2.1.0.json")
+    (scan,) = log["runs"]
+    rules = scan["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(RULES)
+    assert {rule["defaultConfiguration"]["level"] for rule in rules} == {"error", "warning", "note"}
+    first, second = scan["results"]
+    assert [item["level"] for item in (first, second)] == ["warning", "error"]
+    assert rules[second["ruleIndex"]]["id"] == second["ruleId"] == "FC08"
+    assert second["message"]["text"].startswith("an f-string puts values into the SQL")
+    (location,) = second["locations"]
+    assert location["physicalLocation"] == {
+        "artifactLocation": {"uri": "a%20b.py"},
+        "region": {"startLine": 6, "startColumn": 16, "endLine": 6, "endColumn": 32},
+    }
+    (invocation,) = scan["invocations"]
+    assert invocation["executionSuccessful"] is False
+    (note,) = invocation["toolExecutionNotifications"]
+    assert note["message"]["text"] == "broken.py:1: cannot be parsed: invalid syntax"
+    done = run("--format", "sarif", tmp_path / "a b.py")
+    (scan,) = json.loads(done.stdout)["runs"]
+    place = scan["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert place["uri"] == (tmp_path / "a b.py").as_uri()
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "expected"),
+    [
+        ('select = ["FC08"]', [], ["FC08"]),
+        ('ignore = ["fc08"]  # a comment', [], ["FC04"]),
+        ("exclude = [\n  'pages',  # all of them\n]", [], []),
+        ('exclude = ["pages/*.py"]', [], []),
+        ('select = ["FC08"]', ["--select", "FC04"], ["FC04"]),
+        ('exclude = ["pages"]', ["--exclude", "other"], ["FC04", "FC08"]),
+        ("", [], ["FC04", "FC08"]),
+    ],
+)
+def test_pyproject_chooses_rules_and_files(
+    tmp_path: Path, section: str, options: list[str], expected: list[str]
+) -> None:
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "app.py").write_text(TWO_RULES)
+    text = f'[project]\nname = "x"\n\n[tool.fragment-lint]\n{section}\n\n[tool.ruff]\nx = true\n'
+    (tmp_path / "pyproject.toml").write_text(text)
+    for arguments, folder in (([], tmp_path), (["."], tmp_path / "pages")):
+        done = run(*options, *arguments, folder=folder)
+        assert [line.split()[1] for line in done.stdout.splitlines()] == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        ('selct = ["FC08"]', "has no selct; it may have select, ignore, exclude"),
+        ('select = "FC08"', "select must be a list of strings"),
+        ('select = ["FC99"]', "unknown rule FC99; the rules are FC00"),
+        ("select = true", "must have lists of strings"),
+        ("select = [", "must have lists of strings"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(tmp_path: Path, section: str, reason: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.fragment-lint]\n{section}\n")
+    done = run(folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "pyproject.toml: " in line
+    assert reason in line
+
+
+def test_what_git_ignores_is_not_checked(tmp_path: Path) -> None:
+    subprocess.run([shutil.which("git") or "git", "init", "--quiet", tmp_path], check=True)
+    for folder in ("pages", "pages/made", "out", "out/deep"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "app.py").write_text(BAD_FILE)
+    (tmp_path / ".gitignore").write_text("out/\n")
+    (tmp_path / "pages" / ".gitignore").write_text("made\n")
+    expected = [f"{Path('pages/app.py')}:3:1:"]
+    assert [line.split()[0] for line in run(folder=tmp_path).stdout.splitlines()] == expected
+    assert len(run("pages", folder=tmp_path).stdout.splitlines()) == 1
+    # What a path names is checked, ignored or not.
+    assert len(run("out", "pages/made/app.py", folder=tmp_path).stdout.splitlines()) == 3
+    shutil.rmtree(tmp_path / ".git")
+    assert len(run(folder=tmp_path).stdout.splitlines()) == 4
+
+
+def test_a_reader_that_goes_away_sees_no_traceback(tmp_path: Path) -> None:
+    for number in range(400):
+        (tmp_path / f"app{number}.py").write_text(BAD_FILE)
+    command = [sys.executable, "-m", "dev.fragment_lint", tmp_path]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        running.stdout.readline()
+        running.stdout.close()
+        assert "Traceback" not in running.stderr.read()
+
+
 def test_stdin_is_checked(tmp_path: Path) -> None:
     done = run("-", "--stdin-filename", "pages/app.py", stdin=BAD_FILE, folder=tmp_path)
     assert done.returncode == 1
     assert done.stdout.startswith("pages/app.py:3:1: FC04 ")
     assert run("-", stdin="def broken(:", folder=tmp_path).returncode == 2
+    coded = b"# coding: latin-1\nname = 'caf\xe9'\n"
+    command = [sys.executable, "-m", "dev.fragment_lint", "-"]
+    done = subprocess.run(command, cwd=ROOT, input=coded, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("rule", RULES)

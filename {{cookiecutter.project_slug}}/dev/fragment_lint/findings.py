@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .app import App
-from .model import Module
+from .model import Module, lines_of_text
 from .rules import ADVICE, RULES, Found, check
 
 MARKER = "fragment-lint: ignore"
@@ -60,26 +60,26 @@ def check_source(
         accepted = {(line, item.rule) for line in lines_of(app, item.node)} & ignores.keys()
         used |= accepted
         if not accepted:
-            findings.setdefault((item.node.lineno, item.rule), make(filename, item))
+            findings.setdefault((item.node.lineno, item.rule), make(app, item))
     for (line, rule), (start, end) in ignores.items():
         if (line, rule) not in used:
             what = f"accepts no {rule}" if rule in RULES else f"names no rule ({rule or 'empty'})"
             place = ast.Pass(lineno=line, col_offset=start, end_lineno=line, end_col_offset=end)
-            unused = make(filename, Found("FC00", place, f"the comment {what} here", ADVICE))
+            unused = make(app, Found("FC00", place, f"the comment {what} here", ADVICE))
             findings[line, f"FC00 {rule}"] = unused
     return sorted(findings.values())
 
 
-def make(filename: str, found: Found) -> Finding:
+def make(app: App, found: Found) -> Finding:
     """Return the finding for what a rule reports; of a block, the first line is its place."""
     rule, node = RULES[found.rule], found.node
-    end = node.end_lineno or node.lineno, (node.end_col_offset or 0) + 1
-    if hasattr(node, "body"):
-        end = node.lineno, node.col_offset + 1
+    start = node.lineno, app.column(node.lineno, node.col_offset)
+    end = start
+    if node.end_lineno and not hasattr(node, "body"):
+        end = node.end_lineno, app.column(node.end_lineno, node.end_col_offset or 0)
     name = f"{found.rule} {rule.name}"
     severity = found.severity or rule.severity
-    place = (filename, node.lineno, node.col_offset + 1)
-    return Finding(*place, name, found.message, rule.fix, severity, *end)
+    return Finding(app.filename, *start, name, found.message, rule.fix, severity, *end)
 
 
 def lines_of(app: App, node: ast.AST) -> range:
@@ -100,19 +100,20 @@ def ignore_comments(source: str) -> dict[tuple[int, str], tuple[int, int]]:
     found: dict[tuple[int, str], tuple[int, int]] = {}
     if MARKER.partition(":")[0] not in source:
         return found
-    for token in comments(source):
+    lines = lines_of_text(source)
+    for token in comments(lines):
         if match := COMMENT.search(token.string):
             named = match.group(1) if match.group(1) is not None else match.group(2)
             for rule in re.split(r"[,\s]+", named.strip()):
-                found[token.start[0], rule] = (token.start[1], token.end[1])
+                start = len(lines[token.start[0] - 1][: token.start[1]].encode())
+                found[token.start[0], rule] = (start, start + len(token.string.encode()))
     return found
 
 
-def comments(source: str) -> Iterator[tokenize.TokenInfo]:
+def comments(lines: list[str]) -> Iterator[tokenize.TokenInfo]:
     """Yield the comments of a source that Python can parse."""
-    lines = io.StringIO(source.replace("\r\n", "\n").replace("\r", "\n")).readline
     try:
-        for token in tokenize.generate_tokens(lines):
+        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
             if token.type == tokenize.COMMENT:
                 yield token
     except (tokenize.TokenError, SyntaxError):

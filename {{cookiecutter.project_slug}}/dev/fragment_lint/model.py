@@ -145,6 +145,16 @@ class Module:
         self.points, self.calls = order.points, order.calls
 
     @cached_property
+    def lines(self) -> list[str]:
+        """The lines of the source, as Python counts them."""
+        return lines_of_text(self.source)
+
+    def column(self, line: int, offset: int) -> int:
+        """Return the column of a place, from 1, in characters; Python counts bytes from 0."""
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        return len(text.encode()[:offset].decode(errors="replace")) + 1
+
+    @cached_property
     def callers(self) -> dict[ast.AST, list[ast.Call]]:
         """The calls in this file of each function of this file."""
         found: dict[ast.AST, list[ast.Call]] = {}
@@ -515,6 +525,11 @@ def items(whole: Binding, index: ast.expr | None = None) -> list[Binding]:
             keys, values = [item.arg for item in options], [item.value for item in options]
     wanted = [index.value] if isinstance(index, ast.Constant) else []
     return [value for key, value in zip(keys, values, strict=True) if key in wanted] or values
+
+
+def lines_of_text(source: str) -> list[str]:
+    """Return the lines of a source."""
+    return source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _current(dotted: str) -> str:
