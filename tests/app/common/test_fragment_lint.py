@@ -3137,8 +3137,17 @@ def test_stdin_is_checked(tmp_path: Path) -> None:
 def test_each_rule_is_explained(rule: str) -> None:
     done = run("--explain", rule)
     assert done.returncode == 0
-    assert done.stdout.startswith(f"{rule} {RULES[rule].name} ({RULES[rule].severity})\n")
-    assert RULES[rule].why in done.stdout
+    assert done.stdout.startswith(f"{rule} {RULES[rule].name} ({RULES[rule].severity}): ")
+    for text in (RULES[rule].finds, RULES[rule].why, RULES[rule].measured, RULES[rule].fix):
+        assert text in done.stdout
+    assert indent(RULES[rule].good, "    ") in done.stdout
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_bad_code_of_a_rule_is_bad_and_its_good_code_good(rule: str) -> None:
+    (first, *_) = check_source(RULES[rule].bad, "page.py")
+    assert (first.rule, first.severity) == (f"{rule} {RULES[rule].name}", RULES[rule].severity)
+    assert check_source(RULES[rule].good, "page.py") == []
 
 
 @pytest.mark.parametrize("option", ["--select", "--ignore", "--explain"])

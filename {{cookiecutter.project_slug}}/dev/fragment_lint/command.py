@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import indent
 
 from .files import configuration, decode, is_excluded, project_root, python_files, read
 from .findings import Finding, UnreadableError, check_source
@@ -105,7 +106,9 @@ def explain(names: Iterable[str]) -> int:
     """Print what rules are about."""
     for name in names:
         rule = RULES[name]
-        print(f"{name} {rule.name} ({rule.severity})\n{rule.why}\nFix: {rule.fix}")
+        bad, good = (indent(text, "    ") for text in (rule.bad, rule.good))
+        print(f"{name} {rule.name} ({rule.severity}): {rule.finds}\n\n{rule.why}")
+        print(f"Measured: {rule.measured}\nFix: {rule.fix}\n\nBad:\n\n{bad}\nGood:\n\n{good}")
     return 0
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .app import App
+from .checks import Found, check
 from .model import Module, lines_of_text
-from .rules import ADVICE, RULES, Found, check
+from .rules import ADVICE, RULES
 
 MARKER = "fragment-lint: ignore"
 COMMENT = re.compile(r"#\s*fragment-lint:\s*ignore\b\s*(?:\[([^\]]*)\]|([A-Z0-9, ]*))")
@@ -74,9 +75,11 @@ def make(app: App, found: Found) -> Finding:
     """Return the finding for what a rule reports; of a block, the first line is its place."""
     rule, node = RULES[found.rule], found.node
     start = node.lineno, app.column(node.lineno, node.col_offset)
-    end = start
-    if node.end_lineno and not hasattr(node, "body"):
-        end = node.end_lineno, app.column(node.end_lineno, node.end_col_offset or 0)
+    if hasattr(node, "body"):
+        end = node.lineno, len(app.lines[node.lineno - 1]) + 1
+    else:
+        line = node.end_lineno or node.lineno
+        end = line, app.column(line, node.end_col_offset or 0)
     name = f"{found.rule} {rule.name}"
     severity = found.severity or rule.severity
     return Finding(app.filename, *start, name, found.message, rule.fix, severity, *end)

@@ -34,6 +34,8 @@ SAFE = ("os.environ", "os.getenv", "streamlit.secrets", "uuid.", "datetime.", "t
 CHECKS = {"isidentifier", "isalnum", "isalpha", "isdigit", "isdecimal", "match", "fullmatch"}
 NEAREST = 50  # conditions on a line that are looked at
 SEQUENCES = ast.List | ast.Tuple | ast.Set | ast.ListComp | ast.GeneratorExp | ast.SetComp
+VALUE = "{}"  # stands for a value in the shape of a text
+MARK = re.escape(VALUE)
 OBJECTS = (
     "TABLE|VIEW|INDEX|SCHEMA|DATABASE|FUNCTION|PROCEDURE|ROLE|USER|STAGE|WAREHOUSE|TASK|STREAM"
     "|TRIGGER|SEQUENCE|TYPE|EXTENSION|PIPE|SHARE|FILE FORMAT|COLUMN|POLICY|TAG|SECRET|MACRO"
@@ -46,7 +48,7 @@ SQL = re.compile(
     | INSERT\s+(OR\s+\w+\s+|IGNORE\s+)?(INTO|OVERWRITE)\b | REPLACE\s+INTO\b | DELETE\s+FROM\b
     | UPDATE\s+\S+(\s+\S+)?\s+SET\b | MERGE\s+INTO\b | TRUNCATE\s | CALL\s+[^\s(]+\s*\(
     | (CREATE|ALTER|DROP)\s+([A-Z]+\s+)??([A-Z]+\s+)??([A-Z]+\s+)??({OBJECTS})\b
-    | DROP\s+\{{\}} | UNDROP\s
+    | DROP\s+{MARK} | UNDROP\s
     | EXEC(UTE)?\s+(IMMEDIATE\s|[\w.]+\s+@) | EXPLAIN\s+(ANALYZE\s+)?(SELECT|INSERT|UPDATE|DELETE)
     | SHOW\s+([A-Z]+\s+)??([A-Z]+\s+)??(
         TABLES|COLUMNS|VIEWS|SCHEMAS|DATABASES|OBJECTS|PARAMETERS|TASKS|STAGES|WAREHOUSES|ROLES|USERS|GRANTS|FUNCTIONS|PROCEDURES|INDEX|CREATE|STREAMS)\b
@@ -59,11 +61,10 @@ SQL = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-VALUE = "{}"  # stands for a value in the shape of a text
 # Where a name stands, which cannot be bound.
 IDENTIFIER = re.compile(
     rf"""\b(FROM|JOIN|INTO|UPDATE|ON|IN\s+SCHEMA|USE|PRAGMA|EXISTS|RENAME\s+TO|{OBJECTS})\s+
-    (\w+\(|["`\[]|\w+\.)*\{{\}}(["`\]]?\.["`\[]?\{{\}})*["`\]]?""",
+    (\w+\(|["`\[]|\w+\.)*{MARK}(["`\]]?\.["`\[]?{MARK})*["`\]]?""",
     re.IGNORECASE | re.VERBOSE,
 )
 LONG_ENOUGH = 2_000  # characters of a text that tell whether it is SQL
