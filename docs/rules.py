@@ -1,18 +1,17 @@
 """Write the pages about the rules of the fragment linter, from the rules themselves.
 
-    python docs/rules.py
+python docs/rules.py
 """
 
 import sys
 from pathlib import Path
 from textwrap import fill
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "{{cookiecutter.project_slug}}"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "{{cookiecutter.project_slug}}"))
 
 from dev.fragment_lint.rules import RULES, Rule
 
-FOLDER = ROOT / "docs" / "rules"
+FOLDER = Path(__file__).parent / "rules"
 START = """# The rules of the fragment linter
 
 Made by `docs/rules.py` from the rules; `fragment-lint --explain FC06` prints the same.
@@ -42,7 +41,7 @@ Finds {rule.finds}. Severity: {rule.severity}.
 
 {fill(rule.why, 120)}
 
-{fill(f'Fix: {rule.fix}.', 120)}
+{fill(f"Fix: {rule.fix}.", 120)}
 
 ## Measured
 

@@ -1415,7 +1415,7 @@ BAD = {
             session.sql(s)
             l = f"list @{name}"  #> FC08
             session.sql(l)
-            p = f"put file://x @{name}"  #> FC08
+            p = f"put file://x @{name}"
             session.sql(p)
             v = f"VACUUM {name}"  #> FC08
             session.sql(v)
@@ -1873,6 +1873,14 @@ GOOD = {
         st.session_state.version = version()
         if st.session_state.active:
             live()
+        """,
+    "FC08 a property": """
+        class Store:
+            @property
+            def table(self):
+                return "jobs"
+            def read(self, db):
+                db.execute(f"SELECT * FROM {self.table}")
         """,
     "FC08 a parameter with a class": """
         class Store:
@@ -2550,8 +2558,12 @@ def test_a_rerun_that_loops_is_explained(before: str, reason: str) -> None:
 def test_a_name_in_sql_is_a_warning_and_a_value_an_error() -> None:
     where = 'db.execute(f"SELECT {a} FROM t WHERE n = {n}")'
     name = 'db.execute(f"SELECT * FROM {schema}.{table} JOIN \\"{other}\\" WHERE n = ?")'
-    source = f"def read(db, a, n, schema, table, other):\n    {where}\n    {name}\n"
-    assert [item.severity for item in check_source(source, "app.py")] == ["error", "warning"]
+    tables = 'db.execute(f"SHOW TABLES IN SCHEMA {schema}.{table}")'
+    index = 'db.execute(f"CREATE INDEX {a} ON {table} (f{n})")'
+    head = "def read(db, a, n, schema, table, other):"
+    source = "\n    ".join([head, where, name, tables, index])
+    severities = [item.severity for item in check_source(source, "app.py")]
+    assert severities == ["error", "warning", "warning", "warning"]
 
 
 def test_the_lists_know_every_widget_of_the_installed_streamlit() -> None:

@@ -16,6 +16,7 @@ from .model import (
     Point,
     argument,
     called_name,
+    children,
     constant,
     items,
     own_nodes,
@@ -408,8 +409,7 @@ class App(Module):
             test = test.whole
         if not isinstance(test, ast.AST) or isinstance(test, Function | ast.ClassDef):
             return False
-        children = ast.iter_child_nodes(test)
-        return holds and any(self.needs_click(part, True, flags) for part in children)
+        return holds and any(self.needs_click(part, True, flags) for part in children(test))
 
     @cached_property
     def button_keys(self) -> set[str]:

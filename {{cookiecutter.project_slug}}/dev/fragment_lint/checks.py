@@ -22,6 +22,7 @@ from .model import (
     Part,
     Point,
     called_name,
+    children,
     constant,
     own_nodes,
 )
@@ -150,7 +151,7 @@ def is_static(app: App, test: ast.expr) -> bool:
             case ast.Lambda():
                 return False
             case ast.AST():
-                todo += ast.iter_child_nodes(node)
+                todo += children(node)
     return True
 
 
@@ -295,7 +296,7 @@ def drawn(app: App, value: ast.expr) -> Iterator[ast.Name]:
         elif isinstance(node, ast.Call):
             todo += node.args if app.builtin(node) else []
         elif not isinstance(node, ast.Lambda):
-            todo += ast.iter_child_nodes(node)
+            todo += children(node)
 
 
 def is_snapshot(app: App, name: ast.Name, function: Function) -> bool:
@@ -463,5 +464,5 @@ def has_end(app: App, loop: ast.While | ast.For) -> bool:
         if isinstance(node, ast.Call) and app.dotted(node.func) in {*ENDS, "sys.exit"}:
             return True
         is_loop = isinstance(node, ast.For | ast.AsyncFor | ast.While)
-        todo += [(part, is_inner or is_loop) for part in ast.iter_child_nodes(node)]
+        todo += [(part, is_inner or is_loop) for part in children(node)]
     return False

@@ -9,7 +9,7 @@ from textwrap import indent
 
 from .files import configuration, decode, is_excluded, project_root, python_files, read
 from .findings import Finding, UnreadableError, check_source
-from .model import Module
+from .model import Project
 from .output import Report, render
 from .rules import RULES
 
@@ -25,7 +25,7 @@ def lint(
     """Check files and folders; a path that cannot be checked does not hide the others."""
     report, seen = Report(), set()
     root = root or Path.cwd()
-    project: dict[Path, Module | None] = {}
+    project = Project()
     for file in (file for path in paths for file in python_files(Path(path), report.problems)):
         identity = os.path.realpath(file)
         if identity in seen or is_excluded(file, exclude, root):

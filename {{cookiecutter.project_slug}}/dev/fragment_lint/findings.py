@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .app import App
 from .checks import Found, check
-from .model import Module, lines_of_text
+from .model import Project, lines_of_text
 from .rules import ADVICE, RULES
 
 MARKER = "fragment-lint: ignore"
@@ -41,15 +41,13 @@ class Finding:
         return f"{place}: {self.rule}: {self.message}. Fix: {self.fix} [{self.severity}]"
 
 
-def check_source(
-    source: str, filename: str, project: dict[Path, Module | None] | None = None
-) -> list[Finding]:
+def check_source(source: str, filename: str, project: Project | None = None) -> list[Finding]:
     """Return the findings in `source`; imports are looked up in the folders around `filename`.
 
     `project` keeps what was read of other files, for the next call.
     """
     try:
-        app = App(source, filename, {} if project is None else project)
+        app = read_app(source, filename, project or Project())
         found = [*check(app)]
         ignores = ignore_comments(source)
     except (SyntaxError, RecursionError) as error:
@@ -69,6 +67,15 @@ def check_source(
             unused = make(app, Found("FC00", place, f"the comment {what} here", ADVICE))
             findings[line, f"FC00 {rule}"] = unused
     return sorted(findings.values())
+
+
+def read_app(source: str, filename: str, project: Project) -> App:
+    """Return the module of a source; another file that imports it may have read it."""
+    known = project.modules.get(Path(filename).resolve())
+    if isinstance(known, App) and known.source == source:
+        known.filename = filename
+        return known
+    return App(source, filename, project)
 
 
 def make(app: App, found: Found) -> Finding:

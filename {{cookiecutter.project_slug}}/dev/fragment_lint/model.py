@@ -6,6 +6,8 @@ lines in the order in which they run. Modules of the same project are read when 
 
 import ast
 import builtins
+import os
+import tokenize
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
@@ -37,6 +39,7 @@ class Part(NamedTuple):
 
 
 Binding = ast.AST | Origin | Part
+PLAIN_FIELDS = {"ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment"}
 UNBOUND: list[Binding] = []  # the values of a name that nothing binds
 
 
@@ -118,10 +121,28 @@ def remember(default: Any) -> Callable[[Question[Answer]], Question[Answer]]:
     return decorate
 
 
+class Project:
+    """What was read of the files of a project, and which names its folders have."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.modules: dict[Path, Module | None] = {}
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def names(self, folder: Path) -> frozenset[str]:
+        """Return the names in a folder; none, if it cannot be read."""
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))
+            except OSError:
+                self._names[folder] = frozenset()
+        return self._names[folder]
+
+
 class Module:
     """A source file: its names, its calls in the order in which they run, its imports followed."""
 
-    def __init__(self, source: str, filename: str, project: "dict[Path, Module | None]") -> None:
+    def __init__(self, source: str, filename: str, project: Project) -> None:
         """Read the source; raise SyntaxError if it cannot be parsed."""
         try:
             with warnings.catch_warnings():
@@ -130,6 +151,7 @@ class Module:
         except (ValueError, MemoryError) as error:  # a null byte, too many brackets
             raise SyntaxError(str(error) or "too complex") from error
         self.source, self.filename, self.project = source, filename, project
+        self.folders = Path(filename).resolve().parents
         self.parents: dict[ast.AST, ast.AST] = {}
         self.scopes: dict[ast.AST, Scope] = {}
         self.attributes: dict[tuple[ast.AST, str], list[Binding]] = {}  # of classes
@@ -177,11 +199,11 @@ class Module:
                 inner = Scope(node, scope)
             body = getattr(node, "body", None) if inner is not scope else None
             if isinstance(node, Comprehension):
-                body = [*ast.iter_child_nodes(node)]
+                body = children(node)
             inside = set(body if isinstance(body, list) else [body])
             parts = [
                 (part, inner if part in inside or isinstance(part, ast.arguments) else scope)
-                for part in ast.iter_child_nodes(node)
+                for part in children(node)
             ]
             if isinstance(node, ast.arguments):
                 # Defaults and annotations are evaluated outside; that makes no difference here.
@@ -275,7 +297,8 @@ class Module:
                 for kind in self.classes(owner):
                     own = [*self.attributes.get((kind, attr), [])]
                     body = next((self.scopes[item] for item in kind.body), None)
-                    own += body.names.get(attr, []) if body else []
+                    for value in body.names.get(attr, []) if body else []:
+                        own += self._property(value) or [value]
                     if own:
                         return own
             case ast.Subscript(value=owner, slice=index):
@@ -283,6 +306,13 @@ class Module:
                     item for whole in (owner, *self.values(owner)) for item in items(whole, index)
                 ]
         return []
+
+    def _property(self, value: Binding) -> list[ast.expr]:
+        """Return what a property returns."""
+        makers = value.decorator_list if isinstance(value, Definition) else []
+        names = {getattr(item, "id", getattr(item, "attr", "")) for item in makers}
+        is_property = isinstance(value, Definition) and names & {"property", "cached_property"}
+        return self.returned(value) if is_property and isinstance(value, Definition) else []
 
     def unpacked(self, part: Part) -> list[Binding]:
         """Return what a part of a value may be, as far as literals and functions here say."""
@@ -469,14 +499,15 @@ class Module:
         if not name or name.startswith("streamlit."):
             return None
         level, parts = len(dotted) - len(name), name.split(".")
-        folders = Path(self.filename).resolve().parents
-        for folder in folders[level - 1 : level] if level else folders:
-            for length in range(len(parts), 0, -1):
+        for folder in self.folders[level - 1 : level] if level else self.folders:
+            names = self.project.names(folder)
+            is_here = parts[0] in names or f"{parts[0]}.py" in names
+            for length in range(len(parts), 0, -1) if is_here else ():
                 base = folder.joinpath(*parts[:length])
                 for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
                     if path.is_file():
                         return path, ".".join(parts[length:])
-            if not level and ((folder / ".git").exists() or (folder / "pyproject.toml").exists()):
+            if not level and names & {".git", "pyproject.toml"}:
                 return None  # the root of the project
         return None
 
@@ -485,15 +516,15 @@ class Module:
         path, name = (dotted and self.file_of(dotted)) or (None, "")
         if path is None:
             return None, ""
-        if path not in self.project:
-            self.project[path] = None  # while modules that import each other are read
+        modules = self.project.modules
+        if path not in modules:
+            modules[path] = None  # while modules that import each other are read
             try:
-                self.project[path] = type(self)(
-                    path.read_text("utf-8-sig"), str(path), self.project
-                )
+                with tokenize.open(path) as file:
+                    modules[path] = type(self)(file.read(), str(path), self.project)
             except (OSError, UnicodeDecodeError, SyntaxError, RecursionError):
                 return None, name
-        return self.project[path], name
+        return modules[path], name
 
 
 def _parts(value: Binding, targets: list[ast.expr]) -> list[Binding]:
@@ -750,7 +781,7 @@ class Order:
                 case ast.Call():
                     self.points[node] = point
                     found.append(node)
-            todo += ((part, point) for part in ast.iter_child_nodes(node))
+            todo += [(part, point) for part in children(node)]
         self.current += sorted(found, key=lambda call: (call.lineno, call.col_offset))
 
 
@@ -764,6 +795,18 @@ def is_wildcard(pattern: ast.pattern) -> bool:
     return isinstance(pattern, ast.MatchAs) and pattern.pattern is None
 
 
+def children(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of a node, but for operators and contexts."""
+    found: list[ast.AST] = []
+    for name in node._fields:
+        part = getattr(node, name, None) if name not in PLAIN_FIELDS else None
+        if isinstance(part, ast.AST):
+            found.append(part)
+        elif isinstance(part, list):
+            found += [item for item in part if isinstance(item, ast.AST)]
+    return found
+
+
 def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes that run with `roots`: not the bodies of functions and classes in them."""
     todo = [*reversed(roots)]
@@ -771,7 +814,7 @@ def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
         node = todo.pop()
         yield node
         if not isinstance(node, Function | ast.ClassDef):
-            todo += reversed([*ast.iter_child_nodes(node)])
+            todo += reversed(children(node))
 
 
 def called_name(node: object) -> str:

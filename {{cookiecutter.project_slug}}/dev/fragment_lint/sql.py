@@ -56,15 +56,16 @@ SQL = re.compile(
     | COPY\s+(INTO\b|\S+\s+(FROM|TO)\b) | COMMENT\s+ON\b
     | PRAGMA\s | ATTACH\s | ANALYZE\s+TABLE\b | LOCK\s+TABLE\b | LISTEN\s | NOTIFY\s
     | VACUUM\s+[^\s]+\s*(;|$) | REFRESH\s+MATERIALIZED\s | REINDEX\s | KILL\s+\S+\s*$ | DETACH\s
-    | (LIST|LS|REMOVE|RM)\s+@ | (PUT|GET)\s+(FILE:|'FILE:|@)
+    | (LIST|LS|REMOVE|RM)\s+@
     | SET\s+\S+\s*(=|TO\b) | (ALTER\s+)?SESSION\s+SET\b | BEGIN\s*;
     )""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 # Where a name stands, which cannot be bound.
 IDENTIFIER = re.compile(
-    rf"""\b(FROM|JOIN|INTO|UPDATE|ON|IN\s+SCHEMA|USE|PRAGMA|EXISTS|RENAME\s+TO|{OBJECTS})\s+
-    (\w+\(|["`\[]|\w+\.)*{MARK}(["`\]]?\.["`\[]?{MARK})*["`\]]?""",
+    rf"""\b(FROM|JOIN|INTO|UPDATE|ON|SHOW\s[\w\s]*\bIN|USE|PRAGMA|EXISTS|RENAME\s+TO|{OBJECTS}|LIST|LS|REMOVE|RM)\s+
+    @?(\w+\(|["`\[]|\w+\.)*{MARK}(["`\]]?\.["`\[]?{MARK})*["`\]]?
+    (\s*\(\w*{MARK}\))?""",
     re.IGNORECASE | re.VERBOSE,
 )
 LONG_ENOUGH = 2_000  # characters of a text that tell whether it is SQL
