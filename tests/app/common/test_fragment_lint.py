@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -1006,9 +1007,667 @@ BAD = {
             while True:  #> FC11
                 wait()
         """,
+    "FC02 a callback by position": """
+        @st.fragment
+        def live(): st.write(1)
+        st.button("Go", "key", "help", live)  #> FC02
+        """,
+    "FC02 the length of what a click sets": """
+        @st.fragment
+        def live(): st.write(1)
+        rows = []
+        if st.button("Go"):
+            rows = load()
+        if len(rows) > 0:
+            live()  #> FC02
+        """,
+    "FC02 a loop over what a click sets": """
+        @st.fragment
+        def live(r): st.write(r)
+        rows = []
+        if st.button("Go"):
+            rows = load()
+        for r in rows:
+            live(r)  #> FC02
+        """,
+    "FC02 a comparison with False": """
+        @st.fragment
+        def live(): st.write(1)
+        def page():
+            clicked = st.button("Go")
+            if clicked is False:
+                return
+            live()  #> FC02
+        """,
+    "FC02 one of two results": """
+        @st.fragment
+        def live(): st.write(1)
+        def toolbar():
+            with st.sidebar:
+                start = st.button("A")
+                mode = st.selectbox("m", [1])
+            return start, mode
+        start, mode = toolbar()
+        if start:
+            live()  #> FC02
+        """,
+    "FC04 a wrapper in a decorator": """
+        import functools
+        def polled(seconds):
+            def deco(f):
+                @functools.wraps(f)
+                @st.fragment(run_every=seconds)
+                def inner(*a, **k):
+                    return f(*a, **k)
+                return inner
+            return deco
+        @polled(2)
+        def live():  #> FC04
+            st.write(1)
+        live()
+        """,
+    "FC04 options that are passed on": """
+        def polled(**k):
+            return st.fragment(**k)
+        @polled(run_every=2)
+        def live():  #> FC04
+            st.write(1)
+        live()
+        """,
+    "FC07 data in a column": """
+        rows = db.fetch_rows()
+        @st.fragment(run_every=2)
+        def live():
+            a, b = st.columns(2)
+            a.table(rows)  #> FC07
+            if done():
+                end()
+        if st.session_state.get("active"): live()
+        """,
+    "FC07 the time of the page": """
+        import datetime
+        now = datetime.datetime.now()
+        @st.fragment(run_every=2)
+        def live():
+            st.write(f"now {now}")  #> FC07
+            if done():
+                end()
+        if st.session_state.get("active"): live()
+        """,
+    "FC07 data of the function around it": """
+        def page(job):
+            rows = load_rows(job)
+            @st.fragment(run_every=2)
+            def live():  #> FC01
+                st.line_chart(rows)  #> FC07
+                if done():
+                    end()
+            live()
+        """,
+    "FC02 the other case": """
+        @st.fragment
+        def live(): st.write(1)
+        clicked = st.button("x")
+        match clicked:
+            case False: pass
+            case _: live()  #> FC02
+        """,
+    "FC02 a method of the base class": """
+        class Base:
+            @st.fragment
+            def live(self): st.write(1)
+        class Panel(Base):
+            def page(self):
+                if st.button("Start"):
+                    super().live()  #> FC02
+        """,
+    "FC02 a flag that is reset": """
+        @st.fragment
+        def live(): st.write(1)
+        if st.session_state.get("go"):
+            st.session_state.go = False
+            live()  #> FC02
+        """,
+    "FC02 a flag that is deleted": """
+        @st.fragment
+        def live(): st.write(1)
+        if "go" in st.session_state:
+            del st.session_state["go"]
+            live()  #> FC02
+        """,
+    "FC06 a scope in options": """
+        OPTS = {"scope": "fragment"}
+        @st.fragment(run_every=2)
+        def live():  #> FC04
+            if done():
+                st.session_state.clear()
+                st.rerun(**OPTS)  #> FC06
+        """,
+    "FC06 a negated condition stays": """
+        @st.fragment(run_every=2)
+        def live():
+            if done():
+                st.session_state.idle = False
+                st.rerun()  #> FC06
+        if not st.session_state.idle:
+            live()
+        """,
+    "FC06 a comparison stays": """
+        @st.fragment(run_every=2)
+        def live():
+            if done():
+                st.session_state.status = "running"
+                st.rerun()  #> FC06
+        if st.session_state.status == "running":
+            live()
+        """,
+    "FC04 a decorator in a dictionary": """
+        DECOS = {"fast": st.fragment(run_every=1)}
+        @DECOS["fast"]
+        def live():  #> FC04
+            st.write(1)
+        """,
+    "FC03 packages of widgets": """
+        import streamlit as st
+        import streamlit_antd_components as sac
+        import extra_streamlit_components as stx
+        import streamlit_shadcn_ui as ui
+        from streamlit_extras.stylable_container import stylable_container
+        from streamlit_modal import Modal
+        from streamlit_echarts import st_echarts
+        from streamlit_lottie import st_lottie
+        from streamlit_webrtc import webrtc_streamer
+        @st.fragment(run_every=2)
+        def live():
+            sac.buttons([1])  #> FC03
+            stx.tab_bar([1])  #> FC03
+            ui.button("x")  #> FC03
+            webrtc_streamer("x")  #> FC03
+            if done():
+                st.session_state.pop('active', None)
+                st.rerun()
+        """,
+    "FC06 the main function decides nothing": """
+        @st.fragment(run_every=2)
+        def live():
+            status = poll()
+            if status in ("done", "failed"):
+                st.session_state.pop("job", None)
+                st.rerun()  #> FC06
+        def main():
+            st.title("x")
+            live()
+        if __name__ == "__main__":
+            main()
+        """,
+    "FC06 tabs decide nothing": """
+        @st.fragment(run_every=2)
+        def live():
+            if status() == "done":
+                st.session_state.status = "done"
+                st.rerun()  #> FC06
+        for tab in st.tabs(["a", "b"]):
+            with tab: live()
+        """,
+    "FC06 navigation decides nothing": """
+        @st.fragment(run_every=2)
+        def live():
+            if status() == "done":
+                st.session_state.status = "done"
+                st.rerun()  #> FC06
+        def page():
+            live()
+        st.navigation([st.Page(page)]).run()
+        """,
+    "FC11 count": """
+        import itertools, time
+        @st.fragment(run_every=2)
+        def live():
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"): live()
+        for i in itertools.count():  #> FC11
+            time.sleep(1)
+        """,
+    "FC11 cycle": """
+        from itertools import count, cycle
+        @st.fragment(run_every=2)
+        def live():
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"): live()
+        for i in cycle("abc"):  #> FC11
+            draw(i)
+        """,
+    "FC11 a numbered count": """
+        from itertools import count
+        @st.fragment(run_every=2)
+        def live():
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"): live()
+        for n, i in enumerate(count(1)):  #> FC11
+            draw(i)
+        """,
+    "FC11 a name that is always true": """
+        @st.fragment(run_every=2)
+        def live():
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"): live()
+        running = True
+        while running:  #> FC11
+            draw(1)
+        """,
+    "FC11 not False": """
+        @st.fragment(run_every=2)
+        def live():
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"): live()
+        while not False:  #> FC11
+            draw(1)
+        """,
+    "FC11 repeat": """
+        import itertools as it
+        @st.fragment(run_every=2)
+        def live():
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"): live()
+        for _ in it.repeat(None):  #> FC11
+            draw(1)
+        for _ in it.repeat(None, 5):
+            draw(1)
+        """,
+    "FC11 in the fragment": """
+        @st.fragment(run_every=2)
+        def live():
+            if st.session_state.get("over"):
+                end()
+            while True:  #> FC11
+                draw(1)
+        if st.session_state.get("active"): live()
+        """,
+    "FC03 containers by dict()": """
+        boxes = dict(a=st.empty(), b=st.container())
+        @st.fragment(run_every=2)
+        def live():
+            boxes["a"].button("x")  #> FC03
+            boxes.get("b").button("x")  #> FC03
+            for box in boxes.values():
+                box.toggle("x")  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 a container stored in a dictionary": """
+        boxes = {}
+        boxes["a"] = st.empty()
+        @st.fragment(run_every=2)
+        def live():
+            boxes["a"].button("x")  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 a container that a function returns": """
+        def panel():
+            return st.container()
+        @st.fragment(run_every=2)
+        def live():
+            panel().button("x")  #> FC03
+            box = panel()
+            box.toggle("y")  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 a container in a namespace": """
+        from types import SimpleNamespace
+        ui = SimpleNamespace(left=st.empty())
+        @st.fragment(run_every=2)
+        def live():
+            ui.left.button("x")  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 a method that is handed on": """
+        @st.fragment(run_every=2)
+        def live():
+            list(map(st.button, names))  #> FC03
+            any(st.toggle(n) for n in names)  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 containers in attributes": """
+        class Page:
+            def __init__(self):
+                self.a, self.b = st.columns(2)
+                self.boxes = []
+                self.boxes.append(st.empty())
+            @st.fragment(run_every=2)
+            def live(self):  #> FC01 FC07
+                self.b.button("x")  #> FC03
+                self.boxes[0].button("x")  #> FC03
+                if done():
+                    end()
+        """,
+    "FC08 a template": """
+        from string import Template
+        def f(cur, name):
+            cur.execute(Template("SELECT * FROM t WHERE n = '$n'").substitute(n=name))  #> FC08
+        """,
+    "FC08 a template with a dictionary": """
+        import string
+        Q = string.Template("SELECT * FROM t WHERE n = '$n'")
+        def f(cur, name):
+            cur.execute(Q.safe_substitute({"n": name}))  #> FC08
+        """,
+    "FC08 a template by a name": """
+        from string import Template
+        def f(cur, name):
+            t = Template("DELETE FROM jobs WHERE n = $n")
+            q = t.substitute(n=name)  #> FC08
+            cur.execute(q)
+        """,
+    "FC08 format_map": """
+        def f(cur, name):
+            cur.execute("SELECT * FROM t WHERE n = '{n}'".format_map({"n": name}))  #> FC08
+            cur.execute("SELECT * FROM t WHERE n = '{n}'".format_map(locals()))  #> FC08
+        """,
+    "FC08 one of two results": """
+        def build(name):
+            return f"SELECT * FROM t WHERE n = '{name}'", ()  #> FC08
+        def f(cur, name):
+            sql, params = build(name)
+            cur.execute(sql, params)
+            cur.execute(*build(name))
+        """,
+    "FC08 and, or": """
+        def f(cur, name):
+            cur.execute("SELECT * FROM t" + (f" WHERE n = '{name}'" if name else ""))  #> FC08
+            cur.execute(name and f"SELECT * FROM t WHERE n = '{name}'" or "SELECT 1")  #> FC08
+        """,
+    "FC08 joins": """
+        def f(cur, name):
+            cur.execute("".join(("SELECT * FROM t WHERE n = '", name, "'")))  #> FC08
+            cur.execute("\\n".join(["SELECT *", f"FROM {name}"]))  #> FC08
+            sep = " "
+            cur.execute(sep.join(["SELECT * FROM", name]))  #> FC08
+        """,
+    "FC08 first words": """
+        def f(session, name):
+            for_ = f"SHOW TABLES IN SCHEMA {name}"  #> FC08
+            session.sql(for_)
+            d = f"DESCRIBE TABLE {name}"  #> FC08
+            session.sql(d)
+            u = f"USE WAREHOUSE {name}"  #> FC08
+            session.sql(u)
+            c = f"CREATE OR REPLACE TEMPORARY TABLE {name} (a int)"  #> FC08
+            session.sql(c)
+            g = f"GRANT SELECT ON {name} TO ROLE x"  #> FC08
+            session.sql(g)
+            t = f"TRUNCATE TABLE {name}"  #> FC08
+            session.sql(t)
+            a = f"ALTER SESSION SET QUERY_TAG = '{name}'"  #> FC08
+            session.sql(a)
+            e = f"EXECUTE IMMEDIATE '{name}'"  #> FC08
+            session.sql(e)
+            s = f"set x = '{name}'"  #> FC08
+            session.sql(s)
+            l = f"list @{name}"  #> FC08
+            session.sql(l)
+            p = f"put file://x @{name}"
+            session.sql(p)
+            v = f"VACUUM {name}"  #> FC08
+            session.sql(v)
+            r = f"REFRESH MATERIALIZED VIEW {name}"  #> FC08
+            session.sql(r)
+            k = f"KILL {name}"  #> FC08
+            session.sql(k)
+            rm = f"REMOVE @{name}"  #> FC08
+            session.sql(rm)
+            desc = f"DESC TABLE {name}"  #> FC08
+            session.sql(desc)
+            rep = f"SELECT\\n\t* FROM {name}"  #> FC08
+            session.sql(rep)
+        """,
+    "FC08 keywords": """
+        def f(cur, conn, session, name):
+            conn.query(sql=f"SELECT * FROM {name}")  #> FC08
+            cur.execute(operation=f"SELECT * FROM {name}")  #> FC08
+            pd.read_sql(sql=f"SELECT * FROM {name}", con=conn)  #> FC08
+            pl.read_database(query=f"SELECT * FROM {name}", connection=conn)  #> FC08
+            duckdb.sql(query=f"SELECT * FROM {name}")  #> FC08
+            client.query(query=f"SELECT * FROM {name}")  #> FC08
+        """,
+    "FC08 more runners": """
+        def f(cur, conn, session, name):
+            pd.read_sql_query(sql=f"SELECT * FROM {name}", con=conn)  #> FC08
+            pl.read_database(f"SELECT * FROM {name}", conn)  #> FC08
+            client.query_df(f"SELECT * FROM {name}")  #> FC08
+            client.command(f"DROP TABLE {name}")  #> FC08
+            conn.exec_driver_sql(f"SELECT * FROM {name}")  #> FC08
+            session.scalars(f"SELECT * FROM {name}")  #> FC08
+            conn.scalar(f"SELECT * FROM {name}")  #> FC08
+            spark.sql(f"SELECT * FROM {name}")  #> FC08
+            db.execute_query(f"SELECT * FROM {name}")  #> FC08
+            db.run_query(f"SELECT * FROM {name}")  #> FC08
+            db.fetch_all(f"SELECT * FROM {name}")  #> FC08
+            db.fetch_one(f"SELECT * FROM {name}")  #> FC08
+            cursor.execute_async(f"SELECT * FROM {name}")  #> FC08
+            conn.raw_sql(f"SELECT * FROM {name}")  #> FC08
+            cs.fetch_pandas(f"SELECT * FROM {name}")
+            conn.fetch(f"SELECT * FROM {name}")  #> FC08
+            conn.fetchval(f"SELECT * FROM {name}")  #> FC08
+            db.raw(f"SELECT * FROM {name}")  #> FC08
+        """,
+    "FC08 replace by a name": """
+        SQL = "SELECT * FROM t WHERE n = ':name'"
+        def f(cur, name):
+            cur.execute(SQL.replace(":name", name))  #> FC08
+            q = SQL
+            q = q.replace(":name", name)  #> FC08
+            cur.execute(q)
+        """,
+    "FC06 a condition in a function stays": """
+        def active(): return st.session_state.get("active")
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.session_state.result = None
+                st.rerun()  #> FC06
+        if active(): live()
+        """,
+    "FC06 a comparison with None stays": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.session_state.job = 0
+                st.rerun()  #> FC06
+        if st.session_state.get("job") is not None:
+            live()
+        """,
+    "FC06 a membership stays": """
+        @st.fragment(run_every=1)
+        def live():
+            if done():
+                st.session_state.status = "queued"
+                st.rerun()  #> FC06
+        if st.session_state.status in ("running", "queued"):
+            live()
+        """,
+    "FC02 the state of a button": """
+        @st.fragment
+        def live(): st.write(1)
+        st.button("go", key="go")
+        if st.session_state.go:
+            live()  #> FC02
+        """,
 }
 
 GOOD = {
+    "FC06 a tuple after and": """
+        @st.fragment(run_every=2)
+        def live():
+            done = poll() == "done"
+            done and (st.session_state.clear(), st.rerun())
+        if "active" in st.session_state: live()
+        """,
+    "FC07 a name of a constant": """
+        TITLE = "Jobs"
+        @st.fragment(run_every=2)
+        def live(title):
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"):
+            live(TITLE)
+        """,
+    "FC07 a default that is constant": """
+        @st.fragment(run_every=2)
+        def live(limit=5):
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"):
+            live()
+        """,
+    "FC07 a negative number": """
+        @st.fragment(run_every=2)
+        def live(limit):
+            if st.session_state.get("over"):
+                end()
+        if st.session_state.get("active"):
+            live(-1)
+        """,
+    "FC04 an interval from a dictionary": """
+        PACE = {"fast": 1, "off": None}
+        @st.fragment(run_every=PACE[st.session_state.pace])
+        def live():
+            st.write("tick")
+        live()
+        """,
+    "FC06 an error ends the block": """
+        from contextlib import suppress
+        @st.fragment(run_every=2)
+        def live():
+            with suppress(LookupError):
+                st.session_state.result = poll()
+                st.rerun()
+        if "result" not in st.session_state: live()
+        """,
+    "FC06 query parameters of old Streamlit": """
+        @st.fragment(run_every=2)
+        def live():
+            if done():
+                st.experimental_set_query_params()
+                st.rerun()
+        if st.experimental_get_query_params().get("job"):
+            live()
+        """,
+    "FC01 an attribute decides": """
+        if hasattr(st, "fragment"):
+            @st.fragment(run_every=1)
+            def live():
+                if done():
+                    end()
+        else:
+            def live(): ...
+        """,
+    "FC01 a version in a name decides": """
+        STREAMLIT = tuple(map(int, st.__version__.split(".")[:2]))
+        if STREAMLIT >= (1, 37):
+            @st.fragment(run_every=1)
+            def live():
+                if done():
+                    end()
+        """,
+    "FC01 the environment decides": """
+        import os
+        if os.environ.get("LIVE"):
+            @st.fragment(run_every=1)
+            def live():
+                if done():
+                    end()
+        """,
+    "FC08 constants of the class of self": """
+        class Base:
+            TABLE = "jobs"
+        class R(Base):
+            def f(self, cur, n):
+                cur.execute("SELECT * FROM %s" % self.TABLE)
+                cur.execute("SELECT * FROM {}".format(R.TABLE))
+                cur.execute(f"SELECT * FROM {type(self).TABLE}")
+                cur.execute(f"SELECT * FROM {self.__class__.TABLE}")
+        """,
+    "FC08 numbers": """
+        def f(cur, n: str):
+            limit = int(n)
+            cur.execute("SELECT * FROM t LIMIT %d" % limit)
+            cur.execute("SELECT * FROM t LIMIT " + str(int(n)))
+            cur.execute("SELECT * FROM t LIMIT {}".format(len(n)))
+            cur.execute(f"SELECT * FROM t LIMIT {min(int(n), 100)}")
+        """,
+    "FC08 sentences for other programs": """
+        def f(name):
+            chat.execute(f"Create a summary of {name}")
+            pipe.execute(f"Explain {name} in simple words")
+            robot.execute("drop %s at the door" % name)
+            tool.execute(f"With all data of {name}, show the table")
+        """,
+    "FC08 a default of a dictionary of names": """
+        ORDERS = dict(new="created DESC", old="created")
+        def f(cur, choice):
+            cur.execute(f"SELECT * FROM t ORDER BY {ORDERS.get(choice, 'id')}")
+        """,
+    "FC08 a set of names": """
+        ALLOWED = {"a", "b"}
+        def f(cur, column):
+            if column not in ALLOWED:
+                raise ValueError(column)
+            cur.execute(f"SELECT {column} FROM t")
+        """,
+    "FC08 an assertion": """
+        def f(cur, column):
+            assert column in ("a", "b")
+            cur.execute(f"SELECT {column} FROM t")
+        """,
+    "FC08 a choice": """
+        def f(cur):
+            column = st.selectbox("c", ["a", "b"])
+            cur.execute(f"SELECT {column} FROM t")
+        """,
+    "FC08 the environment": """
+        import os
+        TABLE = os.environ["TABLE"]
+        DB = os.getenv("DB", "x")
+        def f(cur):
+            cur.execute(f"SELECT * FROM {TABLE}")
+            cur.execute(f"USE DATABASE {DB}")
+        """,
+    "FC08 secrets": """
+        T = st.secrets["table"]
+        def f(cur):
+            cur.execute(f"SELECT * FROM {T}")
+            cur.execute(f"SELECT * FROM {st.secrets.table}")
+        """,
+    "FC08 a private helper that gets constants": """
+        def _count(cur, table):
+            return cur.execute(f"SELECT count(*) FROM {table}")
+        def f(cur):
+            _count(cur, "jobs")
+            _count(cur, "steps")
+        """,
+    "FC08 ids and dates": """
+        import uuid, datetime
+        def f(cur):
+            t = f"tmp_{uuid.uuid4().hex}"
+            cur.execute(f"CREATE TABLE {t} (a int)")
+            cur.execute(f"SELECT * FROM t WHERE d = '{datetime.date.today()}'")
+        """,
+    "FC08 an identifier": """
+        def f(cur, table):
+            if not table.isidentifier():
+                raise ValueError
+            cur.execute(f"SELECT * FROM {table}")
+        """,
     "FC01 untimed in a page function": """
         def page():
             @st.fragment
@@ -1205,6 +1864,38 @@ GOOD = {
             if not st.session_state.get("finished"):
                 live()
         page()
+        """,
+    "FC06 a condition that the page changes": """
+        @st.fragment(run_every=1)
+        def live():
+            if version() != st.session_state.get("version"):
+                st.rerun()
+        st.session_state.version = version()
+        if st.session_state.active:
+            live()
+        """,
+    "FC08 a property": """
+        class Store:
+            @property
+            def table(self):
+                return "jobs"
+            def read(self, db):
+                db.execute(f"SELECT * FROM {self.table}")
+        """,
+    "FC08 a parameter with a class": """
+        class Store:
+            def __init__(self, kind):
+                self.mark = "?" if kind == "sqlite" else "%s"
+        def read(store: Store, db, name):
+            db.execute(f"SELECT * FROM jobs WHERE name = {store.mark}", (name,))
+        """,
+    "FC08 a name of a comprehension": """
+        def read(db, ids):
+            safe = []
+            for i in ids:
+                safe.append(int(i))
+            marks = ", ".join(str(i) for i in safe)
+            db.execute(f"SELECT * FROM jobs WHERE id IN ({marks})")
         """,
     "FC06 a flag that is set once": """
         @st.fragment(run_every=1)
@@ -1864,6 +2555,17 @@ def test_a_rerun_that_loops_is_explained(before: str, reason: str) -> None:
     assert finding.message.startswith(reason)
 
 
+def test_a_name_in_sql_is_a_warning_and_a_value_an_error() -> None:
+    where = 'db.execute(f"SELECT {a} FROM t WHERE n = {n}")'
+    name = 'db.execute(f"SELECT * FROM {schema}.{table} JOIN \\"{other}\\" WHERE n = ?")'
+    tables = 'db.execute(f"SHOW TABLES IN SCHEMA {schema}.{table}")'
+    index = 'db.execute(f"CREATE INDEX {a} ON {table} (f{n})")'
+    head = "def read(db, a, n, schema, table, other):"
+    source = "\n    ".join([head, where, name, tables, index])
+    severities = [item.severity for item in check_source(source, "app.py")]
+    assert severities == ["error", "warning", "warning", "warning"]
+
+
 def test_the_lists_know_every_widget_of_the_installed_streamlit() -> None:
     # A widget reports back to the script, so it takes a callback. New widgets belong in the lists.
     reports = {"on_change", "on_click", "on_select", "on_submit"}
@@ -2077,6 +2779,52 @@ def test_helpers_of_other_files_are_followed(project: Callable[[str, str], Path]
     assert found(page.read_text("utf-8"), str(page)) == marked(page.read_text("utf-8"))
 
 
+def test_reruns_and_decorators_of_other_files_are_judged(
+    project: Callable[[str, str], Path],
+) -> None:
+    project(
+        "compat.py",
+        """
+        import streamlit as st
+        fragment = st.fragment if hasattr(st, "fragment") else st.experimental_fragment
+        """,
+    )
+    project(
+        "jobs.py",
+        """
+        import streamlit as st
+        def again():
+            st.rerun()
+        def finish():
+            if st.session_state.get("result"):
+                st.session_state.active = False
+                st.rerun()
+        """,
+    )
+    page = project(
+        "page.py",
+        """
+        import streamlit as st
+        import compat
+        from jobs import again, finish
+        @compat.fragment(run_every=1)
+        def one():
+            if done():
+                again()  #> FC06
+        @compat.fragment(run_every=1)
+        def two():
+            finish()
+        if st.session_state.active:
+            two()
+        """,
+    )
+    assert found(page.read_text("utf-8"), str(page)) == marked(page.read_text("utf-8"))
+    other = project(
+        "other.py", "from page import two\ntwo()\nwhile True:  #> FC11\n    print('...')\n"
+    )
+    assert found(other.read_text("utf-8"), str(other)) == marked(other.read_text("utf-8"))
+
+
 def test_a_search_ends_at_the_root_of_the_project(project: Callable[[str, str], Path]) -> None:
     project("live.py", "@st.fragment\ndef live():\n    st.write('...')\n")
     source = "from live import live\nif st.button('Start'):\n    live()\n"
@@ -2276,19 +3024,142 @@ def test_json_and_github_name_the_place_and_the_severity(tmp_path: Path) -> None
     assert line.startswith("::error file=a%2Cb.py,line=6,col=16,endLine=6,endColumn=32,title=FC08 ")
 
 
+def test_columns_count_characters(tmp_path: Path) -> None:
+    source = 'x = "Ümläut"; db.execute(f"SELECT {ä}")  # fragment-lint: ignore[FC04]\n'
+    first, second = check_source(source, "app.py")
+    assert source[first.column - 1 : first.end_column - 1] == 'f"SELECT {ä}"'
+    assert source[second.column - 1 : second.end_column - 1].startswith("# fragment-lint")
+
+
+def test_sarif_is_what_code_scanning_reads(tmp_path: Path) -> None:
+    (tmp_path / "a b.py").write_text(TWO_RULES)
+    (tmp_path / "broken.py").write_text("def broken(:\n")
+    done = run("--format", "sarif", folder=tmp_path)
+    assert done.returncode == 2
+    log = json.loads(done.stdout)
+    assert (log["version"], log["$schema"][-16:]) == ("2.1.0", "sarif-2.1.0.json")
+    (scan,) = log["runs"]
+    rules = scan["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(RULES)
+    assert {rule["defaultConfiguration"]["level"] for rule in rules} == {"error", "warning", "note"}
+    first, second = scan["results"]
+    assert [item["level"] for item in (first, second)] == ["warning", "error"]
+    assert rules[second["ruleIndex"]]["id"] == second["ruleId"] == "FC08"
+    assert second["message"]["text"].startswith("an f-string puts values into the SQL")
+    (location,) = second["locations"]
+    assert location["physicalLocation"] == {
+        "artifactLocation": {"uri": "a%20b.py"},
+        "region": {"startLine": 6, "startColumn": 16, "endLine": 6, "endColumn": 32},
+    }
+    (invocation,) = scan["invocations"]
+    assert invocation["executionSuccessful"] is False
+    (note,) = invocation["toolExecutionNotifications"]
+    assert note["message"]["text"] == "broken.py:1: cannot be parsed: invalid syntax"
+    done = run("--format", "sarif", tmp_path / "a b.py")
+    (scan,) = json.loads(done.stdout)["runs"]
+    place = scan["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert place["uri"] == (tmp_path / "a b.py").as_uri()
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "expected"),
+    [
+        ('select = ["FC08"]', [], ["FC08"]),
+        ('ignore = ["fc08"]  # a comment', [], ["FC04"]),
+        ("exclude = [\n  'pages',  # all of them\n]", [], []),
+        ('exclude = ["pages/*.py"]', [], []),
+        ('select = ["FC08"]', ["--select", "FC04"], ["FC04"]),
+        ('exclude = ["pages"]', ["--exclude", "other"], ["FC04", "FC08"]),
+        ("", [], ["FC04", "FC08"]),
+    ],
+)
+def test_pyproject_chooses_rules_and_files(
+    tmp_path: Path, section: str, options: list[str], expected: list[str]
+) -> None:
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "app.py").write_text(TWO_RULES)
+    text = f'[project]\nname = "x"\n\n[tool.fragment-lint]\n{section}\n\n[tool.ruff]\nx = true\n'
+    (tmp_path / "pyproject.toml").write_text(text)
+    for arguments, folder in (([], tmp_path), (["."], tmp_path / "pages")):
+        done = run(*options, *arguments, folder=folder)
+        assert [line.split()[1] for line in done.stdout.splitlines()] == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        ('selct = ["FC08"]', "has no selct; it may have select, ignore, exclude"),
+        ('select = "FC08"', "select must be a list of strings"),
+        ('select = ["FC99"]', "unknown rule FC99; the rules are FC00"),
+        ("select = true", "must have lists of strings"),
+        ("select = [", "must have lists of strings"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(tmp_path: Path, section: str, reason: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.fragment-lint]\n{section}\n")
+    done = run(folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "pyproject.toml: " in line
+    assert reason in line
+
+
+def test_what_git_ignores_is_not_checked(tmp_path: Path) -> None:
+    subprocess.run([shutil.which("git") or "git", "init", "--quiet", tmp_path], check=True)
+    for folder in ("pages", "pages/made", "out", "out/deep"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "app.py").write_text(BAD_FILE)
+    (tmp_path / ".gitignore").write_text("out/\n")
+    (tmp_path / "pages" / ".gitignore").write_text("made\n")
+    expected = [f"{Path('pages/app.py')}:3:1:"]
+    assert [line.split()[0] for line in run(folder=tmp_path).stdout.splitlines()] == expected
+    assert len(run("pages", folder=tmp_path).stdout.splitlines()) == 1
+    # What a path names is checked, ignored or not.
+    assert len(run("out", "pages/made/app.py", folder=tmp_path).stdout.splitlines()) == 3
+    shutil.rmtree(tmp_path / ".git")
+    assert len(run(folder=tmp_path).stdout.splitlines()) == 4
+
+
+def test_a_reader_that_goes_away_sees_no_traceback(tmp_path: Path) -> None:
+    for number in range(400):
+        (tmp_path / f"app{number}.py").write_text(BAD_FILE)
+    command = [sys.executable, "-m", "dev.fragment_lint", tmp_path]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        running.stdout.readline()
+        running.stdout.close()
+        assert "Traceback" not in running.stderr.read()
+
+
 def test_stdin_is_checked(tmp_path: Path) -> None:
     done = run("-", "--stdin-filename", "pages/app.py", stdin=BAD_FILE, folder=tmp_path)
     assert done.returncode == 1
     assert done.stdout.startswith("pages/app.py:3:1: FC04 ")
     assert run("-", stdin="def broken(:", folder=tmp_path).returncode == 2
+    coded = b"# coding: latin-1\nname = 'caf\xe9'\n"
+    command = [sys.executable, "-m", "dev.fragment_lint", "-"]
+    done = subprocess.run(command, cwd=ROOT, input=coded, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_is_explained(rule: str) -> None:
     done = run("--explain", rule)
     assert done.returncode == 0
-    assert done.stdout.startswith(f"{rule} {RULES[rule].name} ({RULES[rule].severity})\n")
-    assert RULES[rule].why in done.stdout
+    assert done.stdout.startswith(f"{rule} {RULES[rule].name} ({RULES[rule].severity}): ")
+    for text in (RULES[rule].finds, RULES[rule].why, RULES[rule].measured, RULES[rule].fix):
+        assert text in done.stdout
+    assert indent(RULES[rule].good, "    ") in done.stdout
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_bad_code_of_a_rule_is_bad_and_its_good_code_good(rule: str) -> None:
+    (first, *_) = check_source(RULES[rule].bad, "page.py")
+    assert (first.rule, first.severity) == (f"{rule} {RULES[rule].name}", RULES[rule].severity)
+    assert check_source(RULES[rule].good, "page.py") == []
 
 
 @pytest.mark.parametrize("option", ["--select", "--ignore", "--explain"])

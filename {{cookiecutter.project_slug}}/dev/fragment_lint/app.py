@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from .model import (
+    RUNS_ITS_FUNCTION,
     Binding,
     Callee,
     Definition,
@@ -15,7 +16,9 @@ from .model import (
     Point,
     argument,
     called_name,
+    children,
     constant,
+    items,
     own_nodes,
     remember,
 )
@@ -34,25 +37,19 @@ SOMETIMES_WIDGETS = {  # they only display, unless this argument makes them repo
     **dict.fromkeys(("expander", "popover", "tabs"), "on_change"),
     "link_button": "on_click",
 }
-COMPONENTS = {  # widgets of other packages
-    "st_aggrid.AgGrid",
-    "st_keyup.st_keyup",
-    "streamlit_ace.st_ace",
-    "streamlit_agraph.agraph",
-    "streamlit_calendar.calendar",
-    "streamlit_cookies_manager.CookieManager",
-    "streamlit_drawable_canvas.st_canvas",
-    "streamlit_elements.elements",
-    "streamlit_folium.folium_static",
-    "streamlit_folium.st_folium",
-    "streamlit_image_coordinates.streamlit_image_coordinates",
-    "streamlit_js_eval.streamlit_js_eval",
-    "streamlit_option_menu.option_menu",
-    "streamlit_plotly_events.plotly_events",
-    "streamlit_searchbox.st_searchbox",
-    "streamlit_tags.st_tags",
-    "streamlit_tree_select.tree_select",
-}
+COMPONENTS = """
+    audio_recorder_streamlit code_editor extra_streamlit_components st_aggrid st_keyup streamlit_ace
+    streamlit_agraph streamlit_antd_components streamlit_calendar streamlit_card
+    streamlit_cookies_manager streamlit_cropper streamlit_drawable_canvas streamlit_elements
+    streamlit_feedback streamlit_flow streamlit_folium streamlit_image_coordinates
+    streamlit_image_select streamlit_js_eval streamlit_mic_recorder streamlit_modal
+    streamlit_monaco streamlit_navigation_bar streamlit_option_menu streamlit_plotly_events
+    streamlit_quill streamlit_searchbox streamlit_shadcn_ui streamlit_sortables
+    streamlit_star_rating streamlit_tags streamlit_toggle streamlit_tree_select
+    streamlit_vertical_slider streamlit_webrtc
+"""
+COMPONENT_PACKAGES = set(COMPONENTS.split())  # their functions are widgets
+COMPONENT_CLASSES = {"AgGrid", "CookieManager", "EncryptedCookieManager", "Modal"}
 COMPONENT_MAKERS = {
     "streamlit.components.v1.declare_component",
     "streamlit.components.v2.component",
@@ -67,10 +64,13 @@ READERS = {"copy", "count", "get", "get_all", "index", "items", "keys", "to_dict
 STATES = {"streamlit.session_state": "", "streamlit.query_params": "query parameter "}
 ANYTHING = "*"  # all keys, or keys that are not known
 UNKNOWN = "?"  # not session state: what a function of another file changes
-# What a change sets: True and False are what the new value counts as; None is not known.
-Changes = dict[str, bool | None]
+# What a change sets: the new value, where it is a constant; what is removed counts as None.
+Changes = dict[str, ast.Constant | None]
+REMOVED = ast.Constant(None)
 
 NEVER_NONE = {"int", "float", "str", "max", "min", "round", "abs"}
+EQUALS, DIFFERS = ast.Eq | ast.Is, ast.NotEq | ast.IsNot
+SIMPLE = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete | ast.Expr
 # What keeps a definition from module level.
 BLOCKS = Function | ast.ClassDef | ast.If | ast.Match | ast.For | ast.AsyncFor | ast.While
 
@@ -141,16 +141,20 @@ class App(Module):
                     assert isinstance(module, App)
                     for value in module.returned(function):
                         if maker := module.timer(value):
-                            return maker
-            case ast.Name() | ast.Attribute():
+                            passes_on = function.args.kwarg is not None
+                            return self._timed(node, maker) if passes_on else maker
+            case ast.Name() | ast.Attribute() | ast.Subscript():
                 for bound in self.values(node):
                     if maker := self.timer(bound):
                         return maker
+                for module, bound in self.imported(node):
+                    assert isinstance(module, App)
+                    if maker := module.timer(bound):
+                        return maker
                 for module, function in self.functions(node):
                     assert isinstance(module, App)
-                    for value in module.returned(function):  # `return st.fragment(...)(f)`
-                        if isinstance(value, ast.Call) and module.wraps_parameter(value, function):
-                            return module._timed(value, module.timer(value.func) or Timer())
+                    if maker := module.wrapper(function):
+                        return maker
             case ast.IfExp(body=body, orelse=orelse):
                 return self.timer(body) or self.timer(orelse)
             case ast.BoolOp(values=values):
@@ -159,17 +163,40 @@ class App(Module):
                 return self.timer(value)
         return None
 
+    def wrapper(self, function: Function) -> Timer | None:
+        """Return what a decorator does that is a function, if it makes fragments."""
+        for value in self.returned(function):
+            if isinstance(value, ast.Call) and self.wraps_parameter(value, function):
+                return self._timed(value, self.timer(value.func) or Timer())
+            for inner in self.values(value) if isinstance(value, ast.Name) else ():
+                if isinstance(inner, Definition) and self.runs_parameter(inner, function):
+                    for decorator in inner.decorator_list:
+                        if maker := self.timer(decorator):
+                            return maker
+        return None
+
+    def runs_parameter(self, inner: Function, function: Function) -> bool:
+        """Tell whether an inner function calls the first parameter of the function around it."""
+        first = [item.arg for item in function.args.args[:1]]
+        called = [getattr(call.func, "id", "") for call in self.calls.get(inner, [])]
+        return bool(first) and first[0] in called
+
     def _timed(self, call: ast.Call, maker: Timer) -> Timer:
         """Return what `call` makes of a maker: it may give the interval, also by `**options`."""
-        if interval := argument(call, "run_every"):
-            return Timer((interval,))
+        given = self.options(call, "run_every")
+        return Timer((given[0],)) if given else maker
+
+    def options(self, call: ast.Call, keyword: str, position: int | None = None) -> list[ast.expr]:
+        """Return what may be given for an argument, also by `**options`."""
+        found = [argument(call, keyword, position)]
         for item in call.keywords:
-            for value in self.values(item.value) if item.arg is None else ():
+            for value in (item.value, *self.values(item.value)) if item.arg is None else ():
                 if isinstance(value, ast.Dict):
-                    for key, interval in zip(value.keys, value.values, strict=True):
-                        if isinstance(key, ast.Constant) and key.value == "run_every":
-                            return Timer((interval,))
-        return maker
+                    pairs = zip(value.keys, value.values, strict=True)
+                    found += [item for key, item in pairs if getattr(key, "value", 0) == keyword]
+                elif isinstance(value, ast.Call):  # `dict(...)`
+                    found.append(argument(value, keyword))
+        return [item for item in found if item is not None]
 
     def wraps_parameter(self, call: ast.Call, function: Function) -> bool:
         """Tell whether `call` makes a fragment of the first parameter of `function`."""
@@ -185,6 +212,8 @@ class App(Module):
     def _fragments(self) -> Iterator[Fragment]:
         for node in self.scopes:
             if isinstance(node, Definition):
+                if (outer := self.owner(node)) and self.runs_parameter(node, outer):
+                    continue  # it is in a decorator: what counts is where that is used
                 for decorator in node.decorator_list:
                     if maker := self.timer(decorator):
                         yield self._fragment(node.name, node, node, maker)
@@ -237,8 +266,10 @@ class App(Module):
                 is_plain = name in NEVER_NONE or name.startswith("datetime.")
                 found = [item for callee in self.functions(node.func) for item in _results(callee)]
                 return frozenset(found or [True if is_plain else None])
-            case ast.Name() | ast.Attribute():
+            case ast.Name() | ast.Attribute() | ast.Subscript():
                 parts = self.values(node)
+            case ast.arg():
+                parts = [*self.given(node), *self.defaults(node)]
         return frozenset(kind for item in parts for kind in self.intervals(item)) or frozenset(
             [True]
         )
@@ -270,18 +301,17 @@ class App(Module):
         return found
 
     @cached_property
-    def cleared(self) -> dict[str, set[Function | None]]:
-        """The keys of the session state that this module clears, with the functions that do."""
+    def changed(self) -> dict[str, list[tuple[Function | None, ast.Constant | None]]]:
+        """The keys of the session state that this module changes: where, and what they get."""
         loads = [node for node in self.scopes if isinstance(getattr(node, "ctx", None), ast.Load)]
         used = {getattr(node, "id", getattr(node, "attr", "")) for node in loads}
-        found: dict[str, set[Function | None]] = {}
+        found: dict[str, list[tuple[Function | None, ast.Constant | None]]] = {}
         for node in self.scopes:
             if isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
                 for key, value in self.change(node, trust=False).items():
-                    owner = self.owner(node)
-                    is_used = owner is None or getattr(owner, "name", "") in used
-                    if value is False and is_used:
-                        found.setdefault(key, set()).add(owner)
+                    name = getattr(owner, "name", "") if (owner := self.owner(node)) else ""
+                    if owner is None or name in used or name.startswith("__"):
+                        found.setdefault(key, []).append((owner, value))
         return found
 
     def is_dialog(self, function: Function) -> bool:
@@ -328,7 +358,9 @@ class App(Module):
                 answer = self.answers[key]
                 break
             passed.append(guard)
-            if guard.test is not None and self.needs_click(guard.test, guard.holds, flags):
+            if guard.test is None:
+                continue
+            if self.needs_click(guard.test, guard.holds, flags) or (flags and self._is_flag(guard)):
                 answer = guard
                 break
         for guard in passed:
@@ -338,6 +370,8 @@ class App(Module):
 
     def needs_click(self, test: Binding, holds: bool = True, flags: bool = True) -> bool:
         """Tell whether `test` is true (false, if not `holds`) only in the run of a click."""
+        if isinstance(test, ast.expr) and self.state_key(test) in self.button_keys:
+            return holds
         match test:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return self.needs_click(operand, not holds, flags)
@@ -345,6 +379,12 @@ class App(Module):
                 # `clicked or state` also holds in later runs; `clicked and state` does not.
                 answers = [self.needs_click(value, holds, flags) for value in values]
                 return any(answers) if isinstance(op, ast.And) == holds else all(answers)
+            case ast.Compare(left=left, ops=[op], comparators=[ast.Constant(value=value)]) if (
+                value in (None, True, False) and isinstance(op, EQUALS | DIFFERS)
+            ):
+                return self.needs_click(
+                    left, holds == (isinstance(op, EQUALS) == bool(value)), flags
+                )
             case ast.Name() | ast.Attribute() | ast.Call() if results := self._results(test):
                 # `result = None`, and another value under a button.
                 bound = [item for item in results if not _differs(item, holds)]
@@ -363,11 +403,27 @@ class App(Module):
                 if self.state_key(owner) == ANYTHING:
                     return holds
         if isinstance(test, Part):
+            parts = self.unpacked(test)
+            if parts and test.position is not None:
+                return all(self.needs_click(part, holds, flags) for part in parts)
             test = test.whole
         if not isinstance(test, ast.AST) or isinstance(test, Function | ast.ClassDef):
             return False
-        parts = ast.iter_child_nodes(test)
-        return holds and any(self.needs_click(part, True, flags) for part in parts)
+        return holds and any(self.needs_click(part, True, flags) for part in children(test))
+
+    @cached_property
+    def button_keys(self) -> set[str]:
+        """The keys of the buttons: their session state is true for one run, too."""
+        calls = (call for calls in self.calls.values() for call in calls)
+        keys = (argument(call, "key") for call in calls if called_name(call) in BUTTONS)
+        return {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+
+    def _is_flag(self, guard: Point) -> bool:
+        """Tell whether a branch clears the state on which it is: that is true for one run."""
+        keys = self.reads(guard.test) if guard.test and guard.holds else None
+        simple = [item for item in guard.branch if isinstance(item, SIMPLE)] if keys else []
+        changes = [self.change(node, trust=False) for item in simple for node in own_nodes(item)]
+        return any(is_false(item.get(key)) for item in changes for key in keys or ())
 
     def _results(self, node: ast.expr) -> Sequence[Binding]:
         """Return what a name is bound to, or what a function of this file returns."""
@@ -403,7 +459,13 @@ class App(Module):
             case ast.Subscript(value=owner):
                 return self.is_container(owner)
             case ast.Call(func=func, args=args):  # `st.columns(2)`, and `enumerate(columns)`
-                return any(self.is_container(part) for part in (func, *args))
+                found = self.functions(func)
+                returned = [
+                    part for item in found if item.module is self for part in _returned(item)
+                ]
+                if self.builtin(node) == "dict" or self.dotted(func) == "types.SimpleNamespace":
+                    args = [*args, *(item.value for item in node.keywords)]
+                return any(self.is_container(part) for part in (func, *args, *returned))
             case ast.Dict(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
                 return any(map(self.is_container, parts))
             case ast.DictComp(value=part) | ast.ListComp(elt=part) | ast.GeneratorExp(elt=part):
@@ -412,11 +474,24 @@ class App(Module):
                 return self.ask("container", node, self.is_container)
             case ast.arg():  # a helper may get a container as an argument
                 given = self.given(node)
-                return any(map(self.is_container, given)) if given else not self._is_self(node)
+                return any(map(self.is_container, given)) if given else not self.is_self(node)
         return False
 
-    def _is_self(self, node: ast.arg) -> bool:
+    def is_self(self, node: ast.arg) -> bool:
+        """Tell whether a parameter is the object or class of a method."""
         return node.arg in ("self", "cls")
+
+    def defaults(self, parameter: ast.arg) -> list[ast.expr]:
+        """Return the default of a parameter, if it has one."""
+        arguments = self.parents[parameter]
+        if not isinstance(arguments, ast.arguments):
+            return []
+        names = [*arguments.posonlyargs, *arguments.args]
+        pairs = [
+            *zip(reversed(names), reversed(arguments.defaults), strict=False),
+            *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+        ]
+        return [value for name, value in pairs if name is parameter and value is not None]
 
     def given(self, parameter: ast.arg) -> list[ast.expr]:
         """Return what the calls in this file pass for a parameter."""
@@ -428,26 +503,34 @@ class App(Module):
         found = []
         for call in self.callers.get(function, []):
             offset = isinstance(self.parents[function], ast.ClassDef) and bool(names)
-            offset = offset and self._is_self(names[0])
+            offset = offset and self.is_self(names[0])
             position = names.index(parameter) - offset if parameter in names else None
             value = argument(call, parameter.arg, position if position != -1 else None)
             found += [value] if value is not None else []
         return found
 
-    def is_widget(self, call: ast.Call) -> bool:
-        """Tell whether `call` draws a widget, on `st` or on one of its containers."""
-        name, origin = called_name(call), self.dotted(call.func)
-        if origin in COMPONENTS or self._is_component(call.func):
-            return True
-        if name in ("getattr", "") or origin.startswith("streamlit."):
-            name = origin.rpartition(".")[2] or name
+    def widget(self, call: ast.Call) -> str:
+        """Return the name of the widget that `call` draws, on `st` or a container, or nothing."""
+        if self.builtin(call) in RUNS_ITS_FUNCTION:  # `map(st.button, names)`
+            return next(filter(None, map(self._widget_name, call.args)), "")
+        name = self._widget_name(call.func)
         if name in SOMETIMES_WIDGETS:
-            option = argument(call, SOMETIMES_WIDGETS[name])
-            if option is None or getattr(option, "value", "") == "ignore":
-                return False
-        elif name not in ALWAYS_WIDGETS:
-            return False
-        return self.is_container(getattr(call.func, "value", call.func))
+            given = self.options(call, SOMETIMES_WIDGETS[name])
+            return name if given and getattr(given[0], "value", "") != "ignore" else ""
+        return name
+
+    def _widget_name(self, func: ast.expr) -> str:
+        """Return the name of the widget that a function may draw, or an empty string."""
+        origin = self.dotted(func)
+        package, _, name = origin.rpartition(".")
+        name = name or str(getattr(func, "attr", ""))
+        if package.partition(".")[0] in COMPONENT_PACKAGES:
+            return name if name[:1].islower() or name in COMPONENT_CLASSES else ""
+        if self._is_component(func):
+            return str(getattr(func, "attr", getattr(func, "id", "")))
+        if name not in ALWAYS_WIDGETS and name not in SOMETIMES_WIDGETS:
+            return ""
+        return name if self.is_container(getattr(func, "value", func)) else ""
 
     def _is_component(self, node: ast.AST) -> bool:
         return any(
@@ -525,17 +608,19 @@ class App(Module):
                 if self.state_key(owner) != ANYTHING:
                     return {key: None}  # a part of what the key holds
                 if isinstance(ctx, ast.Del):
-                    return {key: False}
+                    return {key: REMOVED}
                 parent = self.parents[node]
-                return {key: constant(parent.value) if isinstance(parent, ast.Assign) else None}
+                return {key: _constant(parent.value) if isinstance(parent, ast.Assign) else None}
             case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[owner, index, *rest]):
                 if key := self.state_key(owner):
                     key = self._key(owner, index)
-                    return {key: constant(rest[0]) if rest else False}
+                    return {key: _constant(rest[0]) if rest else REMOVED}
                 return {}
             case ast.Call(func=ast.Attribute(value=owner, attr=name)) if self.state_key(owner):
                 return self._method_change(node, owner, name)
             case ast.Call():
+                if self.dotted(node.func) == "streamlit.set_query_params":
+                    return {ANYTHING: None}
                 given = [*node.args, *(item.value for item in node.keywords)]
                 is_plain = self.builtin(node) or self.dotted(node.func).startswith("streamlit.")
                 if any(self.dotted(item) in STATES for item in given) and not is_plain:
@@ -548,11 +633,12 @@ class App(Module):
         if key != ANYTHING or name not in SETTERS:
             return {} if key == ANYTHING or name in READERS else {key: None}
         if name in ("clear", "popitem"):
-            return {ANYTHING: False}
+            return {ANYTHING: REMOVED}
         if name == "update" and not call.args:
-            return {str(item.arg or ANYTHING): constant(item.value) for item in call.keywords}
+            return {str(item.arg or ANYTHING): _constant(item.value) for item in call.keywords}
         if name in ("pop", "setdefault", "__setitem__") and call.args:
-            return {self._key(owner, call.args[0]): False if name == "pop" else None}
+            value = REMOVED if name == "pop" else _constant(call.args[-1])
+            return {self._key(owner, call.args[0]): value if name != "setdefault" else None}
         return {ANYTHING: None}
 
     def is_foreign(self, call: ast.Call) -> bool:
@@ -564,11 +650,24 @@ class App(Module):
         is_class = origin.rpartition(".")[2][:1].isupper()
         return bool(origin) and not is_class and self.file_of(origin) is not None
 
+    def meaning(self, test: ast.expr) -> ast.expr:
+        """Return what a name is bound to, or a function here returns, if that is one expression."""
+        for _ in range(5):  # names may be circular
+            values: Sequence[Binding] = []
+            if isinstance(test, ast.Name | ast.Call) and not self.state_key(test):
+                values = self._results(test)
+            if len(values) != 1 or not isinstance(values[0], ast.expr):
+                break
+            test = values[0]
+        return test
+
     @remember(None)
     def reads(self, test: Binding) -> set[str] | None:
         """Return the keys of the session state that decide `test`; None if other things do, too."""
         if isinstance(test, ast.expr) and (key := self.state_key(test)):
             return {key}
+        if isinstance(test, ast.expr) and (meaning := self.meaning(test)) is not test:
+            return self.reads(meaning)
         parts: Sequence[Binding]
         match test:
             case ast.Constant():
@@ -583,10 +682,8 @@ class App(Module):
                 parts = [operand]
             case ast.Call(args=args) if self.builtin(test) in ("all", "any", "bool", "len"):
                 parts = args
-            case ast.Name() if len(values := self.values(test)) == 1:
-                if not isinstance(values[0], ast.expr):
-                    return None
-                parts = values
+            case ast.Name(id="__name__"):
+                return set()
             case _:
                 return None
         found: set[str] = set()
@@ -597,16 +694,46 @@ class App(Module):
             found |= keys
         return found
 
+    def after(self, test: ast.expr, changes: Changes) -> bool | str:
+        """Return what a condition is after `changes`: true, false, `same` as before, or `?`."""
+        keys = self.reads(test)
+        test = self.meaning(test)
+        if keys is None:
+            is_layout = isinstance(test, ast.Call) and not self.widget(test)
+            is_layout = is_layout and self.is_container(test) and ANYTHING not in changes
+            return "same" if is_layout else "?"  # `for tab in st.tabs(...)`
+        if ANYTHING in keys or (keys and ANYTHING in changes):
+            return "?"
+        if not keys & changes.keys():
+            return "same"
+        value = changes[next(iter(keys))] if len(keys) == 1 else None
+        match test:
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                found = self.after(operand, changes)
+                return not found if isinstance(found, bool) else found
+            case ast.BoolOp(op=op, values=parts):
+                known = {self.after(part, changes) for part in parts}
+                ends = isinstance(op, ast.Or)
+                return ends if ends in known else not ends if known == {not ends} else "?"
+            case ast.Compare(ops=[op], comparators=[ast.Constant(value=other)]) if value:
+                if isinstance(op, EQUALS | DIFFERS):
+                    return (value.value == other) == isinstance(op, EQUALS)
+            case ast.Compare(ops=[op], comparators=[ast.Tuple() | ast.List() | ast.Set() as known]):
+                others = [getattr(item, "value", None) for item in known.elts]
+                if value and isinstance(op, ast.In | ast.NotIn):
+                    return (value.value in others) == isinstance(op, ast.In)
+            case ast.Compare(left=ast.Constant(), ops=[op]) if value:  # `"job" in st.session_state`
+                return isinstance(op, ast.In) == (value is not REMOVED)
+            case ast.Attribute() | ast.Subscript() | ast.Call() | ast.Name() if value:
+                return bool(value.value)
+        return "?"
+
     def stays(self, call: ast.Call, changes: Changes, seen: set[ast.AST]) -> bool:
         """Tell whether a full rerun after `changes` runs `call` again, as far as this file says."""
         for guard in self.guards(self.points.get(call)):
-            keys = self.reads(guard.test) if guard.test else None
-            if keys is None or ANYTHING in keys:
+            after = self.after(guard.test, changes) if guard.test else "?"
+            if after not in ("same", guard.holds):
                 return False
-            for key in keys & changes.keys() if ANYTHING not in changes else keys:
-                is_truth = isinstance(guard.test, ast.Attribute | ast.Subscript | ast.Call)
-                if not (is_truth and guard.holds and changes.get(key) is True):
-                    return False
         function = self.owner(call)
         if function is None:
             return True
@@ -617,6 +744,15 @@ class App(Module):
             return False
         callers = self.callers.get(function, [])
         return bool(callers) and all(self.stays(item, changes, seen) for item in callers)
+
+
+def is_false(value: ast.Constant | None) -> bool:
+    """Tell whether a known new value counts as false."""
+    return value is not None and not value.value
+
+
+def _constant(node: ast.AST) -> ast.Constant | None:
+    return node if isinstance(node, ast.Constant) else None
 
 
 def rendered_by(callee: Callee) -> str:
@@ -636,7 +772,13 @@ def _results(callee: Callee) -> Iterator[bool | None]:
         yield False
 
 
+def _returned(callee: Callee) -> list[ast.expr]:
+    return callee.module.returned(callee.function)
+
+
 def _differs(value: Binding, holds: bool) -> bool:
-    """Tell whether a value is a constant that is not what a condition needs."""
+    """Tell whether a value is a constant, or empty, that is not what a condition needs."""
     known = constant(value) if isinstance(value, ast.AST) else None
+    if isinstance(value, ast.List | ast.Tuple | ast.Dict) and not items(value):
+        known = False
     return known is not None and known != holds

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .app import App
-from .model import Module
-from .rules import ADVICE, RULES, Found, check
+from .checks import Found, check
+from .model import Project, lines_of_text
+from .rules import ADVICE, RULES
 
 MARKER = "fragment-lint: ignore"
 COMMENT = re.compile(r"#\s*fragment-lint:\s*ignore\b\s*(?:\[([^\]]*)\]|([A-Z0-9, ]*))")
@@ -40,15 +41,13 @@ class Finding:
         return f"{place}: {self.rule}: {self.message}. Fix: {self.fix} [{self.severity}]"
 
 
-def check_source(
-    source: str, filename: str, project: dict[Path, Module | None] | None = None
-) -> list[Finding]:
+def check_source(source: str, filename: str, project: Project | None = None) -> list[Finding]:
     """Return the findings in `source`; imports are looked up in the folders around `filename`.
 
     `project` keeps what was read of other files, for the next call.
     """
     try:
-        app = App(source, filename, {} if project is None else project)
+        app = read_app(source, filename, project or Project())
         found = [*check(app)]
         ignores = ignore_comments(source)
     except (SyntaxError, RecursionError) as error:
@@ -60,26 +59,37 @@ def check_source(
         accepted = {(line, item.rule) for line in lines_of(app, item.node)} & ignores.keys()
         used |= accepted
         if not accepted:
-            findings.setdefault((item.node.lineno, item.rule), make(filename, item))
+            findings.setdefault((item.node.lineno, item.rule), make(app, item))
     for (line, rule), (start, end) in ignores.items():
         if (line, rule) not in used:
             what = f"accepts no {rule}" if rule in RULES else f"names no rule ({rule or 'empty'})"
             place = ast.Pass(lineno=line, col_offset=start, end_lineno=line, end_col_offset=end)
-            unused = make(filename, Found("FC00", place, f"the comment {what} here", ADVICE))
+            unused = make(app, Found("FC00", place, f"the comment {what} here", ADVICE))
             findings[line, f"FC00 {rule}"] = unused
     return sorted(findings.values())
 
 
-def make(filename: str, found: Found) -> Finding:
+def read_app(source: str, filename: str, project: Project) -> App:
+    """Return the module of a source; another file that imports it may have read it."""
+    known = project.modules.get(Path(filename).resolve())
+    if isinstance(known, App) and known.source == source:
+        known.filename = filename
+        return known
+    return App(source, filename, project)
+
+
+def make(app: App, found: Found) -> Finding:
     """Return the finding for what a rule reports; of a block, the first line is its place."""
     rule, node = RULES[found.rule], found.node
-    end = node.end_lineno or node.lineno, (node.end_col_offset or 0) + 1
+    start = node.lineno, app.column(node.lineno, node.col_offset)
     if hasattr(node, "body"):
-        end = node.lineno, node.col_offset + 1
+        end = node.lineno, len(app.lines[node.lineno - 1]) + 1
+    else:
+        line = node.end_lineno or node.lineno
+        end = line, app.column(line, node.end_col_offset or 0)
     name = f"{found.rule} {rule.name}"
     severity = found.severity or rule.severity
-    place = (filename, node.lineno, node.col_offset + 1)
-    return Finding(*place, name, found.message, rule.fix, severity, *end)
+    return Finding(app.filename, *start, name, found.message, rule.fix, severity, *end)
 
 
 def lines_of(app: App, node: ast.AST) -> range:
@@ -100,19 +110,20 @@ def ignore_comments(source: str) -> dict[tuple[int, str], tuple[int, int]]:
     found: dict[tuple[int, str], tuple[int, int]] = {}
     if MARKER.partition(":")[0] not in source:
         return found
-    for token in comments(source):
+    lines = lines_of_text(source)
+    for token in comments(lines):
         if match := COMMENT.search(token.string):
             named = match.group(1) if match.group(1) is not None else match.group(2)
             for rule in re.split(r"[,\s]+", named.strip()):
-                found[token.start[0], rule] = (token.start[1], token.end[1])
+                start = len(lines[token.start[0] - 1][: token.start[1]].encode())
+                found[token.start[0], rule] = (start, start + len(token.string.encode()))
     return found
 
 
-def comments(source: str) -> Iterator[tokenize.TokenInfo]:
+def comments(lines: list[str]) -> Iterator[tokenize.TokenInfo]:
     """Yield the comments of a source that Python can parse."""
-    lines = io.StringIO(source.replace("\r\n", "\n").replace("\r", "\n")).readline
     try:
-        for token in tokenize.generate_tokens(lines):
+        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
             if token.type == tokenize.COMMENT:
                 yield token
     except (tokenize.TokenError, SyntaxError):

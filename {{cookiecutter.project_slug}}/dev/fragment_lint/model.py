@@ -6,6 +6,8 @@ lines in the order in which they run. Modules of the same project are read when 
 
 import ast
 import builtins
+import os
+import tokenize
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
@@ -15,8 +17,10 @@ from typing import Any, NamedTuple, TypeVar
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 ENDINGS = {"streamlit.rerun", "streamlit.stop", "streamlit.switch_page", "sys.exit"}
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 TRIES = (ast.Try, getattr(ast, "TryStar", ast.Try))  # Python 3.10 has no except*
-RUNS_ITS_FUNCTION = {"map", "filter", "sorted", "min", "max"}  # they call a lambda that they get
+# They call a function that they get.
+RUNS_ITS_FUNCTION = {"map", "filter", "sorted", "min", "max", "streamlit.Page"}
 # What these return runs the function that is their first argument.
 WRAPPERS = {"functools.partial", "functools.lru_cache", "functools.cache", "streamlit.fragment"}
 
@@ -31,14 +35,16 @@ class Part(NamedTuple):
     """A name that is bound to a part of a value: a loop variable, an unpacked element."""
 
     whole: ast.expr
+    position: int | None = None  # which element, where it is known
 
 
 Binding = ast.AST | Origin | Part
+PLAIN_FIELDS = {"ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment"}
 UNBOUND: list[Binding] = []  # the values of a name that nothing binds
 
 
 class Scope:
-    """A module, class or function, with what its names are bound to."""
+    """A module, class, function or comprehension, with what its names are bound to."""
 
     def __init__(self, node: ast.AST, outer: "Scope | None") -> None:
         """Start without names."""
@@ -49,6 +55,9 @@ class Scope:
     def bind(self, name: str, value: Binding) -> None:
         """Add a value that the name has at some time."""
         scope: Scope = self
+        if not isinstance(value, Part):
+            while isinstance(scope.node, Comprehension) and scope.outer:  # `:=`
+                scope = scope.outer
         while name in scope.not_here and scope.outer:
             scope = scope.outer
         scope.names.setdefault(name, []).append(value)
@@ -70,7 +79,7 @@ class Point:
     def __init__(
         self,
         before: "Point | None",
-        step: ast.stmt | None = None,
+        step: ast.stmt | ast.expr | None = None,
         test: ast.expr | None = None,
         holds: bool = True,
         branch: Sequence[ast.stmt] = (),
@@ -112,10 +121,28 @@ def remember(default: Any) -> Callable[[Question[Answer]], Question[Answer]]:
     return decorate
 
 
+class Project:
+    """What was read of the files of a project, and which names its folders have."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.modules: dict[Path, Module | None] = {}
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def names(self, folder: Path) -> frozenset[str]:
+        """Return the names in a folder; none, if it cannot be read."""
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))
+            except OSError:
+                self._names[folder] = frozenset()
+        return self._names[folder]
+
+
 class Module:
     """A source file: its names, its calls in the order in which they run, its imports followed."""
 
-    def __init__(self, source: str, filename: str, project: "dict[Path, Module | None]") -> None:
+    def __init__(self, source: str, filename: str, project: Project) -> None:
         """Read the source; raise SyntaxError if it cannot be parsed."""
         try:
             with warnings.catch_warnings():
@@ -124,6 +151,7 @@ class Module:
         except (ValueError, MemoryError) as error:  # a null byte, too many brackets
             raise SyntaxError(str(error) or "too complex") from error
         self.source, self.filename, self.project = source, filename, project
+        self.folders = Path(filename).resolve().parents
         self.parents: dict[ast.AST, ast.AST] = {}
         self.scopes: dict[ast.AST, Scope] = {}
         self.attributes: dict[tuple[ast.AST, str], list[Binding]] = {}  # of classes
@@ -137,6 +165,16 @@ class Module:
             self.top.bind("st", Origin("streamlit"))
         order = Order(self)
         self.points, self.calls = order.points, order.calls
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines of the source, as Python counts them."""
+        return lines_of_text(self.source)
+
+    def column(self, line: int, offset: int) -> int:
+        """Return the column of a place, from 1, in characters; Python counts bytes from 0."""
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        return len(text.encode()[:offset].decode(errors="replace")) + 1
 
     @cached_property
     def callers(self) -> dict[ast.AST, list[ast.Call]]:
@@ -157,13 +195,15 @@ class Module:
             self.scopes[node] = scope
             inner = scope
             self._bind(node, scope)
-            if isinstance(node, Function | ast.ClassDef):
+            if isinstance(node, Function | ast.ClassDef | Comprehension):
                 inner = Scope(node, scope)
             body = getattr(node, "body", None) if inner is not scope else None
+            if isinstance(node, Comprehension):
+                body = children(node)
             inside = set(body if isinstance(body, list) else [body])
             parts = [
                 (part, inner if part in inside or isinstance(part, ast.arguments) else scope)
-                for part in ast.iter_child_nodes(node)
+                for part in children(node)
             ]
             if isinstance(node, ast.arguments):
                 # Defaults and annotations are evaluated outside; that makes no difference here.
@@ -212,12 +252,11 @@ class Module:
                 scope.bind(name, node)
             case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
                 scope.bind(name, node)
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr), args=args):
+            case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args):
                 # `clauses.append(text)`: the list holds the text.
                 if attr in ("append", "extend", "insert") and args:
                     part = Part(args[-1]) if attr == "extend" else args[-1]
-                    if values := scope.lookup(name):
-                        values.append(part)
+                    self._bind_part(owner, part, scope)
 
     def _bind_target(self, target: ast.expr, value: Binding, scope: Scope) -> None:
         match target:
@@ -228,15 +267,29 @@ class Module:
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
                 for inner, part in zip(targets, _parts(value, targets), strict=True):
                     self._bind_target(inner, part, scope)
-            case ast.Attribute(value=ast.Name(id=owner), attr=attr):
-                method = scope.node
-                if isinstance(method, Definition) and scope.outer:
-                    first = [*method.args.posonlyargs, *method.args.args][:1]
-                    if first and first[0].arg == owner:
-                        self.attributes.setdefault((scope.outer.node, attr), []).append(value)
+            case ast.Attribute():
+                self._of_self(target, scope).append(value)
+            case ast.Subscript(value=owner):
+                self._bind_part(owner, value, scope)
+
+    def _bind_part(self, owner: ast.expr, value: Binding, scope: Scope) -> None:
+        """Add a value that a list or dictionary holds."""
+        if isinstance(owner, ast.Attribute):
+            self._of_self(owner, scope).append(value)
+        elif isinstance(owner, ast.Name) and (values := scope.lookup(owner.id)):
+            values.append(value)
+
+    def _of_self(self, target: ast.Attribute, scope: Scope) -> list[Binding]:
+        """Return the values of `self.name` in a method; of other attributes, a new list."""
+        method, owner = scope.node, target.value
+        if isinstance(method, Definition) and scope.outer and isinstance(owner, ast.Name):
+            first = [*method.args.posonlyargs, *method.args.args][:1]
+            if first and first[0].arg == owner.id:
+                return self.attributes.setdefault((scope.outer.node, target.attr), [])
+        return []
 
     def values(self, node: ast.AST) -> list[Binding]:
-        """Return what a name, or an attribute of a class of this file, may be bound to."""
+        """Return what a name, an attribute of a class of this file or an item may be bound to."""
         match node:
             case ast.Name(id=name):
                 return self.scopes[node].lookup(name)
@@ -244,21 +297,61 @@ class Module:
                 for kind in self.classes(owner):
                     own = [*self.attributes.get((kind, attr), [])]
                     body = next((self.scopes[item] for item in kind.body), None)
-                    own += body.names.get(attr, []) if body else []
+                    for value in body.names.get(attr, []) if body else []:
+                        own += self._property(value) or [value]
                     if own:
                         return own
+            case ast.Subscript(value=owner, slice=index):
+                return [
+                    item for whole in (owner, *self.values(owner)) for item in items(whole, index)
+                ]
         return []
+
+    def _property(self, value: Binding) -> list[ast.expr]:
+        """Return what a property returns."""
+        makers = value.decorator_list if isinstance(value, Definition) else []
+        names = {getattr(item, "id", getattr(item, "attr", "")) for item in makers}
+        is_property = isinstance(value, Definition) and names & {"property", "cached_property"}
+        return self.returned(value) if is_property and isinstance(value, Definition) else []
+
+    def unpacked(self, part: Part) -> list[Binding]:
+        """Return what a part of a value may be, as far as literals and functions here say."""
+        found: list[Binding] = []
+        wholes: list[Binding] = [part.whole, *self.values(part.whole)]
+        if isinstance(part.whole, ast.Call):
+            callees = self.functions(part.whole.func)
+            wholes += [
+                item
+                for module, function in callees
+                if module is self
+                for item in module.returned(function)
+            ]
+        for whole in wholes:
+            elements = items(whole)
+            if part.position is not None and part.position < len(elements):
+                elements = elements[part.position : part.position + 1]
+            found += elements
+        return found
 
     @remember([])
     def classes(self, node: ast.AST) -> list[ast.ClassDef]:
         """Return the class of this file that `node` is, or is an instance of, and its bases."""
         found: list[ast.ClassDef] = []
-        if isinstance(node, ast.Call):  # an instance
-            node = node.func
+        if self.builtin(node) == "super":
+            around = self.scopes[node].outer
+            if around and isinstance(around.node, ast.ClassDef):
+                return [kind for base in around.node.bases for kind in self.classes(base)]
+        if isinstance(node, ast.Call):  # an instance, or `type(self)`
+            is_type = self.builtin(node) == "type" and node.args
+            return self.classes(node.args[0] if is_type else node.func)
+        if isinstance(node, ast.Attribute) and node.attr == "__class__":
+            return self.classes(node.value)
         for value in self.values(node) if isinstance(node, ast.Name | ast.Attribute) else []:
             if isinstance(value, ast.ClassDef):
                 found.append(value)
             elif isinstance(value, ast.arg):
+                if isinstance(value.annotation, ast.Name | ast.Attribute):
+                    found += self.classes(value.annotation)
                 method = self.parents.get(self.parents[value])
                 owner = self.parents.get(method) if method else None
                 arguments = self.parents[value]
@@ -313,7 +406,7 @@ class Module:
     def callees(self, call: ast.Call) -> list[Callee]:
         """Return the functions whose bodies a call runs."""
         found = [*self.functions(call.func)]
-        if self.builtin(call) in RUNS_ITS_FUNCTION:
+        if {self.builtin(call), self.dotted(call.func)} & RUNS_ITS_FUNCTION:
             given = [*call.args, *(item.value for item in call.keywords)]
             found += [item for value in given for item in self.functions(value)]
         return found
@@ -327,7 +420,7 @@ class Module:
             return [Callee(self, node)]
         if isinstance(node, Origin):
             return self._imported(node.dotted)
-        if isinstance(node, ast.Name | ast.Attribute):
+        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
             found = [
                 callee
                 for value in self.values(node)
@@ -356,6 +449,13 @@ class Module:
             if isinstance(value, Definition)
         ]
 
+    def imported(self, node: ast.AST) -> Iterator[tuple["Module", Binding]]:
+        """Yield what an imported name is bound to in another file of the project."""
+        module, name = self.follow(self.dotted(node))
+        if module is not None and module is not self:
+            for value in module.top.names.get(name, []):
+                yield module, value
+
     def reached(self, function: Function) -> Iterator[tuple["Module", ast.Call, ast.Call]]:
         """Yield the calls that run with a function: module, call, and the call here before it."""
         seen: set[ast.AST] = {function}
@@ -372,7 +472,7 @@ class Module:
     def owner(self, node: ast.AST) -> Function | None:
         """Return the function around a node, or None at module level."""
         scope: Scope | None = self.scopes[node]
-        while scope and isinstance(scope.node, ast.ClassDef):
+        while scope and not isinstance(scope.node, Function):
             scope = scope.outer
         return scope.node if scope and isinstance(scope.node, Function) else None
 
@@ -399,14 +499,15 @@ class Module:
         if not name or name.startswith("streamlit."):
             return None
         level, parts = len(dotted) - len(name), name.split(".")
-        folders = Path(self.filename).resolve().parents
-        for folder in folders[level - 1 : level] if level else folders:
-            for length in range(len(parts), 0, -1):
+        for folder in self.folders[level - 1 : level] if level else self.folders:
+            names = self.project.names(folder)
+            is_here = parts[0] in names or f"{parts[0]}.py" in names
+            for length in range(len(parts), 0, -1) if is_here else ():
                 base = folder.joinpath(*parts[:length])
                 for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
                     if path.is_file():
                         return path, ".".join(parts[length:])
-            if not level and ((folder / ".git").exists() or (folder / "pyproject.toml").exists()):
+            if not level and names & {".git", "pyproject.toml"}:
                 return None  # the root of the project
         return None
 
@@ -415,15 +516,15 @@ class Module:
         path, name = (dotted and self.file_of(dotted)) or (None, "")
         if path is None:
             return None, ""
-        if path not in self.project:
-            self.project[path] = None  # while modules that import each other are read
+        modules = self.project.modules
+        if path not in modules:
+            modules[path] = None  # while modules that import each other are read
             try:
-                self.project[path] = type(self)(
-                    path.read_text("utf-8-sig"), str(path), self.project
-                )
+                with tokenize.open(path) as file:
+                    modules[path] = type(self)(file.read(), str(path), self.project)
             except (OSError, UnicodeDecodeError, SyntaxError, RecursionError):
                 return None, name
-        return self.project[path], name
+        return modules[path], name
 
 
 def _parts(value: Binding, targets: list[ast.expr]) -> list[Binding]:
@@ -436,7 +537,30 @@ def _parts(value: Binding, targets: list[ast.expr]) -> list[Binding]:
     is_numbered = isinstance(value, Part) and called_name(whole) == "enumerate"
     if is_numbered and isinstance(whole, ast.Call) and whole.args and len(targets) == 2:
         return [ast.Constant(1), Part(whole.args[0])]
-    return [Part(whole) if isinstance(whole, ast.expr) else value] * len(targets)
+    if not isinstance(whole, ast.expr):
+        return [value] * len(targets)
+    is_plain = not isinstance(value, Part) and not is_starred
+    return [Part(whole, index if is_plain else None) for index in range(len(targets))]
+
+
+def items(whole: Binding, index: ast.expr | None = None) -> list[Binding]:
+    """Return the items of a literal list or dictionary; with an `index`, that item if it can."""
+    keys: list[object] = []
+    values: list[Binding] = []
+    match whole:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            keys, values = [*range(len(elements))], [*elements]
+        case ast.Dict(keys=names, values=elements):
+            keys, values = [getattr(name, "value", None) for name in names], [*elements]
+        case ast.Call(func=ast.Name(id="dict"), keywords=options):
+            keys, values = [item.arg for item in options], [item.value for item in options]
+    wanted = [index.value] if isinstance(index, ast.Constant) else []
+    return [value for key, value in zip(keys, values, strict=True) if key in wanted] or values
+
+
+def lines_of_text(source: str) -> list[str]:
+    """Return the lines of a source."""
+    return source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _current(dotted: str) -> str:
@@ -491,6 +615,9 @@ class Order:
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
                     self.expression(item, point)
+                calls = (item.context_expr for item in node.items)
+                if any(map(self.suppresses, calls)):
+                    return self.block(node.body, Point(point))[0], True
                 return self.block(node.body, point)
             case ast.For() | ast.AsyncFor() | ast.While():
                 return self.loop(node, point)
@@ -498,6 +625,9 @@ class Order:
                 return self.match(node, point)
             case _ if isinstance(node, TRIES):
                 return self.attempt(node, point)
+            case ast.Assert():
+                self.expression(node, point)
+                return Point(after, None, node.test, True), True
             case _:
                 self.expression(node, point)
                 if isinstance(node, ast.Break) and self.breaks:
@@ -510,6 +640,11 @@ class Order:
                     self.exits += 1
                     return after, False
         return self.after(point, node, exits), True
+
+    def suppresses(self, node: ast.expr) -> bool:
+        """Tell whether a block under `node` may end early, by an error that is no end."""
+        func = node.func if isinstance(node, ast.Call) else node
+        return self.module.dotted(func) == "contextlib.suppress"
 
     def after(self, point: Point | None, node: ast.stmt, exits: int) -> Point:
         """Return the point after a block: it is a condition that no return in it was reached."""
@@ -555,6 +690,8 @@ class Order:
             inside = Point(point, None, node.test, True, node.body)
         else:
             self.expression(node.iter, point)
+            if isinstance(node.iter, ast.Name | ast.Attribute | ast.Call):
+                inside = Point(point, None, node.iter, True, node.body)
         self.breaks.append(False)
         self.block(node.body, point if is_endless else inside)
         breaks = self.breaks.pop()
@@ -569,6 +706,7 @@ class Order:
     def match(self, node: ast.Match, point: Point | None) -> tuple[Point | None, bool]:
         """Visit a match: each case is a condition on the subject."""
         exits, left, is_complete = self.exits, [], False
+        other: bool | None = None  # what the subject counts as in a last `case _`
         self.expression(node.subject, point)
         for case in node.cases:
             is_complete |= isinstance(case.pattern, ast.MatchAs) and not (
@@ -576,10 +714,13 @@ class Order:
             )
             inside = Point(point)
             if not is_wildcard(case.pattern):
-                holds = not (
-                    isinstance(case.pattern, ast.MatchSingleton) and not case.pattern.value
-                )
+                single = case.pattern if isinstance(case.pattern, ast.MatchSingleton) else None
+                holds = single is None or bool(single.value)
                 inside = Point(point, None, node.subject, holds, case.body)
+                if single and not case.guard:
+                    other = not holds
+            elif other is not None:
+                inside = Point(point, None, node.subject, other, case.body)
             if case.guard:
                 self.expression(case.guard, inside)
                 inside = Point(inside, None, case.guard, True, case.body)
@@ -631,10 +772,16 @@ class Order:
                     if not known:
                         todo.append((orelse, Point(point, None, test, False)))
                     continue
+                case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                    for part in parts:
+                        todo.append((part, point))
+                        if isinstance(part, ast.Call):
+                            point = Point(point, step=part)
+                    continue
                 case ast.Call():
                     self.points[node] = point
                     found.append(node)
-            todo += ((part, point) for part in ast.iter_child_nodes(node))
+            todo += [(part, point) for part in children(node)]
         self.current += sorted(found, key=lambda call: (call.lineno, call.col_offset))
 
 
@@ -648,6 +795,18 @@ def is_wildcard(pattern: ast.pattern) -> bool:
     return isinstance(pattern, ast.MatchAs) and pattern.pattern is None
 
 
+def children(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of a node, but for operators and contexts."""
+    found: list[ast.AST] = []
+    for name in node._fields:
+        part = getattr(node, name, None) if name not in PLAIN_FIELDS else None
+        if isinstance(part, ast.AST):
+            found.append(part)
+        elif isinstance(part, list):
+            found += [item for item in part if isinstance(item, ast.AST)]
+    return found
+
+
 def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes that run with `roots`: not the bodies of functions and classes in them."""
     todo = [*reversed(roots)]
@@ -655,7 +814,7 @@ def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
         node = todo.pop()
         yield node
         if not isinstance(node, Function | ast.ClassDef):
-            todo += reversed([*ast.iter_child_nodes(node)])
+            todo += reversed(children(node))
 
 
 def called_name(node: object) -> str:

@@ -2,22 +2,40 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from .app import App
-from .model import Function, Origin, Part, argument, called_name
+from .model import Binding, Function, Origin, Part, argument, called_name, items
 
 # What runs SQL, with the names that its first argument may have. These get SQL only:
 SQL_ONLY = {"executemany", "executescript", "read_sql", "read_sql_query"}
-RUNNERS = {*SQL_ONLY, "execute", "execute_async", "execute_string", "query", "sql", "copy_expert"}
+NAMES = """
+    command copy_expert exec_driver_sql execute execute_async execute_query execute_sql
+    execute_string fetch_all fetch_one query query_df query_arrow raw raw_sql read_database
+    run_query run_sql scalar scalars sql
+"""
+RUNNERS = SQL_ONLY.union(NAMES.split())
 ASYNCPG = {"fetch", "fetchrow", "fetchval"}
 # What gets SQL only from these names: others have an `execute`, too.
 CONNECTIONS = {"con", "conn", "connection", "cur", "cursor", "db", "engine", "session", "tx"}
 KEYWORDS = ("sql", "query", "statement", "operation", "command", "sql_script")
 TEXT_WRAPPERS = {"SQL", "cleandoc", "dedent", "text"}  # they pass their text through
 SAME_TEXT = {"strip", "lstrip", "rstrip", "lower", "upper", "format", "replace", "join"}
+TEMPLATES = {"substitute", "safe_substitute"}  # of string.Template
 NUMBERS = {"int", "float", "len", "bool", "range", "abs", "round", "hash"}
+# What these return consists of parts of what they get.
+SAME_PARTS = {"str", "enumerate", "list", "tuple", "sorted", "zip", "reversed", "set", "frozenset"}
+SAME_PARTS |= {"min", "max", "sum", "dict"}
+QUOTES = {"quote_ident", "quote_identifier", "quote_name", "quoted_name"}  # of SQL libraries
+CHOICES = {"selectbox", "radio", "pills", "segmented_control", "select_slider"}
+# What the environment and these modules say comes from no viewer.
+SAFE = ("os.environ", "os.getenv", "streamlit.secrets", "uuid.", "datetime.", "time.", "psycopg")
+CHECKS = {"isidentifier", "isalnum", "isalpha", "isdigit", "isdecimal", "match", "fullmatch"}
+NEAREST = 50  # conditions on a line that are looked at
 SEQUENCES = ast.List | ast.Tuple | ast.Set | ast.ListComp | ast.GeneratorExp | ast.SetComp
+VALUE = "{}"  # stands for a value in the shape of a text
+MARK = re.escape(VALUE)
 OBJECTS = (
     "TABLE|VIEW|INDEX|SCHEMA|DATABASE|FUNCTION|PROCEDURE|ROLE|USER|STAGE|WAREHOUSE|TASK|STREAM"
     "|TRIGGER|SEQUENCE|TYPE|EXTENSION|PIPE|SHARE|FILE FORMAT|COLUMN|POLICY|TAG|SECRET|MACRO"
@@ -30,18 +48,26 @@ SQL = re.compile(
     | INSERT\s+(OR\s+\w+\s+|IGNORE\s+)?(INTO|OVERWRITE)\b | REPLACE\s+INTO\b | DELETE\s+FROM\b
     | UPDATE\s+\S+(\s+\S+)?\s+SET\b | MERGE\s+INTO\b | TRUNCATE\s | CALL\s+[^\s(]+\s*\(
     | (CREATE|ALTER|DROP)\s+([A-Z]+\s+)??([A-Z]+\s+)??([A-Z]+\s+)??({OBJECTS})\b
-    | DROP\s+ | UNDROP\s
+    | DROP\s+{MARK} | UNDROP\s
     | EXEC(UTE)?\s+(IMMEDIATE\s|[\w.]+\s+@) | EXPLAIN\s+(ANALYZE\s+)?(SELECT|INSERT|UPDATE|DELETE)
     | SHOW\s+([A-Z]+\s+)??([A-Z]+\s+)??(
         TABLES|COLUMNS|VIEWS|SCHEMAS|DATABASES|OBJECTS|PARAMETERS|TASKS|STAGES|WAREHOUSES|ROLES|USERS|GRANTS|FUNCTIONS|PROCEDURES|INDEX|CREATE|STREAMS)\b
     | (DESC|DESCRIBE)\s+({OBJECTS})\b | USE\s+({OBJECTS})\b | GRANT\s.*\sTO\b | REVOKE\s.*\sFROM\b
     | COPY\s+(INTO\b|\S+\s+(FROM|TO)\b) | COMMENT\s+ON\b
     | PRAGMA\s | ATTACH\s | ANALYZE\s+TABLE\b | LOCK\s+TABLE\b | LISTEN\s | NOTIFY\s
+    | VACUUM\s+[^\s]+\s*(;|$) | REFRESH\s+MATERIALIZED\s | REINDEX\s | KILL\s+\S+\s*$ | DETACH\s
+    | (LIST|LS|REMOVE|RM)\s+@
     | SET\s+\S+\s*(=|TO\b) | (ALTER\s+)?SESSION\s+SET\b | BEGIN\s*;
     )""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-VALUE = "{}"  # stands for a value in the shape of a text
+# Where a name stands, which cannot be bound.
+IDENTIFIER = re.compile(
+    rf"""\b(FROM|JOIN|INTO|UPDATE|ON|SHOW\s[\w\s]*\bIN|USE|PRAGMA|EXISTS|RENAME\s+TO|{OBJECTS}|LIST|LS|REMOVE|RM)\s+
+    @?(\w+\(|["`\[]|\w+\.)*{MARK}(["`\]]?\.["`\[]?{MARK})*["`\]]?
+    (\s*\(\w*{MARK}\))?""",
+    re.IGNORECASE | re.VERBOSE,
+)
 LONG_ENOUGH = 2_000  # characters of a text that tell whether it is SQL
 
 
@@ -119,14 +145,19 @@ class SqlTexts:
             match node:
                 case ast.IfExp(body=body, orelse=orelse):
                     todo += [body, orelse]
+                case ast.BoolOp(values=parts):
+                    todo += parts
+                case ast.Starred(value=value):
+                    todo += app.unpacked(Part(value, 0))
                 case ast.NamedExpr(value=value) | ast.Await(value=value):
                     todo.append(value)
                 case ast.Name() | ast.Attribute() if values := app.values(node):
-                    todo += values
+                    for bound in values:
+                        todo += app.unpacked(bound) if isinstance(bound, Part) else [bound]
                 case ast.Subscript(value=owner):
                     todo.append(owner)
-                case ast.Dict(values=items):
-                    todo += items
+                case ast.Dict(values=parts):
+                    todo += parts
                 case ast.Call(args=[first, *_]) if self._passes_on(node):
                     todo.append(first)
                 case ast.Call(func=ast.Attribute(value=owner, attr="strip" | "lstrip" | "rstrip")):
@@ -155,7 +186,11 @@ class SqlTexts:
             case ast.Constant(value=str(text)):
                 return text
             case ast.JoinedStr(values=parts):
-                return "".join(self.shape(part) for part in parts)
+                texts = [self.shape(part) for part in parts]
+                for number, part in enumerate(parts):
+                    if number and texts[number] == VALUE and self.is_literal(part):
+                        texts[number] = "0"
+                return "".join(texts)
             case ast.FormattedValue(value=value):
                 return self.shape(value)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
@@ -164,10 +199,15 @@ class SqlTexts:
                 return self.shape(left)
             case ast.IfExp(body=body):
                 return self.shape(body)
-            case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(glue)), attr="join")):
-                given = node.args[0] if node.args else None
-                parts = given.elts if isinstance(given, ast.List | ast.Tuple) else []
-                return glue.join(self.shape(part) for part in parts) or VALUE
+            case ast.Call(func=ast.Attribute(value=owner, attr="join"), args=[given, *_]):
+                glue = owner.value if isinstance(owner, ast.Constant) else " "
+                return str(glue).join(self.shape(part) for part in self._joined(given)) or VALUE
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in TEMPLATES:
+                made = [owner, *self.app.values(owner)]
+                calls = [item for item in made if isinstance(item, ast.Call) and item.args]
+                return self.shape(calls[0].args[0]) if calls else VALUE
+            case ast.Call(func=ast.Attribute(value=owner, attr="format_map")):
+                return self.shape(owner)
             case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in SAME_TEXT:
                 return self.shape(owner)
             case ast.Name():
@@ -175,10 +215,49 @@ class SqlTexts:
                 return self.shape(first) if isinstance(first, ast.expr) else VALUE
         return VALUE
 
+    def _joined(self, given: ast.expr) -> list[ast.expr]:
+        """Return the parts that a join puts together, as far as they are known."""
+        found: list[ast.expr] = []
+        for value in (given, *self.app.values(given)):
+            parts: Sequence[Binding] = items(value)
+            if isinstance(value, ast.ListComp | ast.GeneratorExp):
+                parts = [value.elt]
+            elif not parts and value is not given:  # `clauses.append(value)`
+                parts = [value]
+            found += [part for part in parts if isinstance(part, ast.expr)]
+        return found
+
+    def is_identifier(self, node: ast.AST) -> bool:
+        """Tell whether all values in a text stand where SQL has a name, of a table for example."""
+        shape = self.shape(node)
+        return VALUE in shape and VALUE not in IDENTIFIER.sub("", shape)
+
+    def is_checked(self, name: ast.Name) -> bool:
+        """Tell whether a condition on a line compares a name with literals."""
+        node: ast.AST = name
+        while not isinstance(node, ast.stmt) and node in self.app.parents:
+            node = self.app.parents[node]
+        for guard in islice(self.app.guards(self.app.points.get(node)), NEAREST):
+            test, holds = guard.test, guard.holds
+            while isinstance(test, ast.UnaryOp):
+                test, holds = test.operand, not holds
+            match test:
+                case ast.Compare(left=ast.Name(id=left), ops=[op], comparators=[allowed]):
+                    is_in = isinstance(op, ast.In) == holds and isinstance(op, ast.In | ast.NotIn)
+                    is_in |= isinstance(op, ast.Eq) and holds
+                    if left == name.id and is_in and self.is_literal(allowed):
+                        return True
+                case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args) if holds:
+                    if attr in CHECKS and name.id in {getattr(i, "id", "") for i in (owner, *args)}:
+                        return True
+        return False
+
     def is_literal(self, node: object) -> bool:
         """Tell whether `node` consists of literals and numbers only."""
         if isinstance(node, Part):
             return self.is_literal(node.whole)
+        if isinstance(node, ast.arg):
+            return self._is_literal_parameter(node)
         if isinstance(node, Origin):  # a constant of another module: identifiers cannot be bound
             return node.dotted.rpartition(".")[2].isupper()
         match node:
@@ -203,38 +282,52 @@ class SqlTexts:
             case ast.BinOp(left=left, right=right):
                 return self.is_literal(left) and self.is_literal(right)
             case ast.Subscript(value=owner):  # a dictionary of literals
-                return self.is_literal(owner)
+                return self.app.dotted(owner).startswith(SAFE) or self.is_literal(owner)
             case ast.Call():
                 return self._is_literal_call(node)
             case ast.Attribute(attr="value" | "name", value=ast.Attribute() as member):
                 return self.is_literal(member)
+            case ast.Attribute(value=ast.Call() as made) if not self.app.values(node):
+                return self._is_literal_call(made)
             case ast.Name() | ast.Attribute():
                 return self._is_literal_name(node)
         return False
 
+    def _is_literal_parameter(self, parameter: ast.arg) -> bool:
+        """Tell whether a private function gets literals only, in the calls of this file."""
+        function = self.app.parents.get(self.app.parents[parameter])
+        is_private = getattr(function, "name", "").startswith("_")
+        given = [*self.app.given(parameter), *self.app.defaults(parameter)]
+        return is_private and bool(given) and all(map(self.is_literal, given))
+
     def _is_literal_call(self, call: ast.Call) -> bool:
         app, given = self.app, [*call.args, *(item.value for item in call.keywords)]
         name = app.builtin(call)
-        if name in NUMBERS or app.dotted(call.func).startswith(("psycopg.sql.", "psycopg2.sql.")):
+        if name in NUMBERS or called_name(call) in QUOTES or app.dotted(call.func).startswith(SAFE):
             return True
-        if name in ("str", "enumerate", "list", "tuple", "sorted", "zip", "reversed"):
-            return bool(given) and all(map(self.is_literal, given[:1]))
+        if name in SAME_PARTS or app.dotted(call.func) == "string.Template":
+            return bool(given) and all(map(self.is_literal, given))
+        if app.widget(call) in CHOICES and (choices := argument(call, "options", 1)) is not None:
+            return self.is_literal(choices)
         if isinstance(call.func, ast.Attribute):
             attr, owner = call.func.attr, call.func.value
-            if attr in SAME_TEXT:
+            if attr == "isoformat":
+                return True
+            if attr in SAME_TEXT or attr in TEMPLATES:
                 return all(map(self.is_literal, (owner, *given)))
             if attr in ("get", "items", "keys", "values") and self.is_literal(owner):
                 return all(map(self.is_literal, given[1:]))
-        found = app.functions(call.func)
-        values = [
-            item for module, function in found if module is app for item in app.returned(function)
-        ]
-        return bool(values) and all(isinstance(item, ast.Constant) for item in values)
+        found = [item.function for item in app.functions(call.func) if item.module is app]
+        values = [value for function in found for value in app.returned(function)]
+        return bool(values) and all(map(self.is_literal, values))
 
     def _is_literal_name(self, node: ast.Name | ast.Attribute) -> bool:
         values = self.app.values(node)
         if not values:
-            return self.app.dotted(node).rpartition(".")[2].isupper()
+            origin = self.app.dotted(node)
+            return origin.rpartition(".")[2].isupper() or origin.startswith(SAFE)
+        if isinstance(node, ast.Name) and self.is_checked(node):
+            return True
         key = id(values) if isinstance(node, ast.Name) else id(node)
         if key not in self._literals:
             self._literals[key] = True  # while a circular binding is followed
@@ -256,8 +349,16 @@ class SqlTexts:
                 return "+ concatenation"
             case ast.BinOp(left=left, op=ast.Mod()) if self.is_literal(left):
                 return "% formatting"
-            case ast.Call(func=ast.Attribute(value=owner, attr="join" | "replace" as name)):
-                return f".{name}()" if self.is_literal(owner) else self.how_built(owner)
+            case ast.Call(func=ast.Attribute(attr=name)) if name in TEMPLATES:
+                return f".{name}()" if self.shape(node) != VALUE else ""
+            case ast.Call(func=ast.Attribute(value=owner, attr="join")):
+                is_text = self.shape(node).replace(VALUE, "").strip()
+                return ".join()" if self.is_literal(owner) and is_text else ""
+            case ast.Call(func=ast.Attribute(value=owner, attr="replace"), args=args):
+                are_same = all(map(self.is_literal, args)) or self.shape(owner) == VALUE
+                return self.how_built(owner) if are_same else ".replace()"
+            case ast.Call(func=ast.Attribute(value=owner, attr="format_map")):
+                return ".format_map()" if self.shape(owner) != VALUE else ""
             case ast.Call(func=ast.Attribute(value=owner, attr="format")):
                 # Not the method of a composed object: sql.SQL("...").format(sql.Identifier(table)).
                 made = (owner, *self.app.values(owner))
