@@ -180,6 +180,10 @@ def draw_files(operation: Operation, files: object) -> None:
     with st.container(horizontal=True):
         for number, file in enumerate(files[:SHOWN_FILES]):
             match file:
+                case {"name": str(name), "url": str(url)} if url.startswith(
+                    ("https://", "http://")
+                ):
+                    st.link_button(escape_markdown(name), url, icon=":material/open_in_new:")
                 case {"name": str(name), "size": int(size)}:
                     st.download_button(
                         f"{escape_markdown(name)} ({format_size(size)})",
