@@ -3123,7 +3123,7 @@ def test_what_git_ignores_is_not_checked(tmp_path: Path) -> None:
 def test_a_reader_that_goes_away_sees_no_traceback(tmp_path: Path) -> None:
     for number in range(400):
         (tmp_path / f"app{number}.py").write_text(BAD_FILE)
-    command = [sys.executable, "-m", "dev.fragment_lint", tmp_path]
+    command = [sys.executable, "-m", "dev.fragment_lint", str(tmp_path)]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
@@ -3141,8 +3141,8 @@ def test_stdin_is_checked(tmp_path: Path) -> None:
     assert run("-", stdin="def broken(:", folder=tmp_path).returncode == 2
     coded = b"# coding: latin-1\nname = 'caf\xe9'\n"
     command = [sys.executable, "-m", "dev.fragment_lint", "-"]
-    done = subprocess.run(command, cwd=ROOT, input=coded, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    read = subprocess.run(command, cwd=ROOT, input=coded, capture_output=True, check=False)
+    assert (read.returncode, read.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("rule", RULES)
