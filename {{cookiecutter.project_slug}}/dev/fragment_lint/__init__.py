@@ -5,9 +5,9 @@ Typical mistakes are a timer that never ends and a page that reruns in a loop. T
 the source (it imports nothing and runs nothing) and reports them.
 
 `rules.py` says what each rule finds, and why; `--explain FC06` prints it. FC03 to FC07 check
-fragments with a timer (`run_every` given, and not `None` or 0). Calls are followed through the modules of
-the project. Before a rerun, a call of another module counts as a change of what renders the
-fragment.
+fragments with a timer (`run_every` given, and not `None` or 0). Calls are followed through the
+modules of the project. Before a rerun, a call of another module counts as a change of what
+renders the fragment.
 
     fragment-lint [PATH ...]                    where the command is installed
     python -m dev.fragment_lint [PATH ...]      where this folder is part of the project

@@ -387,10 +387,10 @@ class App(Module):
                 )
             case ast.Name() | ast.Attribute() | ast.Call() if results := self._results(test):
                 # `result = None`, and another value under a button.
-                bound = [item for item in results if not _differs(item, holds)]
                 key = ("needs", holds, flags, id(results) if isinstance(test, ast.Name) else test)
                 if key not in self.answers:
                     self.answers[key] = False
+                    bound = [item for item in results if not _differs(item, holds)]
                     self.answers[key] = bool(bound) and all(
                         self.needs_click(item, holds, flags) or self._set_by_click(item, flags)
                         for item in bound
