@@ -22,7 +22,7 @@ def forget_edited_modules() -> None:
     since, _checked_at = _checked_at - _CLOCK_SLACK, time.time()
     paths = {
         name: Path(file)
-        for name, module in list(sys.modules.items())
+        for name, module in sys.modules.copy().items()
         if name != "__main__" and (file := getattr(module, "__file__", None)) and _is_own(file)
     }
     # All of them, as Streamlit does: each may have imported names from the others.

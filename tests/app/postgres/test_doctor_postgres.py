@@ -110,7 +110,7 @@ def test_the_login_of_the_app_sees_that_an_operation_waits_for_a_worker(
     assert failed()["workers"].endswith("no other has a heartbeat: start one with `make worker`.")
     database.run("UPDATE operations SET heartbeat_at = clock_timestamp()")
     assert found()["workers"].message == "one has a heartbeat"
-    database.run("TRUNCATE operations")
+    database.run("TRUNCATE operations CASCADE")
 
 
 def test_a_login_that_may_only_read_is_named(

@@ -1,9 +1,11 @@
 """The processes of jobs under a worker: how they end, logs, files, limits, and the queue."""
 
+import asyncio
+import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +19,7 @@ from procrastinate import JobContext
 from dev.local_server import workers
 from progress.backend import runner, store
 from progress.backend.connection import ProgressConnection
-from progress.backend.database import Pool, execute, open_pool
+from progress.backend.database import Pool, execute
 from progress.contract import BackendRejected
 from progress.operation import LogLine, Operation, Options, Status, new_operation_id
 from tests.app.test_workers import is_alive
@@ -441,15 +443,11 @@ def test_what_is_old_is_removed_with_its_log_and_files_in_batches(
     assert {row["operation_id"] for row in rows} == {recent, active}
 
 
-def test_a_worker_removes_what_is_old(
-    dsn: str, operations: ProgressConnection, database: Pool
-) -> None:
+def test_a_worker_removes_what_is_old(operations: ProgressConnection, database: Pool) -> None:
     operation_id = start(operations, "wait")
     store.end(database, begin(database), Status.FAILED, "", None)
     execute(database, "UPDATE operations SET finished_at = now() - interval '11 years'", {})
-    with a_worker(dsn), open_pool(dsn, 1) as pool:
-        deadline = time.monotonic() + 5
-        while execute(pool, "SELECT job FROM operations", {}):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    assert operations.read([operation_id]) == {}
+    for keep, is_kept in ((math.inf, True), (3600.0, False)):
+        with suppress(TimeoutError):  # it waits for the next hour
+            asyncio.run(asyncio.wait_for(runner.remove_old(database, keep), 1))
+        assert (operation_id in operations.read([operation_id])) is is_kept

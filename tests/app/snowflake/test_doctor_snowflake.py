@@ -9,6 +9,7 @@ import pytest
 from dev.doctor import Check, checks
 from dev.local_server import FakeSnowflake
 from progress.backend.account import Account
+from progress.settings import load_settings
 
 SECRET = "hush-4711"
 
@@ -48,7 +49,8 @@ def test_an_account_is_ok_and_what_keeps_the_warehouse_awake_is_said() -> None:
     lines = found()
     assert all(check.ok for check in lines.values())
     assert lines["warehouse"].message == (
-        "A_WH (X-Small) is awake while a page polls every 2 s, or a job runs,"
+        f"A_WH (X-Small) is awake while a page polls every {load_settings().poll_interval:g} s,"
+        " or a job runs,"
         " and 60 s after the last statement"
     )
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import expect
 
 from progress.backend.connection import ProgressConnection
 from progress.operation import Query, new_operation_id
@@ -120,7 +121,7 @@ def test_a_page_without_interaction_stops_polling(visit: Visit, pausing_server: 
     viewer.see("steps so far")
     viewer.expect_no_polling()
     viewer.page.click(".st-key-resume button")
-    viewer.see("steps so far")
+    expect(viewer.page.get_by_text("Paused after 3 s")).to_have_count(0)
     viewer.page.get_by_role("link", name="Board").click()
     viewer.see("Paused after 3 s")
     viewer.expect_no_polling()  # nor does it wait for the end there

@@ -65,4 +65,4 @@ def test_the_filters_are_kept_while_another_page_is_open(
     board.wait_until_startable()
     board.page.get_by_role("link", name="Board").click()
     board.see(TABLE)
-    expect(board.page.locator(".st-key-filter_job input")).to_have_value("succeed")
+    expect(board.page.locator(".st-key-filter_job input")).to_have_value("Succeed")

@@ -175,10 +175,10 @@ def test_a_page_at_a_sub_path_behind_a_proxy_does_all_that_it_does_without(
     viewer.see("steps so far")
 
     viewer.page.get_by_role("link", name="Board").click()
-    viewer.see("Select a row to follow the operation")
+    viewer.see("Select a row to open the operation")
     assert viewer.page.url == f"{proxy.url}/board"
     viewer.page.reload()
-    viewer.see("Select a row to follow the operation")
+    viewer.see("Select a row to open the operation")
     connection.cancel(operation_id)
 
     second = visit(f"/?operation={operation_id}", at=proxy)
@@ -191,7 +191,7 @@ def test_a_page_at_a_sub_path_behind_a_proxy_does_all_that_it_does_without(
     second.see("steps so far")
     operation_id = operation_in(second)
     second.page.get_by_role("link", name="Board").click()
-    second.see("Select a row to follow the operation")
+    second.see("Select a row to open the operation")
     connection.cancel(operation_id)
     expect(second.page.get_by_test_id("stToast")).to_be_visible()
     second.page.get_by_role("link", name="Run").click()

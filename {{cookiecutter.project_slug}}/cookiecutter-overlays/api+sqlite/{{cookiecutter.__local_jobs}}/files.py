@@ -76,11 +76,12 @@ class JobFiles:
         self.log(operation_id).remove()
         shutil.rmtree(self._path(operation_id, "").parent, ignore_errors=True)
 
-    def remove_older(self, before: datetime) -> None:
-        """Remove files that were stored before a time: uploads belong to no single operation."""
+    def remove_older(self, before: datetime, operation_ids: Iterable[str]) -> None:
+        """Remove uploads that were stored before a time: files of no operation among these."""
+        kept = {self._path(operation_id, "").parent.name for operation_id in operation_ids}
         for folder in self.folder.glob("*.files"):
             with suppress(FileNotFoundError):
-                if folder.stat().st_mtime < before.timestamp():
+                if folder.name not in kept and folder.stat().st_mtime < before.timestamp():
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, operation_id: str, name: str) -> Path:

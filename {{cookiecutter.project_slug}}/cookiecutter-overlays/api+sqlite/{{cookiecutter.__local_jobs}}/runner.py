@@ -211,7 +211,7 @@ def remove_old(store: OperationStore, keep: float) -> bool:
     """Remove a batch of what ended more than `keep` seconds ago, with logs and files; return
     whether there was any."""
     before = datetime.now(UTC) - timedelta(seconds=keep)
-    store.files.remove_older(before)
+    store.files.remove_older(before, store.ids())
     operation_ids = store.remove_ended(before)
     for operation_id in operation_ids:
         store.files.remove(operation_id)

@@ -330,6 +330,11 @@ class OperationStore:
             (status.value, error, ended_steps, description, *key),
         )
 
+    def ids(self) -> list[str]:
+        """Return the ids of all operations."""
+        rows = self.execute("SELECT operation_id FROM operations", ())
+        return [row["operation_id"] for row in rows]
+
     def remove_ended(self, before: datetime, limit: int = 200) -> list[str]:
         """Remove operations that ended before a time, at most `limit`; return their ids."""
         rows = self.execute(

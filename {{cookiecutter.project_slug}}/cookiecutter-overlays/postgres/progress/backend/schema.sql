@@ -213,7 +213,7 @@ RETURNS bigint LANGUAGE sql SET search_path FROM CURRENT AS $$
 $$;
 
 -- The privileges of the app and the workers. For each login: GRANT progress_web TO my_app_login;
-REVOKE EXECUTE ON FUNCTION start_operation, cancel_operation, force_stop_operation, queue_position, begin_operation,
+REVOKE EXECUTE ON FUNCTION start_operation, cancel_operation, force_stop_operation, begin_operation,
     wake_operations, requeue_operation, defer_operation FROM PUBLIC;
 DO $$
 BEGIN
@@ -226,10 +226,10 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO progress_web, progress_worker', current_schema());
     GRANT SELECT ON operations, operation_log, operation_files TO progress_web;
     GRANT INSERT (operation_id, name, part, content) ON operation_files TO progress_web;
-    GRANT EXECUTE ON FUNCTION start_operation, cancel_operation, force_stop_operation, queue_position TO progress_web;
+    GRANT EXECUTE ON FUNCTION start_operation, cancel_operation, force_stop_operation TO progress_web;
     GRANT SELECT, UPDATE, DELETE ON operations TO progress_worker;
     GRANT SELECT, INSERT, DELETE ON operation_log, operation_files TO progress_worker;
-    GRANT EXECUTE ON FUNCTION queue_position, begin_operation, wake_operations, requeue_operation, defer_operation
+    GRANT EXECUTE ON FUNCTION begin_operation, wake_operations, requeue_operation, defer_operation
         TO progress_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers,
         procrastinate_periodic_defers TO progress_worker;
