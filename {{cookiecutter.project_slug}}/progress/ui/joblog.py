@@ -16,7 +16,7 @@ WHOLE = 1_000_000
 
 def draw_toggle(entry: Entry) -> None:
     """Draw what shows and hides the log, if the backend has logs."""
-    if entry.operation is not None and commands.has_feature("logs"):
+    if entry.job and commands.has_feature("logs"):  # unknown: it may be another user's
         st.toggle("Log", key=tracking.log_key(entry))
 
 
