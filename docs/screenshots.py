@@ -34,7 +34,7 @@ def served(project: Path, readable: bool = True, **variables: str) -> Iterator[s
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         copy = Path(folder) / "project"
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".local", ".venv"))
         if not readable:  # a folder where the database should be
