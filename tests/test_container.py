@@ -1,8 +1,6 @@
 """What goes into the image of a project, and who runs in it."""
 
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -113,13 +111,3 @@ def test_the_manifests_run_what_compose_runs(bake: Bake) -> None:
     # Where Streamlit also looks for secrets: the home of the user of the image.
     assert containers["web"]["volumeMounts"][0]["mountPath"] == "/home/app/.streamlit"
     assert "--create-home app" in project.read("Dockerfile")
-
-
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
-def test_kustomize_builds_the_manifests() -> None:
-    command = ["kubectl", "kustomize", str(MANIFESTS)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    kinds = [manifest["kind"] for manifest in yaml.safe_load_all(built.stdout)]
-    assert sorted(kinds) == ["Deployment", "Deployment", "Job", "Service"]
-    assert "image: app\n" not in built.stdout
