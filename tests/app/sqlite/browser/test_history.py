@@ -31,10 +31,8 @@ def test_five_hundred_operations(
         )
         for first in range(PAGE + 1, OPERATIONS, PAGE):
             board.page.click(".st-key-older button")
-            board.frames_in(0.35)  # the page is there, and the button is for the next one
-            board.page.click(".st-key-older button", force=True)  # disabled on the last page
             board.see(f"{first} to {first + PAGE - 1}, as of")
-            board.frames_in(0.7)
+            board.frames_in(0.7)  # longer than a double click
         expect(board.page.locator(".st-key-older button")).to_be_disabled()
         board.frames_in(1)
         assert board.frames_in(5) == 0
