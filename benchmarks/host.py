@@ -25,7 +25,7 @@ def share_this_process() -> None:
     """Run the jobs of SQLite in threads of this process: hundreds of processes are a load."""
     from progress.backend import runner
     from progress.backend.store import OperationStore, OperationWriter
-    from progress.reporter import run_job
+    from progress.execution import run_job
 
     def launch(database: Path) -> None:
         store = OperationStore(database)

@@ -19,6 +19,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
+JOBS = Path(__file__).with_name("picture_jobs.py")
 HALF_WAY = re.compile(r"\b(7|8|9|10) of 18 steps")  # not one step: a tick may miss it
 STATES = {
     "succeed": "Completed",
@@ -37,6 +38,7 @@ def served(project: Path, readable: bool = True, **variables: str) -> Iterator[s
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         copy = Path(folder) / "project"
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".local", ".venv"))
+        shutil.copy(JOBS, copy)
         if not readable:  # a folder where the database should be
             (copy / ".local" / "progress.db").mkdir(parents=True)
         environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | variables
@@ -113,6 +115,22 @@ def shoot_several(page: Page, url: str) -> None:
     page.set_viewport_size({"width": 900, "height": 800})
 
 
+def shoot_job(page: Page, url: str) -> None:
+    """Start a job with parameters; take pictures of its form, log and bars, and of its files."""
+    page.set_viewport_size({"width": 900, "height": 1340})
+    page.goto(url)
+    page.wait_for_selector(".st-key-start button:not([disabled])")
+    page.click(".st-key-start button")
+    page.get_by_text("Log", exact=True).click()
+    page.get_by_text("Batch 12").first.wait_for()
+    shoot(page, "parameters")
+    page.get_by_text("Completed").wait_for()
+    page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
+    page.wait_for_timeout(1000)
+    shoot(page, "files")
+    page.set_viewport_size({"width": 900, "height": 800})
+
+
 def main(project: Path) -> None:
     """Make all pictures."""
     PICTURES.mkdir(exist_ok=True)
@@ -134,6 +152,8 @@ def main(project: Path) -> None:
         with served(project, STEP_SECONDS="1.5") as url:
             shoot_several(page, url)
             shoot_board(browser, page, url)
+        with served(project, JOBS_MODULE=JOBS.stem) as url:
+            shoot_job(page, url)
         with served(project, JOBS_MODULE="tests.jobs") as url:
             for job, words in STATES.items():
                 start(page, url, job.capitalize(), "slow" if job == "endless" else "fast")

@@ -22,6 +22,7 @@ LAYERS = [
         "progress.heap",
     },
     {"progress.backend"},
+    {"progress.execution"},
     {"progress.reporter"},
     {"progress.supervisor", "progress.notifications"},
     {"progress.contract"},

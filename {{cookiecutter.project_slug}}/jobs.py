@@ -16,12 +16,12 @@ A job reports its progress through `report`:
     report.log("text")           a line in the log of the operation, as is all that the job prints
     report.result({...})         what there is of the result so far: it also survives a failure
     report.file("report.pdf")    a file that the page offers
-    report.cancelled             True when the user has asked to cancel: for other long loops
+    report.cancelled             True once the user has requested cancel: for other long loops
 Threads may share `report`. Another process cannot use it: let it return what there is to report.
 If a job raises an exception, the operation is "failed" and the page shows the message.
 
 The page draws the dict that a job returns. Every key is optional:
-    {"metrics": {"Turns": 42, "Talk time": "6 min 12 s"},              up to six values
+    {"metrics": {"Turns": 42, "Talk time": "6 min 12 s"},              named figures; 50 are drawn
      "table": [{"Speaker": "Agent", "Words": 310}, ...],               one dict per row
      "chart": [{"minute": 0, "Agent": 0.1, "Customer": None}, ...],    first key x, the others lines
      "notes": ["Plain text, one line each."]}
@@ -53,7 +53,7 @@ def subjects() -> list[str]:
 
 
 class Analysis(BaseModel):
-    """The parameters of the sample job: the page draws a form of them, and checks what comes."""
+    """The parameters of the sample job: the page draws a form from them, and checks the values."""
 
     keywords: int = Field(default=6, ge=1, le=20, description="How many keywords to choose.")
 

@@ -24,9 +24,9 @@ from rich.table import Column, Table
 
 from progress.backend.connection import ProgressConnection
 from progress.contract import Backend, BackendError, BackendRejected, BackendUnavailable
+from progress.execution import jobs_module
 from progress.job import Job, Upload, as_job, defect
 from progress.operation import Operation, Query, Status, new_operation_id
-from progress.reporter import jobs_module
 from progress.settings import SettingsError, load_settings
 from progress.text import as_line
 
@@ -227,14 +227,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("job", help="a key of JOBS in jobs.py")
     command.add_argument("subject", nargs="?", help="what it works on; a path if it is an upload")
     command.add_argument("--param", action="append", default=[], metavar="name=value")
-    command.add_argument("--owner", default="", help="who sees it on the pages; default: nobody's")
+    command.add_argument("--owner", default="", help="the owner of the operation; default: none")
     command.add_argument("--id", help="start nothing if there is an operation with this id")
     command.add_argument("--follow", action="store_true", help="wait for its end")
     for name, run in {"status": status, "follow": follow, "cancel": cancel, "log": log}.items():
         command = add(name, run)
         command.add_argument("id", help="the id that `start` printed")
         if run is cancel:
-            command.add_argument("--force", action="store_true", help="do not wait for the job")
+            command.add_argument("--force", action="store_true", help="also stop it by force")
     command = add("list", list_operations)
     command.add_argument("--json", action="store_true", help="print a list of objects")
     command.add_argument("--job", help="only those of this job")

@@ -54,7 +54,7 @@ class Job:
     """A list, a function, an Upload, or None for a job without a subject. By default `subjects()`
     of jobs.py."""
     parameters: "type[BaseModel] | None" = field(default=None, kw_only=True)
-    """The model of its parameters, of which the page draws a form."""
+    """The model of its parameters: the page draws a form from it."""
     time_limit: str = field(default="", kw_only=True)
     """How long it may run, like "30m"; then it fails. All attempts together."""
     retries: int = field(default=0, kw_only=True)

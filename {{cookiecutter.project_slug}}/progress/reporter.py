@@ -1,17 +1,13 @@
-"""A job's side: what it reports, when that is written, and how it ends. No Streamlit here.
+"""A job's side: what it reports, and when that is written. No Streamlit here.
 
-`run_job` runs a job of jobs.py. The job calls its `Reporter`, which keeps what it says in a
-`ProgressLog`. A `PacedWriter` writes the newest state of the log to the backend: in the job's
-thread at a step, and in a thread of its own between the steps.
+The job calls its `Reporter`, which keeps what it says in a `ProgressLog`. A `PacedWriter` writes
+the newest state of the log to the backend: in the job's thread at a step, and in a thread of its
+own between the steps.
 """
 
-import asyncio
-import importlib
-import inspect
 import logging
 import math
 import os
-import tempfile
 import threading
 import time
 import traceback
@@ -22,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from operator import length_hint
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from progress.contract import (
     BackendError,
@@ -31,23 +27,20 @@ from progress.contract import (
     OperationLost,
     ProgressWriter,
 )
-from progress.job import Jobs, Upload, as_job
 from progress.operation import (
     LAST_STEPS,
     MAX_BARS,
     MAX_METRICS,
     MAX_STEP_DESCRIPTION,
-    NO_OPTIONS,
     Bar,
     Live,
     LogLine,
-    Options,
     Progress,
     Status,
     Step,
 )
 from progress.results import FILES, add_file, merge, to_json, to_metric
-from progress.text import as_line, safe_repr, sanitize, truncate, truncate_middle
+from progress.text import as_line, safe_repr, sanitize, truncate
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +55,6 @@ MAX_FAILURE = 2_000
 """Characters of a line about a failure, and of each part of a traceback."""
 MAX_FAILURES = 30_000
 """Characters of all lines about failures."""
-MAX_TRACEBACK = 15_000
-"""Characters of a traceback."""
 FINISH_DELAYS = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Seconds between the attempts to write the outcome: it is the write that must not be lost."""
 MAX_REFUSALS = 3
@@ -71,8 +62,6 @@ MAX_REFUSALS = 3
 
 MAX_FILE = 200_000_000
 """Bytes of a file that a job keeps."""
-MAX_RETRY_DELAY = 24 * 3600.0
-"""Seconds before a retry: the delay doubles up to this."""
 
 Item = TypeVar("Item")
 
@@ -546,101 +535,6 @@ class Reporter:
             raise RuntimeError(OTHER_PROCESS)
 
 
-class JobsModule(Protocol):
-    """What jobs.py contains."""
-
-    JOBS: Jobs
-
-    def subjects(self) -> list[str]:
-        """Return the subjects of the jobs that do not declare their own."""
-
-
-def jobs_module() -> JobsModule:
-    """Return jobs.py, or the module that JOBS_MODULE names: the tests have their own jobs."""
-    return cast(JobsModule, importlib.import_module(os.environ.get("JOBS_MODULE", "jobs")))
-
-
-def run_job(
-    name: str,
-    subject: str,
-    writer: ProgressWriter,
-    heartbeat: bool = True,
-    on_step: Callable[[int, str], None] = lambda number, text: None,
-    options: Options = NO_OPTIONS,
-) -> Status | None:
-    """Run a job to its end and store the outcome, whatever it is.
-
-    Args:
-        name: The job, a key of `JOBS`.
-        subject: What the job works on.
-        writer: Where its progress goes.
-        heartbeat: Whether a thread writes between the steps: see `PacedWriter`.
-        on_step: See `ProgressLog`. It is called without a delay, also if the writer is unavailable.
-        options: Its parameters, and how often it is retried.
-
-    Returns:
-        The terminal status; None if the operation no longer belongs to this worker.
-    """
-    progress_log = ProgressLog(on_step)
-    paced_writer = PacedWriter(writer, progress_log, heartbeat)
-    report = Reporter(progress_log, paced_writer)
-    result: str | None = None
-    problem: str | None = None
-    try:
-        with paced_writer.heartbeat():
-            try:
-                # It may have been cancelled while it was queued.
-                value = None if report.cancelled else _call(report, name, subject, options)
-            finally:
-                # A job may catch what `step` raises, and then return or raise anything.
-                report.raise_if_told_to_stop()
-            result, problem = report.outcome(value)
-    except OperationCancelled as cancelled:
-        if isinstance(cancelled.__context__, Exception):
-            log.warning("The cancelled job ended with an error.", exc_info=cancelled.__context__)
-        failures, (result, _) = progress_log.failures(), report.outcome(None)
-        return paced_writer.finish(Status.CANCELLED, failures or None, result)
-    except OperationLost:
-        log.warning("The operation no longer belongs to this worker: the job stops.")
-        return None
-    except BaseException as error:
-        # Also SystemExit and panics of native libraries: every operation needs an outcome.
-        problem = _traceback(error)
-        with suppress(Exception):  # the traceback is worth more
-            result, _ = report.outcome(None)
-    failures = progress_log.failures()
-    if problem is not None:
-        return paced_writer.finish(
-            Status.FAILED, "\n".join(filter(None, (failures, problem))), result
-        )
-    progress_log.end_step()
-    if failures:
-        return paced_writer.finish(Status.PARTIAL, failures, result)
-    return paced_writer.finish(Status.COMPLETED, result=result)
-
-
-def _call(report: Reporter, name: str, subject: str, options: Options) -> object:
-    """Call the function of a job, again if it raises and may be retried; return what it returns."""
-    jobs = jobs_module().JOBS
-    if name not in jobs:
-        raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
-    job = as_job(jobs[name])
-    parameters = job.validate(options.parameters)
-    with tempfile.TemporaryDirectory(prefix="job-") as folder:
-        work_on: object = subject
-        if isinstance(job.subjects, Upload):
-            work_on = report.uploaded(options.upload, subject, Path(folder))
-        arguments = job.arguments(report, work_on, parameters)
-        for retry in range(options.retries):
-            try:
-                return _await(job.function(*arguments))
-            except Exception as error:
-                log.warning("The job is retried.", exc_info=error)
-                delay = options.retry_delay * 2.0 ** min(retry, 100)
-                report.wait_for_retry(error, min(delay, MAX_RETRY_DELAY))
-        return _await(job.function(*arguments))
-
-
 def _whole(value: object, what: str) -> int:
     try:
         number = math.floor(cast(float, value))
@@ -649,14 +543,3 @@ def _whole(value: object, what: str) -> int:
     if not 0 <= number <= MAX_STEPS:
         raise ValueError(f"{what} is a whole number from 0 to {MAX_STEPS:,}.")
     return number
-
-
-def _await(value: object) -> object:
-    """Return the value, or that of the coroutine that an `async def` returned."""
-    return asyncio.run(value) if inspect.iscoroutine(value) else value
-
-
-def _traceback(error: BaseException) -> str:
-    # Each part is a frame or a message. Of a long message the beginning is kept.
-    parts = (truncate(part.rstrip(), MAX_FAILURE) for part in traceback.format_exception(error))
-    return truncate_middle(sanitize("\n".join(parts)), MAX_TRACEBACK)

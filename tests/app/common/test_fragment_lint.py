@@ -24,7 +24,6 @@ from dev.fragment_lint import (
     ALWAYS_WIDGETS,
     RULES,
     SOMETIMES_WIDGETS,
-    VERSION,
     Finding,
     UnreadableError,
     check_paths,
@@ -3170,7 +3169,7 @@ def test_an_unknown_rule_is_refused_with_the_list(option: str) -> None:
 
 
 def test_the_version_is_printed() -> None:
-    assert run("--version").stdout == f"fragment-lint {VERSION}\n"
+    assert run("--version").stdout == "fragment-lint (a copy)\n"
 
 
 # Everything else.

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from progress import reporter
+from progress import execution, reporter
 from progress.contract import BackendRejected, BackendUnavailable, OperationCancelled, OperationLost
+from progress.execution import run_job
 from progress.job import JobFunction
 from progress.operation import LogLine, Operation, Progress, Status, Step
-from progress.reporter import PacedWriter, ProgressLog, Reporter, run_job
+from progress.reporter import PacedWriter, ProgressLog, Reporter
 from progress.rows import operation_from_row
 from tests.jobs import JOBS
 
@@ -418,7 +419,7 @@ def test_the_reason_of_a_failed_job_names_the_exception(
     assert run(lambda report, subject: fail()) is Status.FAILED
     error = writer.outcomes[0][2] or ""
     assert read(error).reason == reason
-    assert len(error) <= reporter.MAX_TRACEBACK
+    assert len(error) <= execution.MAX_TRACEBACK
 
 
 def test_text_that_databases_refuse_is_sanitized(

@@ -187,6 +187,23 @@ def test_the_worker_announces_the_end_once(
     assert [(ended.operation_id, ended.status) for ended in announced] == [(operation_id, status)]
 
 
+def test_a_worker_announces_what_it_gives_up(
+    operations: ProgressConnection, database: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced: list[Operation] = []
+    monkeypatch.setattr(runner, "notify", announced.append)
+    operation_id = start(operations, "wait", "0")
+    for _ in range(store.MAX_ATTEMPTS):
+        assert not announced
+        job = queue_jobs(database)[-1]["id"]
+        assert store.begin(database, job)
+        runner.give_up_or_requeue(database, job)
+    runner.give_up_or_requeue(database, job)  # another worker sees it, too
+    assert [(ended.operation_id, ended.status) for ended in announced] == [
+        (operation_id, Status.FAILED)
+    ]
+
+
 # --- logs ---
 
 

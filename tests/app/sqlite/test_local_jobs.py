@@ -160,7 +160,11 @@ def test_a_job_that_dies_runs_again_as_often_as_it_may(store: OperationStore) ->
     assert (operation.current_step, operation.step_description) == (2, "x")
 
 
-def test_what_its_runner_left_is_ended_or_runs_again(store: OperationStore) -> None:
+def test_what_its_runner_left_is_ended_or_runs_again(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced: list[str] = []
+    monkeypatch.setattr(runner, "notify", lambda ended: announced.append(ended.operation_id))
     lost, again = taken(store), taken(store, "succeed", Options(retries=1))
     make_stale(store)
     store.execute(
@@ -171,6 +175,10 @@ def test_what_its_runner_left_is_ended_or_runs_again(store: OperationStore) -> N
     assert (failed.reason or "").startswith("The process of the job ended unexpectedly, as it does")
     completed = wait_for_end(store, again.operation_id)
     assert (completed.status, completed.attempt) == (Status.COMPLETED, 2)
+    deadline = time.monotonic() + 5
+    while len(announced) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert announced == [lost.operation_id, again.operation_id]
 
 
 def test_a_burst_leaves_no_more_processes_than_may_run(store: OperationStore) -> None:

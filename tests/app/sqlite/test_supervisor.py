@@ -103,6 +103,42 @@ def test_100_000_quick_lines_end_soon_and_the_last_are_there_with_the_number_of_
     assert numbers == sorted(numbers)
 
 
+def test_what_a_job_printed_is_stored_before_its_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "CHECK_INTERVAL", 30.0)
+    stored = tmp_path / "stored"
+
+    class File(Lines):
+        def write(self, lines: list[LogLine]) -> None:
+            super().write(lines)
+            stored.write_text("".join(self.texts), "utf-8")
+
+    log = File()
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom progress.supervisor import Supervisor\n"
+        "supervisor = Supervisor()\n"
+        "print('first')\nprint('last', end='')\nsupervisor.wait_for_log()\n"
+        f"sys.exit(Path({str(stored)!r}).read_text('utf-8'))"
+    )
+    ending = run(script, log)
+    assert ending.code == 1
+    assert ending.tail == "first\nlast\nfirstlast"
+
+
+@pytest.mark.parametrize("output", ["print('x')", "sys.stdout.close()", "os.close(1)"])
+def test_a_job_does_not_wait_long_for_a_log_that_cannot_be_written(output: str) -> None:
+    log = Lines()
+    log.error = BackendUnavailable("no route")
+    script = (
+        "import os, sys\nfrom progress.supervisor import Supervisor\n"
+        f"supervisor = Supervisor()\n{output}\nsupervisor.wait_for_log()\nos._exit(0)"
+    )
+    began = time.monotonic()
+    assert run(script, log).code == 0
+    assert time.monotonic() - began < 5
+
+
 def test_a_log_that_cannot_be_written_for_a_while_loses_nothing() -> None:
     log = Lines()
     log.error = BackendUnavailable("no route")
@@ -202,8 +238,8 @@ def test_the_step_file_holds_the_latest_step(tmp_path: Path) -> None:
 
 JOB = (
     "import os, subprocess, sys, time\n"
-    "from progress.supervisor import watch_supervisor\n"
-    "stopping = watch_supervisor()\n"
+    "from progress.supervisor import Supervisor\n"
+    "Supervisor()\n"
     "assert sys.stdin.read() == ''\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     "print(os.getpid(), child.pid, flush=True)\n"

@@ -27,7 +27,7 @@ def run_operation(session: "Session", operation_id: str, job: str, subject: str)
     unpack()  # before the imports: they are in what it unpacks
     from progress.backend.output import captured
     from progress.backend.store import OperationWriter, claim, read
-    from progress.reporter import run_job
+    from progress.execution import run_job
 
     def execute(statement: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         with errors_translated():

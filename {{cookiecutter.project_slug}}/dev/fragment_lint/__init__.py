@@ -1,4 +1,4 @@
-"""Check timed Streamlit fragments for mistakes that show late.
+"""Check timed Streamlit fragments for mistakes that appear only at run time.
 
 A function under `@st.fragment(run_every=...)` is called again and again by a timer in the browser.
 Typical mistakes are a timer that never ends and a page that reruns in a loop. This linter reads
@@ -24,7 +24,7 @@ on a function, that is any line from its first decorator to the colon.
 """
 
 from .app import ALWAYS_WIDGETS, SOMETIMES_WIDGETS
-from .command import VERSION, check_paths, main
+from .command import check_paths, main
 from .findings import Finding, UnreadableError, check_source
 from .rules import RULES
 
@@ -32,7 +32,6 @@ __all__ = [
     "ALWAYS_WIDGETS",
     "RULES",
     "SOMETIMES_WIDGETS",
-    "VERSION",
     "Finding",
     "UnreadableError",
     "check_paths",

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from textwrap import indent
 
@@ -13,8 +14,7 @@ from .model import Project
 from .output import Report, render
 from .rules import RULES
 
-VERSION = "0.1.0"
-USAGE = "Check timed Streamlit fragments for mistakes that show late."
+USAGE = "Check timed Streamlit fragments for mistakes that appear only at run time."
 EXIT = "Exit code: 0 no findings, 1 findings, 2 a path that cannot be checked or a wrong option."
 FORMATS = ("text", "github", "json", "sarif")
 
@@ -75,6 +75,14 @@ def rule_list(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def version() -> str:
+    """Return the version of the installed command. README.md of a project says that of its copy."""
+    try:
+        return metadata.version("cookiecutter-streamlit-progress")
+    except metadata.PackageNotFoundError:
+        return "(a copy)"
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     options = argparse.ArgumentParser(prog="fragment-lint", description=USAGE, epilog=EXIT)
@@ -87,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--format", choices=FORMATS, default="text")
     options.add_argument("--stdin-filename", default="stdin.py", metavar="PATH")
     options.add_argument("--explain", type=rule_list, metavar="RULE", help="describe a rule")
-    options.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    options.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     return options
 
 
@@ -131,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
         report = lint(options.paths, options.exclude or settings.get("exclude", ()), root)
     chosen = set(selected) - set(left_out)
     report.findings = [item for item in report.findings if item.rule.split()[0] in chosen]
-    if text := render(report, options.format, VERSION):
+    if text := render(report, options.format, version()):
         print(text, flush=True)
     for problem in report.problems:
         print(problem, file=sys.stderr)

@@ -19,8 +19,8 @@ from uuid import UUID
 
 import streamlit as st
 
+from progress.execution import JobsModule, jobs_module
 from progress.job import Job, as_job, defect, of_module, shorten, title
-from progress.reporter import JobsModule, jobs_module
 from progress.text import sanitize
 
 log = logging.getLogger(__name__)

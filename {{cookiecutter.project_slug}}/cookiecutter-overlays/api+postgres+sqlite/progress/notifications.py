@@ -7,7 +7,8 @@
     on = ["failed", "partial"]       # by default all four: completed and cancelled, too
     app = "https://jobs.example.com" # where the app is, for a link in the message
 
-It needs the extra: `uv sync --extra notifications`.
+It needs the extra: `uv sync --extra notifications`. What is cancelled while it waits in the queue
+ends without a message.
 """
 
 import importlib

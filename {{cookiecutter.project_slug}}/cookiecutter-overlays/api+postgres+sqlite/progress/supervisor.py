@@ -41,6 +41,10 @@ TAIL_LENGTH = 4_000
 """Characters of them."""
 STEP_LENGTH = 1_000
 """Bytes of the file with the step that a job has begun."""
+END_OF_OUTPUT = "\x1e\n"
+"""How a job asks to store its output: a record separator, as no line of a log contains."""
+STORE_TIMEOUT = 1.0
+"""Seconds that a job waits for it."""
 
 _ENVIRONMENT = {
     # A print never fails, whatever the locale, and arrives even if the process is killed.
@@ -110,7 +114,7 @@ def run_process(
             [*command, str(step)],
             cwd=ROOT,
             env=os.environ | _ENVIRONMENT,
-            # It ends when this process does: see `watch_supervisor`.
+            # It ends when this process does: see `Supervisor`.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -119,8 +123,9 @@ def run_process(
             # Its children are ended with it, and Ctrl-C in a terminal does not reach it.
             **OWN_GROUP,
         )
-        output = _Output(cast("TextIOWrapper", process.stdout), write_log)
-        with cast("TextIOWrapper", process.stdin):
+        confirm = cast("TextIOWrapper", process.stdin)
+        output = _Output(cast("TextIOWrapper", process.stdout), write_log, confirm)
+        with confirm:
             stopped = _wait(process, options.time_limit, stop_reason, output)
         output.close()
         return Ending(process.returncode, stopped, _read_step(step), output.tail())
@@ -162,10 +167,17 @@ def _signal_group(process: "subprocess.Popen[str]", name: str) -> None:
 class _Output:
     """What a process prints: the lines get a time as they arrive, and are written in blocks."""
 
-    def __init__(self, pipe: TextIOWrapper, write_log: Callable[[list[LogLine]], None]) -> None:
+    def __init__(
+        self,
+        pipe: TextIOWrapper,
+        write_log: Callable[[list[LogLine]], None],
+        confirm: TextIOWrapper,
+    ) -> None:
         pipe.reconfigure(newline="")
         self._pipe = pipe
         self._write_log = write_log
+        self._confirm = confirm
+        self._write_lock = threading.Lock()  # one write at a time: the lines keep their order
         self._waiting: list[LogLine] = []
         self._missing = 0  # how many lines were removed because too many waited
         self._lock = threading.Lock()
@@ -175,18 +187,19 @@ class _Output:
 
     def flush(self) -> None:
         """Write the lines that have arrived."""
-        with self._lock:
-            lines, missing = self._waiting[-MAX_WAITING:], self._missing
-            missing += len(self._waiting) - len(lines)
-            self._waiting, self._missing = [], 0
-        if not lines:
-            return
-        note = LogLine(lines[0].at, f"… {missing:,} lines are missing: too many waited …")
-        try:
-            self._write_log([note, *lines] if missing else lines)
-        except BackendError:
+        with self._write_lock:
             with self._lock:
-                self._waiting[:0], self._missing = lines, missing
+                lines, missing = self._waiting[-MAX_WAITING:], self._missing
+                missing += len(self._waiting) - len(lines)
+                self._waiting, self._missing = [], 0
+            if not lines:
+                return
+            note = LogLine(lines[0].at, f"… {missing:,} lines are missing: too many waited …")
+            try:
+                self._write_log([note, *lines] if missing else lines)
+            except BackendError:
+                with self._lock:
+                    self._waiting[:0], self._missing = lines, missing
 
     def close(self) -> None:
         """Write the rest. A child of the job may hold the pipe open: that is not waited for."""
@@ -202,10 +215,16 @@ class _Output:
         is_rest = False  # of a line that is too long
         with self._pipe:
             while line := self._pipe.readline(MAX_LINE + 10):
+                if is_end := line.endswith(END_OF_OUTPUT):
+                    line = line.removesuffix(END_OF_OUTPUT)
                 # As in a terminal: the next line overwrites one that ends in a carriage return.
-                if not is_rest and not line.endswith("\r"):
+                if line and not is_rest and not line.endswith("\r"):
                     self._add(truncate(sanitize(line.rstrip("\r\n")), MAX_LINE))
-                is_rest = not line.endswith(("\r", "\n"))
+                is_rest = not (is_end or line.endswith(("\r", "\n")))
+                if is_end:
+                    self.flush()
+                    with suppress(OSError, ValueError):  # the job did not wait
+                        os.write(self._confirm.fileno(), b"\n")
 
     def _add(self, text: str) -> None:
         with self._lock:
@@ -243,21 +262,33 @@ class StepFile:
             os.write(self._file, text)
 
 
-def watch_supervisor() -> threading.Event:
-    """Let this process end with its supervisor; return what SIGTERM sets: stop at the next step."""
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
-    pipe = os.dup(sys.stdin.fileno())
-    # What the job starts must not hold the pipe open, and what reads input must find its end.
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, sys.stdin.fileno())
-    os.close(null)
+class Supervisor:
+    """The process that supervises this one, which ends with it.
 
-    def wait() -> None:
-        os.read(pipe, 1)
+    Attributes:
+        stopping: Set by SIGTERM: stop at the next step.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._has_stored = threading.Event()
+        signal.signal(signal.SIGTERM, lambda number, frame: self.stopping.set())
+        self._pipe = os.dup(sys.stdin.fileno())
+        self._output = os.dup(sys.stdout.fileno())  # the job may close its own
+        # What the job starts must not hold the pipe open, and what reads input must find its end.
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, sys.stdin.fileno())
+        os.close(null)
+        threading.Thread(target=self._watch, name="supervisor", daemon=True).start()
+
+    def wait_for_log(self) -> None:
+        """Wait until it has stored what the job printed, so that the outcome comes after that."""
+        os.write(self._output, END_OF_OUTPUT.encode())
+        self._has_stored.wait(STORE_TIMEOUT)
+
+    def _watch(self) -> None:
+        while os.read(self._pipe, 1):
+            self._has_stored.set()
         if sys.platform != "win32" and os.getpid() == os.getpgid(0):
             os.killpg(0, signal.SIGKILL)  # its children, too
         os._exit(1)
-
-    threading.Thread(target=wait, name="supervisor", daemon=True).start()
-    return stopping

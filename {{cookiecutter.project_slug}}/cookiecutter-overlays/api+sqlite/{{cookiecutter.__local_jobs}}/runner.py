@@ -24,12 +24,13 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from progress.contract import BackendError, BackendUnavailable
+from progress.execution import run_job
 from progress.notifications import notify
 from progress.operation import Operation, Status
 from progress.processes import OWN_GROUP
-from progress.reporter import FINISH_DELAYS, run_job
+from progress.reporter import FINISH_DELAYS
 from progress.settings import ROOT, load_settings
-from progress.supervisor import Ending, StepFile, run_process, watch_supervisor
+from progress.supervisor import Ending, StepFile, Supervisor, run_process
 from progress.text import reason_of
 
 from .store import OperationStore, OperationWriter, Taken
@@ -190,9 +191,7 @@ class Runner:
         end = partial(self._store.end_dead, taken, status, ending.reason, ending.step)
         try:
             _when_available(partial(end, may_retry=not ending.stopped))
-            operation = self._store.read([operation_id]).get(operation_id)
-            if operation is not None and operation.status.is_terminal:
-                notify(operation)
+            self._notify(operation_id)
         except BackendError as error:
             log.warning("The end of a job could not be stored, %s: %s", ending.reason, error)
 
@@ -205,6 +204,12 @@ class Runner:
                     " as it does when its machine or container restarts."
                 )
                 self._store.end_dead(taken, Status.FAILED, reason, None, may_retry=True)
+                self._notify(taken.operation_id)
+
+    def _notify(self, operation_id: str) -> None:
+        operation = self._store.read([operation_id]).get(operation_id)
+        if operation is not None and operation.status.is_terminal:
+            notify(operation)
 
 
 def remove_old(store: OperationStore, keep: float) -> bool:
@@ -242,18 +247,25 @@ def run_queue(database: Path) -> None:
 
 def run_operation(database: Path, operation_id: str, attempt: int, step_file: str) -> None:
     """Run the job of an operation. For the process of a job."""
-    stopping = watch_supervisor()
+    supervisor = Supervisor()
     store = OperationStore(database, create=False)
     taken = _when_available(lambda: store.taken(operation_id, attempt))
     if taken is None:
         return
     # Each attempt before this one was a retry.
     options = replace(taken.options, retries=max(taken.options.retries - attempt + 1, 0))
-    writer = OperationWriter(store, operation_id, attempt, stopping.is_set)
+    writer = OperationWriter(store, operation_id, attempt, supervisor.stopping.is_set)
     steps = StepFile(step_file)
     try:
-        status = run_job(taken.job, taken.subject, writer, on_step=steps.write, options=options)
-        if status is None and stopping.is_set():
+        status = run_job(
+            taken.job,
+            taken.subject,
+            writer,
+            options=options,
+            on_step=steps.write,
+            on_end=supervisor.wait_for_log,
+        )
+        if status is None and supervisor.stopping.is_set():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)  # so that the runner can say so
     except BackendError as error:

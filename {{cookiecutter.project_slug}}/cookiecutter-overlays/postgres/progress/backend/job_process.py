@@ -5,16 +5,16 @@ It has a connection of its own, and imports nothing of the queue: it starts soon
 
 import logging
 import sys
-import threading
 from contextlib import closing
 from dataclasses import replace
+from threading import Event
 
 from progress.backend import store
 from progress.backend.database import Pool, open_pool, required_dsn
 from progress.contract import BackendUnavailable
+from progress.execution import run_job
 from progress.operation import Progress, Status
-from progress.reporter import run_job
-from progress.supervisor import StepFile, watch_supervisor
+from progress.supervisor import StepFile, Supervisor
 
 log = logging.getLogger("job")
 
@@ -24,24 +24,31 @@ RETRY_INTERVAL = 1.0
 """Seconds between two attempts to read the operation."""
 
 
-def run(pool: Pool, queue_job: int, step_file: str, stopping: threading.Event) -> None:
+def run(pool: Pool, queue_job: int, step_file: str, supervisor: Supervisor) -> None:
     """Run the job of an operation to its end."""
-    taken = read(pool, queue_job, stopping)
+    taken = read(pool, queue_job, supervisor.stopping)
     if taken is None:
         return
-    writer = store.OperationWriter(pool, taken.operation_id, queue_job, stopping.is_set)
+    writer = store.OperationWriter(pool, taken.operation_id, queue_job, supervisor.stopping.is_set)
     steps = StepFile(step_file)
     # Each attempt before this one was a retry.
     options = replace(taken.options, retries=max(taken.options.retries - taken.attempt + 1, 0))
     try:
-        run_job(taken.job, taken.subject, writer, on_step=steps.write, options=options)
+        run_job(
+            taken.job,
+            taken.subject,
+            writer,
+            options=options,
+            on_step=steps.write,
+            on_end=supervisor.wait_for_log,
+        )
     except Exception as error:
         # Running it again is no help.
         reason = f"The outcome could not be stored: {error}"
         writer.finish(Status.FAILED, Progress(), reason, None)
 
 
-def read(pool: Pool, queue_job: int, stopping: threading.Event) -> store.Taken | None:
+def read(pool: Pool, queue_job: int, stopping: Event) -> store.Taken | None:
     """Return the operation, as soon as the database can be reached."""
     while not stopping.is_set():
         try:
@@ -57,9 +64,9 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level="INFO")
     logging.getLogger("psycopg").setLevel("ERROR")  # `run_job` says it, too
     queue_job, step_file = sys.argv[1:]
-    stopping = watch_supervisor()
+    supervisor = Supervisor()
     with closing(open_pool(required_dsn(), POOL_SIZE)) as pool:
-        run(pool, int(queue_job), step_file, stopping)
+        run(pool, int(queue_job), step_file, supervisor)
 
 
 if __name__ == "__main__":

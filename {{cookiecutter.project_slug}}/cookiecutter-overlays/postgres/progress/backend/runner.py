@@ -42,9 +42,9 @@ from progress.backend.database import (
     with_limits,
 )
 from progress.contract import BackendError, BackendRejected
+from progress.execution import jobs_module
 from progress.notifications import notify
 from progress.operation import Status
-from progress.reporter import jobs_module
 from progress.settings import load_settings
 from progress.supervisor import Ending, run_process
 from progress.text import reason_of
@@ -182,12 +182,17 @@ def run_operation(context: JobContext, operation_id: str) -> None:
         log.info("Operation %s: %s", operation_id, how)
         if taken.options.max_running:
             store.wake(pool, taken.job)
-        ended = store.read(pool, [operation_id]).get(operation_id)
-        if ended is not None and ended.status.is_terminal:
-            notify(ended)
+        notify_end(pool, operation_id)
     except BackendError as error:
         # It has no queue job now, and no heartbeat: some worker will requeue it.
         log.warning("Operation %s: %s", operation_id, error)
+
+
+def notify_end(pool: Pool, operation_id: str) -> None:
+    """Send a message if the operation has ended."""
+    operation = store.read(pool, [operation_id]).get(operation_id)
+    if operation is not None and operation.status.is_terminal:
+        notify(operation)
 
 
 def is_unknown(job: str) -> bool:
@@ -269,11 +274,19 @@ async def requeue_lost(pool: Pool, stale_after: float) -> None:
             for (queue_job, _), count in checks.items():
                 if count >= LOST_CHECKS:
                     log.warning("Job %s has no heartbeat: its operation is requeued", queue_job)
-                    await asyncio.to_thread(store.requeue_lost, pool, queue_job)
+                    await asyncio.to_thread(give_up_or_requeue, pool, queue_job)
         except BackendError as error:
             # Perhaps no worker can store a heartbeat.
             checks = {}
             log.warning("The heartbeats could not be checked: %s", error)
+
+
+def give_up_or_requeue(pool: Pool, queue_job: int) -> None:
+    """Requeue a lost operation, or end it after its last attempt, with a message."""
+    lost = store.taken(pool, queue_job)
+    store.requeue_lost(pool, queue_job)
+    if lost is not None:
+        notify_end(pool, lost.operation_id)
 
 
 async def work(dsn: str, concurrency: int, stale_after: float) -> None:
