@@ -16,26 +16,16 @@ from conftest import PROJECT, ROOT
 sys.path.insert(0, str(PROJECT))
 
 from dev.fragment_lint.command import lint
-from dev.fragment_lint.output import Report
 
 FOREIGN = ROOT / "tests" / "foreign"
 
 
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the packages are installed in, without what they need."""
-    folder = tmp_path_factory.mktemp("packages")
+def install(folder: Path) -> None:
+    """Install the packages in a folder, without what they need."""
     command = [os.environ.get("UV", "uv"), "pip", "install", "--quiet", "--target", str(folder)]
     command += ["--no-deps", "--only-binary", ":all:", "--python-version", "3.13"]
     command += ["--requirement", str(FOREIGN / "packages.txt")]
     subprocess.run(command, check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def report(packages: Path) -> Report:
-    """What the linter finds in the packages."""
-    return lint([packages], root=packages)
 
 
 @pytest.fixture
@@ -47,13 +37,24 @@ def verdicts() -> dict[str, str]:
     return {" ".join(place): verdict for verdict, *place, _ in rows}
 
 
-def test_each_finding_is_judged(packages: Path, report: Report, verdicts: dict[str, str]) -> None:
+# One test: it takes a while to install and read them.
+def test_each_finding_is_judged_and_only_what_python_refuses_is_not_checked(
+    tmp_path: Path, verdicts: dict[str, str]
+) -> None:
+    install(tmp_path)
+    report = lint([tmp_path], root=tmp_path)
     found = [
-        f"{Path(item.file).relative_to(packages).as_posix()}:{item.line} {item.rule[:4]} "
+        f"{Path(item.file).relative_to(tmp_path).as_posix()}:{item.line} {item.rule[:4]} "
         f"{item.severity}"
         for item in report.findings
     ]
     assert sorted(found) == sorted(verdicts)
+    assert report.files > 1_000
+    files = (Path(problem.rpartition(".py:")[0] + ".py") for problem in report.problems)
+    assert {file.relative_to(tmp_path).as_posix() for file in files} <= {
+        "streamlit_app_generator/wizard.py",  # quotes that Python 3.12 allows
+        "tests/test_simple.py",  # not UTF-8
+    }
 
 
 def test_few_findings_are_false_and_no_error_is(verdicts: dict[str, str]) -> None:
@@ -62,12 +63,3 @@ def test_few_findings_are_false_and_no_error_is(verdicts: dict[str, str]) -> Non
     assert counts["false"] <= 0.05 * counts.total()
     errors = {place for place in verdicts if place.endswith(" error")}
     assert not [place for place in errors if verdicts[place] == "false"]
-
-
-def test_only_what_python_refuses_is_not_checked(packages: Path, report: Report) -> None:
-    assert report.files > 1_000
-    files = (Path(problem.rpartition(".py:")[0] + ".py") for problem in report.problems)
-    assert {file.relative_to(packages).as_posix() for file in files} <= {
-        "streamlit_app_generator/wizard.py",  # quotes that Python 3.12 allows
-        "tests/test_simple.py",  # not UTF-8
-    }

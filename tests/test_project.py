@@ -100,9 +100,12 @@ def test_make(project: BakedProject, name: str, target: str) -> None:
 
 
 def test_make_lint(bake: Bake, tmp_path: Path) -> None:
-    # One after the other: mypy caches what it has learnt about their common libraries.
+    # One after the other in one environment: mypy caches what it has learnt of its libraries.
+    shared = {"UV_PROJECT_ENVIRONMENT": "venv", "MYPY_CACHE_DIR": "mypy"}
+
     def lint(project: BakedProject) -> None:
-        result = project.run(*MAKE, "lint", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+        variables = {name: str(tmp_path / folder) for name, folder in shared.items()}
+        result = project.run(*MAKE, "lint", **variables)
         assert result.returncode == 0, f"{project}:\n{result.stdout}{result.stderr}"
 
     for name, answers in PROJECTS.items():
