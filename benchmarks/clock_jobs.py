@@ -5,7 +5,8 @@ import random
 import time
 from pathlib import Path
 
-from progress.reporter import Job, Reporter
+from progress.job import Jobs
+from progress.reporter import Reporter
 
 LONGEST = 600
 """Seconds after which it ends even if the benchmark was killed."""
@@ -21,7 +22,7 @@ def clock(report: Reporter, subject: str) -> None:
         time.sleep(pace * random.uniform(0.7, 1.3))  # not in step with the ticks
 
 
-JOBS: dict[str, Job] = {"clock": clock}
+JOBS: Jobs = {"clock": clock}
 
 
 def subjects() -> list[str]:

@@ -63,6 +63,8 @@ def main() -> None:
         while sum(bool(found.started_at) for found in connection.read(ids).values()) < operations:
             assert time.monotonic() < deadline, "not every job has started"
             time.sleep(0.1)
+        for operation in connection.read(ids).values():
+            assert not operation.status.is_terminal, operation.error
         if past:
             fill(variables, past)
         (folder / "host.tmp").write_text(json.dumps({"variables": variables, "ids": ids}))

@@ -99,20 +99,33 @@ def test_make(project: BakedProject, name: str, target: str) -> None:
     assert result.returncode == 0
 
 
+BENCHMARKS = ["clock_jobs", "compare", "empty_page", "host", "poll", "serve", "start"]
+
+
 def test_make_lint(bake: Bake, tmp_path: Path) -> None:
     # One after the other in one environment: mypy caches what it has learnt of its libraries.
-    shared = {"UV_PROJECT_ENVIRONMENT": "venv", "MYPY_CACHE_DIR": "mypy"}
+    folders = {"UV_PROJECT_ENVIRONMENT": "venv", "MYPY_CACHE_DIR": "mypy"}
+    variables = {name: str(tmp_path / folder) for name, folder in folders.items()}
+
+    def check(project: BakedProject, *command: str, **more: str) -> None:
+        result = project.run(*command, **variables, **more)
+        assert result.returncode == 0, f"{project}:\n{result.stdout}{result.stderr}"
 
     def lint(project: BakedProject) -> None:
-        variables = {name: str(tmp_path / folder) for name, folder in shared.items()}
-        result = project.run(*MAKE, "lint", **variables)
-        assert result.returncode == 0, f"{project}:\n{result.stdout}{result.stderr}"
+        check(project, *MAKE, "lint")
 
     for name, answers in PROJECTS.items():
         project = bake(**answers).copy(tmp_path / name)
         if name in BACKENDS:
             add_deep_tests(project.path, name)
         lint(project)
+        if name == "sqlite":  # the benchmarks use the modules of a project
+            benchmarks = ROOT / "benchmarks"
+            files = [str(benchmarks / f"{name}.py") for name in BENCHMARKS]
+            search = f"{benchmarks}{os.pathsep}{project.path}"
+            others = "--disable-error-code=import-not-found"  # modules of other backends
+            command = [UV, "run", "--all-groups", "mypy", others, *files]
+            check(project, *command, MYPYPATH=search)
         if name == "api":
             (project.path / SERVICE).write_text(profile_of_readme(project), "utf-8")
             lint(project)
