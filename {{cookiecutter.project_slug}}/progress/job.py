@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from progress.operation import Options
+from progress.operation import Options, to_text
 from progress.settings import parse_duration
 from progress.text import as_line, sanitize, truncate
 
@@ -103,17 +103,19 @@ class Job:
         """Return the parameters; None if the job has none.
 
         Raises:
-            ParameterErrors: A value is invalid or missing.
+            ParameterErrors: A value is invalid or missing, or cannot be stored.
         """
         if self.parameters is None:
             return None
         from pydantic import ValidationError
 
         try:
-            return self.parameters.model_validate(values)
+            model = self.parameters.model_validate(values)
+            to_text(model.model_dump(mode="json"))  # raises for NaN and infinity
+            return model
         except ValidationError as error:
             raise ParameterErrors(_messages(error)) from None
-        except Exception as error:  # a validator of the model may raise anything
+        except Exception as error:  # a validator of the model, too, may raise anything
             text = as_line(sanitize(f"{type(error).__name__}: {error}"))
             raise ParameterErrors({"": text}) from error
 

@@ -206,6 +206,7 @@ def test_parameters_are_validated() -> None:
         ({"kinds": ["b", "a"]}, {"kinds": "0: Input should be 'a'"}),
         ({"inner": {"x": "y"}}, {"inner": "x: Input should be a valid number, unable to parse"}),
         ({"rows": 13}, {"": "13 is refused"}),
+        ({"inner": {"x": math.inf}}, {"": "ValueError: Out of range float values are not JSON"}),
         (
             {"rows": math.inf, "kinds": 1},
             {"rows": "Input should be a finite number", "kinds": "Input should be a valid list"},

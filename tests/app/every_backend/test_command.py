@@ -51,6 +51,7 @@ def test_parameters_are_checked_before_the_start(
     for wrong, message in {
         "rows=200": "rows: Input should be less than or equal to 100",
         "rows": "--param 'rows' has no '='",
+        "factor=Infinity": "ValueError: Out of range float values are not JSON compliant",
         "=1": "This job has no parameter ''; it has rows, factor, name,",
         "other=1": "This job has no parameter 'other'; it has rows, factor, name,",
         f"rows={'[' * 100_000}": "rows: Input should be a valid integer",
