@@ -1,11 +1,14 @@
 """How jobs.py declares a job. No I/O, no Streamlit."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from progress.operation import Options
+from progress.operation import Options, to_text
 from progress.settings import parse_duration
 from progress.text import as_line, sanitize, truncate
 
@@ -19,10 +22,11 @@ Jobs = Mapping[str, "Job | JobFunction"]
 """The jobs of jobs.py, by name."""
 Subjects = Sequence[object] | Callable[[], object]
 """What a job can work on, or a function that returns it."""
+_AS_TEXT = (str, int, date, PurePath, UUID)  # subjects of these types are converted to text
 
 
-def of_module() -> list[str]:
-    """Stand for `subjects()` of jobs.py."""
+def default_subjects() -> list[str]:
+    """Marks that `subjects()` of jobs.py is used."""
     raise NotImplementedError
 
 
@@ -50,7 +54,7 @@ class Job:
     function: JobFunction
     title: str = field(default="", kw_only=True)
     """What pages call it; by default its name in JOBS."""
-    subjects: Subjects | Upload | None = field(default=of_module, kw_only=True)
+    subjects: Subjects | Upload | None = field(default=default_subjects, kw_only=True)
     """A list, a function, an Upload, or None for a job without a subject. By default `subjects()`
     of jobs.py."""
     parameters: "type[BaseModel] | None" = field(default=None, kw_only=True)
@@ -74,7 +78,7 @@ class Job:
         for name in ("retries", "max_running"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
-                raise ValueError(f"{name} = {value!r} is no number from 0.")
+                raise ValueError(f"{name} = {value!r} must be a whole number, 0 or more.")
 
     def options(self, parameters: Mapping[str, Any] | None = None) -> Options:
         """Return what is stored with an operation of this job."""
@@ -99,17 +103,19 @@ class Job:
         """Return the parameters; None if the job has none.
 
         Raises:
-            ParameterErrors: A value is invalid or missing.
+            ParameterErrors: A value is invalid or missing, or cannot be stored.
         """
         if self.parameters is None:
             return None
         from pydantic import ValidationError
 
         try:
-            return self.parameters.model_validate(values)
+            model = self.parameters.model_validate(values)
+            to_text(model.model_dump(mode="json"))  # raises for NaN and infinity
+            return model
         except ValidationError as error:
             raise ParameterErrors(_messages(error)) from None
-        except Exception as error:  # a validator of the model may raise anything
+        except Exception as error:  # a validator of the model, too, may raise anything
             text = as_line(sanitize(f"{type(error).__name__}: {error}"))
             raise ParameterErrors({"": text}) from error
 
@@ -141,6 +147,21 @@ def _messages(error: "ValidationError") -> dict[str, str]:
 def as_job(declared: Any) -> Job:
     """Return a value of JOBS as a Job."""
     return declared if isinstance(declared, Job) else Job(declared)
+
+
+def list_subjects(module: Any, job: Job) -> tuple[str, ...]:
+    """Return what a job can work on; `module` is jobs.py. Raises whatever that raises."""
+    listed: Any = module.subjects() if job.subjects is default_subjects else job.subjects
+    listed = listed() if callable(listed) else listed
+    if not isinstance(listed, Iterable) or isinstance(listed, str | bytes):
+        raise TypeError(f"subjects() returned {shorten(listed)}: return a list of text.")
+    return tuple(dict.fromkeys(_as_text(subject) for subject in listed))
+
+
+def _as_text(subject: object) -> str:
+    if not isinstance(subject, _AS_TEXT):
+        raise TypeError(f"subjects() returned {shorten(subject)} in its list: return text.")
+    return sanitize(str(subject))
 
 
 def title(name: str, job: Job | None) -> str:

@@ -110,6 +110,16 @@ def read_backend_setting(table: str, name: str, path: Path = ROOT / "settings.to
     return _text(_tables(path), table, name)
 
 
+def read_secrets() -> dict[str, Any]:
+    """Return the tables of .streamlit/secrets.toml; none if there is no such file.
+
+    Raises:
+        SettingsError: It cannot be read, or is not TOML.
+    """
+    path = ROOT / ".streamlit" / "secrets.toml"
+    return _tables(path) if path.exists() else {}
+
+
 def parse_duration(text: str) -> float:
     """Return the seconds in "0.5s", "500ms", "2", "1.5 s", "30m", "1h" or "90d".
 
@@ -186,7 +196,7 @@ def _count(tables: dict[str, Any], table: str, name: str, least: int) -> int:
     value = _value(tables, table, name)
     if type(value) is not int or value < least:
         raise SettingsError(
-            f"settings.toml: {name} = {value!r} is no number from {least}. Write 20."
+            f"settings.toml: {name} = {value!r} must be a whole number, {least} or more."
         )
     return value
 

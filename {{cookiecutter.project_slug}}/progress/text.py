@@ -37,6 +37,18 @@ def reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+def format_duration(seconds: float) -> str:
+    """Return seconds as people write them: "0.4 s", "12 s", "3 min 05 s", "2 h 10 min"."""
+    if seconds < 1:
+        return f"{max(seconds, 0):.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
 def sanitize(text: str) -> str:
     """Return `text` with replacements for characters that some databases refuse.
 

@@ -159,10 +159,10 @@ def test_a_name_is_text_that_can_be_stored(name: object) -> None:
         ({"time_limit": None}, "time_limit: 'None' is not a duration."),
         ({"time_limit": "-1s"}, "time_limit: '-1s' is not a duration."),
         ({"retry_delay": "5 weeks"}, "retry_delay: '5 weeks' is not a duration."),
-        ({"retries": -1}, "retries = -1 is no number from 0."),
-        ({"retries": True}, "retries = True is no number from 0."),
-        ({"retries": 2.0}, "retries = 2.0 is no number from 0."),
-        ({"max_running": "2"}, "max_running = '2' is no number from 0."),
+        ({"retries": -1}, "retries = -1 must be a whole number, 0 or more."),
+        ({"retries": True}, "retries = True must be a whole number, 0 or more."),
+        ({"retries": 2.0}, "retries = 2.0 must be a whole number, 0 or more."),
+        ({"max_running": "2"}, "max_running = '2' must be a whole number, 0 or more."),
     ],
 )
 def test_an_invalid_value_is_named(values: dict[str, Any], message: str) -> None:
@@ -206,6 +206,7 @@ def test_parameters_are_validated() -> None:
         ({"kinds": ["b", "a"]}, {"kinds": "0: Input should be 'a'"}),
         ({"inner": {"x": "y"}}, {"inner": "x: Input should be a valid number, unable to parse"}),
         ({"rows": 13}, {"": "13 is refused"}),
+        ({"inner": {"x": math.inf}}, {"": "ValueError: Out of range float values are not JSON"}),
         (
             {"rows": math.inf, "kinds": 1},
             {"rows": "Input should be a finite number", "kinds": "Input should be a valid list"},

@@ -12,6 +12,7 @@ from progress.settings import (
     load_settings,
     parse_duration,
     read_backend_setting,
+    read_secrets,
     read_settings,
 )
 
@@ -61,9 +62,9 @@ def test_an_invalid_duration_is_refused(text: str) -> None:
         ("shared", '"yes"', "shared = 'yes' is neither true nor false"),
         ("login", '"yes"', 'login = \'yes\' is invalid. Write "none" or "required".'),
         ("login", "false", "login = False is invalid"),
-        ("max_active", "0", "max_active = 0 is no number from 1"),
-        ("max_active", '"3"', "max_active = '3' is no number from 1"),
-        ("max_active", "true", "max_active = True is no number from 1"),
+        ("max_active", "0", "max_active = 0 must be a whole number, 1 or more."),
+        ("max_active", '"3"', "max_active = '3' must be a whole number, 1 or more."),
+        ("max_active", "true", "max_active = True must be a whole number, 1 or more."),
         ("shared", "1", "shared = 1 is neither true nor false"),
     ],
 )
@@ -89,6 +90,20 @@ def test_a_setting_of_the_backend_is_read_and_missed_in_one_line(tmp_path: Path)
     assert read_backend_setting("postgres", "schema", path) == "mine"
     with pytest.raises(SettingsError, match=r"^settings\.toml has no queue under \[postgres\]"):
         read_backend_setting("postgres", "queue", path)
+
+
+def test_secrets_are_read_if_there_are_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("progress.settings.ROOT", tmp_path)
+    assert read_secrets() == {}
+    path = tmp_path / ".streamlit" / "secrets.toml"
+    path.parent.mkdir()
+    path.write_text('[connections.progress]\npath = "x"', "utf-8")
+    assert read_secrets() == {"connections": {"progress": {"path": "x"}}}
+    path.write_text("[connections", "utf-8")
+    with pytest.raises(SettingsError, match=r"^secrets\.toml cannot be read as TOML: .+\.$"):
+        read_secrets()
 
 
 def with_pages(folder: Path, pages: str) -> Path:

@@ -257,7 +257,7 @@ def test_a_missing_table_names_the_remedy(server: FakeSnowflake) -> None:
 def test_options_come_from_the_variable_or_the_secrets(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(account, "ROOT", tmp_path)
+    monkeypatch.setattr("progress.settings.ROOT", tmp_path)
     monkeypatch.delenv("PROGRESS_CONNECTION", raising=False)
     assert configured_options() is None
     (tmp_path / ".streamlit").mkdir()
@@ -271,5 +271,5 @@ def test_options_come_from_the_variable_or_the_secrets(
         configured_options()
     monkeypatch.delenv("PROGRESS_CONNECTION")
     secrets.write_text("[connections", "utf-8")
-    with pytest.raises(BackendRejected, match=r"secrets\.toml is not TOML"):
+    with pytest.raises(BackendRejected, match=r"secrets\.toml cannot be read as TOML"):
         configured_options()

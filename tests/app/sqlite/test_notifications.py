@@ -1,9 +1,12 @@
 """Messages about ended operations, sent by the runner to a real receiver."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,7 @@ def receiver() -> Iterator[tuple[str, Messages]]:
 def configure(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
     (folder / ".streamlit").mkdir()
     (folder / ".streamlit" / "secrets.toml").write_text(text, "utf-8")
-    monkeypatch.setattr(notifications, "ROOT", folder)
+    monkeypatch.setattr("progress.settings.ROOT", folder)
 
 
 def test_an_end_is_announced_with_the_reason_and_a_link(
@@ -60,11 +63,14 @@ def test_an_end_is_announced_with_the_reason_and_a_link(
     (message,) = messages
     assert message["title"] == "Failed: fail: fast"
     first, reason, link = message["message"].splitlines()
-    assert first.startswith("After ")
+    assert re.fullmatch(r"After \d+(\.\d)? s\.", first)
     assert reason == "RuntimeError: the **third** step broke :red[badly]"
     assert link == f"https://jobs.example/x/?operation={failed.operation_id}"
     notifications.notify(wait_for_end(store, started(store, "succeed", "fast")))
     assert len(messages) == 1, "only failed ones"
+    end = failed.created_at + timedelta(seconds=7384)
+    notifications.notify(replace(failed, finished_at=end))
+    assert messages[1]["message"].splitlines()[0] == "After 2 h 03 min."
 
 
 @pytest.mark.parametrize(

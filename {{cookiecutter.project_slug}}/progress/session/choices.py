@@ -8,19 +8,16 @@ happen in a thread.
 import logging
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from datetime import date
-from pathlib import PurePath
 from types import ModuleType
 from typing import Any, cast
-from uuid import UUID
 
 import streamlit as st
 
 from progress.execution import JobsModule, jobs_module
-from progress.job import Job, as_job, defect, of_module, shorten, title
+from progress.job import Job, as_job, defect, list_subjects, shorten, title
 from progress.text import sanitize
 
 log = logging.getLogger(__name__)
@@ -34,7 +31,6 @@ LOAD_TIMEOUT = 1.0
 # Keys of the session state.
 _LOADING = "loading_choices"
 _LOADED = "loaded_choices"
-_AS_TEXT = (str, int, date, PurePath, UUID)  # subjects of these types are converted to text
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,21 +182,10 @@ def _list_jobs(module: ModuleType) -> tuple[Choices, dict[str, Job]]:
 )
 def _list_subjects(module: ModuleType, job: str) -> tuple[ModuleType, Choices]:
     try:
-        subjects = as_job(module.JOBS[job]).subjects
-        listed: Any = module.subjects() if subjects is of_module else subjects
-        listed = listed() if callable(listed) else listed
-        if not isinstance(listed, Iterable) or isinstance(listed, str | bytes):
-            raise TypeError(f"subjects() returned {shorten(listed)}: return a list of text.")
-        names = tuple(dict.fromkeys(_as_text(subject) for subject in listed))
+        names = list_subjects(module, as_job(module.JOBS[job]))
     except (Exception, SystemExit) as error:
         return module, Choices(problem=_problem("The subjects cannot be listed.", error))
     return module, Choices(names)
-
-
-def _as_text(subject: object) -> str:
-    if not isinstance(subject, _AS_TEXT):
-        raise TypeError(f"subjects() returned {shorten(subject)} in its list: return text.")
-    return sanitize(str(subject))
 
 
 def _problem(message: str, error: BaseException) -> Problem:

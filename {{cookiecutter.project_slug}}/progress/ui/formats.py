@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from progress.operation import Operation, Status
 from progress.text import as_line
+from progress.text import format_duration as format_duration  # jobs and pages import it from here
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 # What Streamlit replaces after it read the Markdown, where no escape helps: addresses by links,
@@ -25,18 +26,6 @@ def escape_markdown(text: str) -> str:
     """
     line = _REPLACED.sub("\N{WORD JOINER}", as_line(text, len(text)))
     return _PUNCTUATION.sub(r"\\\1", line)
-
-
-def format_duration(seconds: float) -> str:
-    """Return seconds as people write them: "0.4 s", "12 s", "3 min 05 s", "2 h 10 min"."""
-    if seconds < 1:
-        return f"{max(seconds, 0):.1f} s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def format_status(status: Status) -> str:

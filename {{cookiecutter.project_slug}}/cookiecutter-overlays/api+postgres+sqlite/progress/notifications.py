@@ -13,13 +13,12 @@ ends without a message.
 
 import importlib
 import logging
-import tomllib
 from typing import Any
 from urllib.parse import quote
 
 from progress.operation import Operation, Status
-from progress.settings import ROOT
-from progress.text import as_line
+from progress.settings import read_secrets
+from progress.text import as_line, format_duration
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 def notify(operation: Operation) -> None:
     """Send a message if one is configured for this end. Never raises: the operation has ended."""
     try:
-        settings = _settings()
+        settings = read_secrets().get("notifications")
         if not settings or operation.status not in settings.get("on", list(Status)):
             return
         apprise = importlib.import_module("apprise")
@@ -45,22 +44,13 @@ def notify(operation: Operation) -> None:
         log.warning("A message was not sent (%s): check [notifications].", type(error).__name__)
 
 
-def _settings() -> dict[str, Any]:
-    try:
-        secrets = tomllib.loads((ROOT / ".streamlit" / "secrets.toml").read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    found: dict[str, Any] = secrets.get("notifications", {})
-    return found
-
-
 def _title(operation: Operation) -> str:
     name = ": ".join(filter(None, (operation.job, operation.subject)))
     return as_line(f"{operation.status.capitalize()}: {name}", 200)
 
 
 def _body(operation: Operation, settings: dict[str, Any]) -> str:
-    lines = [f"After {operation.elapsed:.0f} s."]
+    lines = [f"After {format_duration(operation.elapsed)}."]
     if operation.reason:
         lines.append(as_line(operation.reason, 500))
     if app := settings.get("app"):

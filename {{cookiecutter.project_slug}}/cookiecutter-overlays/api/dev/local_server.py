@@ -4,7 +4,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from progress.backend.credentials import configuration
 from progress.backend.mapping import load_service
 from progress.contract import BackendRejected
 from progress.processes import OWN_GROUP
-from progress.settings import ROOT
+from progress.settings import ROOT, SettingsError, read_secrets
 
 
 @contextmanager
@@ -97,9 +96,7 @@ def service(folder: Path, token: str, port: int = 0) -> Iterator[str]:
 def configured() -> dict[str, Any]:
     """Return the settings of the service in .streamlit/secrets.toml and the environment."""
     try:
-        tables = tomllib.loads((ROOT / ".streamlit" / "secrets.toml").read_text("utf-8"))
-    except FileNotFoundError:
-        tables = {}
-    except ValueError as error:
-        raise BackendRejected(f".streamlit/secrets.toml is not TOML: {error}.") from None
-    return configuration(tables.get("connections", {}).get("progress", {}))
+        connections = read_secrets().get("connections", {})
+    except SettingsError as error:
+        raise BackendRejected(str(error)) from None
+    return configuration(connections.get("progress", {}))

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -13,8 +12,7 @@ from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
-from progress.settings import ROOT, SettingsError, read_backend_setting
-from progress.text import reason_of
+from progress.settings import SettingsError, read_backend_setting, read_secrets
 
 CONNECT_TIMEOUT = 3
 """Seconds to wait for a connection, new or from the pool."""
@@ -106,16 +104,10 @@ def configured_dsn() -> str | None:
     """
     if "DATABASE_URL" in os.environ:
         return os.environ["DATABASE_URL"] or None
-    dsn = None
     try:
-        secrets = tomllib.loads((ROOT / ".streamlit" / "secrets.toml").read_text("utf-8"))
-        dsn = secrets.get("connections", {}).get("progress", {}).get("dsn")
-    except FileNotFoundError:
-        pass
-    except (ValueError, OSError) as error:
-        raise BackendRejected(
-            f".streamlit/secrets.toml cannot be read: {reason_of(error)}."
-        ) from None
+        dsn = read_secrets().get("connections", {}).get("progress", {}).get("dsn")
+    except SettingsError as error:
+        raise BackendRejected(str(error)) from None
     return str(dsn) if dsn else None
 
 

@@ -9,7 +9,6 @@ import re
 import tempfile
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -23,7 +22,7 @@ from snowflake.connector.cursor import DictCursor
 from snowflake.connector.errorcode import ER_FAILED_TO_REQUEST, ER_FILE_NOT_EXISTS
 
 from progress.contract import BackendError, BackendRejected, BackendUnavailable
-from progress.settings import ROOT
+from progress.settings import SettingsError, read_secrets
 
 Answer = TypeVar("Answer")
 
@@ -114,12 +113,9 @@ def configured_options() -> dict[str, Any] | None:
                 "PROGRESS_CONNECTION is not a JSON object of connection options."
             ) from None
     try:
-        secrets = tomllib.loads((ROOT / ".streamlit" / "secrets.toml").read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise BackendRejected(f".streamlit/secrets.toml is not TOML: {error}.") from None
-    options = secrets.get("connections", {}).get("snowflake")
+        options = read_secrets().get("connections", {}).get("snowflake")
+    except SettingsError as error:
+        raise BackendRejected(str(error)) from None
     return dict(options) if options else None
 
 
