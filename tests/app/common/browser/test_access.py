@@ -144,7 +144,7 @@ def click_twice(page: Page, selector: str) -> None:
     assert box is not None
     for _ in range(2):
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.wait_for_timeout(350)
+        page.wait_for_timeout(250)
 
 
 def test_a_double_click_dismisses_one_outcome(visit: Visit, connection: ProgressConnection) -> None:
