@@ -28,10 +28,11 @@ class Load(BaseModel):
 
 def load_orders(report: Reporter, subject: str, parameters: Load) -> dict[str, Any]:
     """Load a file in batches, and keep a file of the rows that were left out."""
-    report.total(3)
-    report.step("Checking the file")
+    report.total(8)
+    for step in ("Connecting", "Reading the header", "Checking the rows", "Checking the numbers"):
+        report.step(step)
+        time.sleep(0.3)
     print(f"{subject}: {ROWS:,} rows, UTF-8, separated by semicolons")
-    time.sleep(0.5)
     batches = range(0, ROWS, parameters.batch_size)
     for number, first in enumerate(report.track(batches, f"Loading into {parameters.target}")):
         for _ in report.track(range(4), f"Batch {number + 1}"):
@@ -42,6 +43,10 @@ def load_orders(report: Reporter, subject: str, parameters: Load) -> dict[str, A
             logging.warning("Row %d: no country, left out", first + 17 * number)
         else:
             print(f"Batch {number + 1}: {parameters.batch_size} rows")
+    report.step("Building the index")
+    time.sleep(0.3)
+    report.step("Comparing the sums")
+    time.sleep(0.3)
     report.step("Writing the report")
     with tempfile.TemporaryDirectory() as folder:
         left_out = Path(folder, "left-out.csv")

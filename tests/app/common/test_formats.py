@@ -9,6 +9,7 @@ from progress.ui.formats import (
     escape_markdown,
     format_datetime,
     format_duration,
+    format_metric,
     format_rate,
     format_steps,
     format_time,
@@ -114,3 +115,22 @@ def test_a_moment_has_its_day() -> None:
 )
 def test_a_job_has_a_title(name: str, title: str) -> None:
     assert job_title(name) == title
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (12400, "12,400"),
+        (0.1 + 0.2, "0.3"),
+        (1234.5, "1,234.5"),
+        (float("inf"), "inf"),
+        (True, "True"),
+        (None, "—"),
+        ("6 min", "6 min"),
+        ("", ""),
+    ],
+)
+def test_a_figure_is_written_alike_while_a_job_runs_and_in_its_result(
+    value: object, text: str
+) -> None:
+    assert format_metric(value) == text

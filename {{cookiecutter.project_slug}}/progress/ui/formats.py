@@ -65,9 +65,11 @@ def format_size(size: int) -> str:
     return f"{size} bytes"
 
 
-def format_metric(value: float | str | None) -> str:
-    """Return a figure: "1,234.5"; a dash for None."""
-    return f"{value:,}" if isinstance(value, int | float) else value or "-"
+def format_metric(value: object) -> str:
+    """Return a figure: "1,234.5"; a dash for None, which NaN is stored as, too."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{round(value, 6):,}"
+    return "—" if value is None else str(value)
 
 
 def format_rate(rate: float) -> str:

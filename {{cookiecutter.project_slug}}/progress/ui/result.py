@@ -16,7 +16,7 @@ from progress.session import commands
 from progress.text import truncate
 from progress.ui import cards
 from progress.ui.cards import Figure
-from progress.ui.formats import escape_markdown, format_size
+from progress.ui.formats import escape_markdown, format_metric, format_size
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def draw(result: dict[str, Any]) -> None:
 def draw_metrics(metrics: dict[str, Any]) -> None:
     """Draw named figures side by side."""
     figures = [
-        Figure(str(name), "—" if value is None else str(value))  # None: also what NaN is stored as
+        Figure(str(name), format_metric(value))
         for name, value in list(metrics.items())[:SHOWN_METRICS]
     ]
     if figures:
