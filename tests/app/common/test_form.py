@@ -65,6 +65,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
     "level": (Level, Level.LOW),
     "color": (Color, Color.RED),
     "constant": (Literal["a"], "a"),
+    "letter_or_none": (Literal["a", None], "a"),
     "letters": (list[Literal["a", "b"]], ["a", "a"]),
     "colors": (set[Color], {Color.RED}),
     "flag": (bool, True),
@@ -255,6 +256,45 @@ def test_an_edit_of_jobs_py_keeps_what_was_entered(
     assert draw(page) == {"rows": 50, "day": "1950-01-01"}
     use(monkeypatch, rows=(int, Field(3, ge=1, le=100)))
     assert draw(page) == {"rows": 50}
+
+
+def test_an_empty_field_has_the_default_that_the_model_makes(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = use(
+        monkeypatch,
+        letters=(list[Literal["a", "b"]], Field(default_factory=lambda: ["a"])),
+        flag=(bool, Field(default_factory=lambda: True)),
+        name=(str, Field(default_factory=lambda: "x")),
+        at=(datetime, Field(default_factory=datetime.now)),
+    )
+    assert draw(page) == {}
+    assert declared.validate({}) is not None
+    chosen = {"letters": [], "flag": False, "name": "", "at": "1990-01-01T12:30:00"}
+    assert draw(page, chosen) == chosen
+
+
+def test_what_is_cleared_is_empty(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(
+        monkeypatch,
+        name=(str, "all"),
+        note=(str | None, "x"),
+        must=(str, ...),
+        letter=(Literal["a", None], "a"),
+    )
+    draw(page)
+    page.selectbox(key="parameter-job-letter").set_value(None)
+    for name in ("name", "note", "must"):
+        page.text_input(key=f"parameter-job-{name}").set_value("")
+    assert draw(page) == {"name": "", "note": None, "letter": None}
+
+
+def test_json_that_is_too_deep_is_a_message(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, tree=(list[int], [1]))
+    draw(page)
+    page.text_area[0].set_value("[" * 100_000)
+    draw(page)
+    assert [*page.session_state["errors"]] == ["tree"]
 
 
 def test_a_time_has_the_zone_of_the_viewer_if_its_type_or_default_has_one(

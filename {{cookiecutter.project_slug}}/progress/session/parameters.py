@@ -157,6 +157,9 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict
             found = {**_resolved(kinds[0], definitions), **found}
     if "const" in found:
         found["enum"] = [found["const"]]
+    if None in found.get("enum", []):
+        found["enum"] = [choice for choice in found["enum"] if choice is not None]
+        found["nullable"] = True
     return found
 
 
@@ -169,7 +172,7 @@ def _widget(schema: Mapping[str, Any]) -> str:
         case {"type": "array", "items": {"enum": choices}} if _are_distinct(choices):
             return "multiselect"
         case {"type": "boolean"}:
-            return "yes_or_no" if schema["nullable"] else "toggle"
+            return "yes_or_no" if schema["nullable"] or _has_factory(schema) else "toggle"
         case {"type": "integer" | "number"}:
             return "slider" if _has_slider(schema) else "number"
         case {"type": "string", "format": "date" | "date-time" as form}:
@@ -185,7 +188,7 @@ def _are_distinct(choices: list[Any]) -> bool:
 
 
 def _is_choice(value: Any, choices: list[Any]) -> bool:
-    return any(bool(choice == value) and str(choice) == str(value) for choice in choices)
+    return any(choice == value and str(choice) == str(value) for choice in choices)
 
 
 def _has_slider(schema: Mapping[str, Any]) -> bool:
@@ -194,7 +197,7 @@ def _has_slider(schema: Mapping[str, Any]) -> bool:
     if least is None or most is None or schema["nullable"] or schema.get("default") is None:
         return False
     step = 1 if schema["type"] == "integer" else FLOAT_STEP
-    return least + 1 <= most and (most - least) / step <= MAX_SLIDER
+    return bool(least + 1 <= most and (most - least) / step <= MAX_SLIDER)
 
 
 def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
@@ -276,16 +279,23 @@ def _from_widget(value: Any, schema: Mapping[str, Any]) -> Any:
     if schema["widget"] == "json" and isinstance(value, str):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value  # the model says what is wrong with it
     return value
 
 
 def _is_empty(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Return whether nothing was entered. A text with a default may be empty."""
-    is_text = schema["widget"] in ("text_input", "text_area")
-    may_be_empty = is_text and not schema["nullable"] and not schema["required"]
-    return value is None or (value == "" and schema["widget"] != "selectbox" and not may_be_empty)
+    """Return whether nothing was entered. A text with a default may be empty, and a list."""
+    if value == "" and schema["widget"] in ("text_input", "text_area"):
+        return "default" not in schema or bool(schema["nullable"])
+    if value == [] and schema["widget"] == "multiselect":
+        return _has_factory(schema)
+    return value is None or (value == "" and schema["widget"] == "json")
+
+
+def _has_factory(schema: Mapping[str, Any]) -> bool:
+    """Return whether the model makes the default, when an operation starts: it is not known."""
+    return "default" not in schema and not schema["required"]
 
 
 def _has_zone(schema: Mapping[str, Any]) -> bool:
