@@ -182,7 +182,7 @@ def test_a_job_without_a_subject_has_a_history_of_its_own(
     page = work_page()
     page.session_state["history"] = True
     page.run()
-    assert "History of this job" in [box.label for box in page.expander]
+    assert "History of this job" in str(page.main)
     keys = [str(button.key) for button in page.button]
     assert f"history-{ids[0]}" in keys
     assert f"history-{ids[1]}" not in keys
