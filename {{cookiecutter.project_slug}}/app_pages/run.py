@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from progress.job import Job, Upload
+from progress.job import Upload
 from progress.session import choices, commands, polling, resources, tracking, viewer
 from progress.session.choices import Problem
 from progress.session.tracking import Entry
@@ -61,14 +61,9 @@ def choose_job() -> str | None:
     return next(iter(jobs.names), None)
 
 
-def choose_subject(name: str, job: Job) -> None:
-    """Draw what a job can work on, or why there is nothing."""
-    if job.subjects is None:
-        return
-    if isinstance(job.subjects, Upload):
-        choose_file(job.subjects)
-        return
-    subjects = choices.subjects(name)
+def choose_subject(job: str) -> None:
+    """Draw what a job can work on, or that there is nothing."""
+    subjects = choices.subjects(job)
     draw_problem(subjects.problem)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if subjects.names:  # an empty box would keep None when there are subjects again
@@ -84,14 +79,6 @@ def choose_subject(name: str, job: Job) -> None:
             on_click=choices.refresh_subjects,
             disabled=choices.is_loading(),
         )
-
-
-def choose_file(upload: Upload) -> None:
-    """Draw where the viewer uploads a file."""
-    if not commands.has_feature("files"):
-        st.caption("This backend takes no uploads.")
-    elif st.file_uploader("File", [*upload.types] or None, key=commands.UPLOAD) is None:
-        st.caption("Choose a file.")
 
 
 def draw_problem(problem: Problem | None) -> None:
@@ -187,7 +174,10 @@ if choices.is_loading():
 job = choose_job()
 declared = choices.find(job)
 if job and declared:
-    choose_subject(job, declared)
+    if isinstance(declared.subjects, Upload):
+        form.draw_upload(declared.subjects)
+    elif declared.subjects is not None:
+        choose_subject(job)
     form.draw(job, declared)
 subject = commands.selected_subject()
 draw_start(job, subject)

@@ -1,12 +1,12 @@
-"""The form of a job's parameters: a widget for each field of its model."""
+"""What a job needs from the viewer: a file to upload, a widget for each field of its model."""
 
 from datetime import date, datetime
 from typing import Any
 
 import streamlit as st
 
-from progress.job import Job
-from progress.session import parameters
+from progress.job import Job, Upload
+from progress.session import commands, parameters
 from progress.ui.formats import escape_markdown
 
 FLOAT_FORMAT = "%.10g"
@@ -14,7 +14,7 @@ FLOAT_FORMAT = "%.10g"
 
 
 def draw(name: str, job: Job) -> None:
-    """Draw the widgets, each with the message about what was entered, if it was invalid."""
+    """Draw the widgets of the parameters, each with the message about it, if it was invalid."""
     parameters.fill(name, job)
     messages = dict(parameters.errors(name))
     for field, schema in parameters.fields(name, job).items():
@@ -23,6 +23,14 @@ def draw(name: str, job: Job) -> None:
             st.error(escape_markdown(message), icon=":material/error:")
     for message in messages.values():  # of the model as a whole
         st.error(escape_markdown(message), icon=":material/error:")
+
+
+def draw_upload(upload: Upload) -> None:
+    """Draw where the viewer chooses a file."""
+    if not commands.has_feature("files"):
+        st.caption("This backend takes no uploads.")
+    elif st.file_uploader("File", [*upload.types] or None, key=commands.UPLOAD) is None:
+        st.caption("Choose a file.")
 
 
 def draw_field(key: str, name: str, schema: dict[str, Any]) -> None:
