@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from progress.job import Job, Upload
+from progress.job import Upload
 from progress.session import choices, commands, polling, resources, tracking, viewer
 from progress.session.choices import Problem
 from progress.session.tracking import Entry
@@ -16,7 +16,7 @@ bars: dict[str, DeltaGenerator] = {}  # where the fragment draws each running op
 
 @st.fragment(run_every=polling.interval())
 def live_progress() -> None:
-    """Draw the running operations at every tick. The tick that sees an end asks for a full rerun.
+    """Draw the running operations at every tick. The tick that sees an end requests a full rerun.
 
     Display only, and without arguments: they would freeze until the next full rerun. One fragment
     for all operations: one timer, and one full rerun for all that ended since the last tick. Each
@@ -61,20 +61,15 @@ def choose_job() -> str | None:
     return next(iter(jobs.names), None)
 
 
-def choose_subject(name: str | None, job: Job | None) -> str | None:
-    """Draw what a job can work on, and return what is selected; "" if it needs no subject."""
-    if job is not None and job.subjects is None:
-        return ""
-    if job is not None and isinstance(job.subjects, Upload):
-        types = [*job.subjects.types] or None
-        file = st.file_uploader("File", types, key=commands.UPLOAD)
-        return None if file is None else file.name
-    subjects = choices.subjects(name)
+def choose_subject(job: str) -> None:
+    """Draw what a job can work on, or that there is nothing."""
+    subjects = choices.subjects(job)
     draw_problem(subjects.problem)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        subject = None
         if subjects.names:  # an empty box would keep None when there are subjects again
-            subject = st.selectbox("Subject", subjects.names, key="subject", width="stretch")
+            st.selectbox("Subject", subjects.names, key="subject", width="stretch")
+        elif not choices.is_loading():
+            st.caption("There is no subject to work on.")
         st.button(
             "Refresh",
             key="refresh_subjects",
@@ -84,7 +79,6 @@ def choose_subject(name: str | None, job: Job | None) -> str | None:
             on_click=choices.refresh_subjects,
             disabled=choices.is_loading(),
         )
-    return subject
 
 
 def draw_problem(problem: Problem | None) -> None:
@@ -99,15 +93,13 @@ def draw_start(job: str | None, subject: str | None) -> None:
 
     Only what cannot change while it is focused disables it: a disabled button loses the focus.
     """
-    reason = ""
+    reason, already = "", f"Already running{' for this subject' if subject else ''}"
     if job is None:
         reason = "jobs.py is loading." if choices.is_loading() else "There is no job to start."
-    elif subject is None:
-        reason = "There is no subject to work on."
-    elif commands.is_selected_running(subject):
-        reason = f"Already running{' for this subject' if subject else ''}."
+    elif commands.is_selected_running():
+        reason = f"{already}."
     elif any((job, subject) == (offer.job, offer.subject) for offer in tracking.offers() or []):
-        reason = "Already running for this subject: track it below, or start another operation."
+        reason = f"{already}: track it below, or start another operation."
     elif tracking.is_full():
         reason = f"This page tracks {tracking.MAX_TRACKED} operations, which is its limit."
     label = resources.SETTINGS.operation
@@ -181,9 +173,13 @@ if choices.is_loading():
     st.status("Loading jobs.py and the subjects")  # it shows a spinner
 job = choose_job()
 declared = choices.find(job)
-subject = choose_subject(job, declared)
 if job and declared:
+    if isinstance(declared.subjects, Upload):
+        form.draw_upload(declared.subjects)
+    elif declared.subjects is not None:
+        choose_subject(job)
     form.draw(job, declared)
+subject = commands.selected_subject()
 draw_start(job, subject)
 for problem in commands.problems():
     draw_problem(problem)
@@ -207,5 +203,5 @@ draw_offers()
 for entry in tracking.outcomes():
     outcome.draw(entry)
     tracking.mark_announced(entry)
-if subject is not None:
-    subject_history.draw(subject)
+if job and subject is not None:
+    subject_history.draw(job, subject)

@@ -72,7 +72,7 @@ def start(backend: Backend, arguments: argparse.Namespace) -> int:
         )
     module = _jobs_module()
     job = _find_job(module, arguments.job)
-    options = job.options(_parameters(job, arguments.param))
+    options = job.options(_parameters(arguments.job, job, arguments.param))
     subject, content = _subject(job, arguments.subject)
     if content is not None:
         # By its content, as a page does: operations share it, and none of them owns it.
@@ -244,21 +244,21 @@ def _find_job(module: JobsModule, name: str) -> Job:
     return as_job(jobs[name])
 
 
-def _parameters(job: Job, given: Sequence[str]) -> dict[str, Any]:
-    fields, values = parameters.fields(job), dict[str, Any]()
+def _parameters(name: str, job: Job, given: Sequence[str]) -> dict[str, Any]:
+    fields, values = parameters.fields(name, job), dict[str, Any]()
     for text in given:
-        name, equals, value = text.partition("=")
+        field, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--param {text!r} has no '='. Write --param name=value.")
         if job.parameters is None:
             raise ValueError(f"This job has no parameters: remove --param {text!r}.")
-        if name not in fields:
+        if field not in fields:
             raise ValueError(
-                f"This job has no parameter {name!r}; it has {', '.join(fields) or 'none'}."
+                f"This job has no parameter {field!r}; it has {', '.join(fields) or 'none'}."
             )
-        if name in values:
-            raise ValueError(f"--param {name} is given twice.")
-        values[name] = _value(value, fields[name])
+        if field in values:
+            raise ValueError(f"--param {field} is given twice.")
+        values[field] = _value(value, fields[field])
     model = job.validate(values)
     return {} if model is None else model.model_dump(mode="json", by_alias=True)
 

@@ -46,7 +46,7 @@ def interval(wanted: float) -> float:
 def may_shorten(current: float, wanted: float) -> bool:
     """Return whether a page may have an interval of half its current one or less.
 
-    Only a full rerun sets another interval. If all pages asked for theirs at the same time, that
+    Only a full rerun sets another interval. If all pages requested theirs at the same time, that
     alone would be a high load: see `note_rerun`.
 
     Args:
@@ -59,6 +59,6 @@ def may_shorten(current: float, wanted: float) -> bool:
 
 
 def note_rerun() -> None:
-    """Note that a page asks for the full rerun that shortens its interval: the others wait."""
+    """Note that a page requests the full rerun that shortens its interval: the others wait."""
     global _rerun_at
     _rerun_at = time.monotonic()

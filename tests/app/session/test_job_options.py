@@ -1,18 +1,21 @@
 """What a page sends of a job's parameters, and who may see a log or stop a job by force."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from progress.backend.connection import ProgressConnection
-from progress.operation import NO_OPTIONS, Options, new_operation_id
+from progress.job import Job
+from progress.operation import NO_OPTIONS, Operation, Options, Status, new_operation_id
 from progress.session import commands, polling, tracking, viewer
 from progress.session.tracking import Entry, Start
 from progress.ui import joblog
+from tests import jobs
 from tests.conftest import wait_for_end, wait_until
-from tests.pages import TESTER, click, entries, open_page, run_until
+from tests.pages import TESTER, captions, click, entries, markup, open_page, run_until, start
 
 pytestmark = pytest.mark.usefixtures("fresh_app")
 
@@ -64,6 +67,128 @@ def test_a_retry_has_the_same_parameters_and_edit_fills_the_form() -> None:
     click(page, f"edit-{entry.operation_id}")
     assert page.selectbox(key="job").value == "work"
     assert page.slider(key="parameter-work-rows").value == 7
+
+
+def test_a_retry_has_the_limits_that_jobs_py_has_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = run_until(start(open_page(), "fail"), lambda page: bool(page.error))
+    (old,) = entries(page)
+    monkeypatch.setitem(jobs.JOBS, "fail", Job(jobs.fail, time_limit="1h", max_running=3))
+    click(page, f"retry-{old.operation_id}")
+    (new,) = entries(page)
+    assert (new.options.time_limit, new.options.max_running) == (3600, 3)
+    run_until(page, lambda page: bool(page.error))
+    monkeypatch.delitem(jobs.JOBS, "fail")
+    click(page, f"retry-{new.operation_id}")
+    assert entries(page)[0].options.time_limit == 3600, "what is no longer declared runs as before"
+
+
+def test_a_retry_of_an_upload_is_of_the_same_file(connection: ProgressConnection) -> None:
+    if "files" not in connection.features:
+        pytest.skip("this backend takes no files")
+    name, operation_id = "a.csv", new_operation_id()
+    options = Options(upload=operation_id)  # without the file: it fails
+    connection.start(operation_id, "keep", name, TESTER, options=options)
+    wait_for_end(connection, operation_id)
+    page = click(open_page(operation=operation_id), f"retry-{operation_id}")
+    assert entries(page)[0].options.upload == operation_id
+    run_until(page, lambda page: bool(page.error))
+
+
+def test_parameters_are_shown_while_an_operation_runs(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "work", "", TESTER, options=Options({"rows": 4, "name": "<b>"}))
+    wait_for_end(connection, operation_id)
+    unended(monkeypatch)
+    page = open_page(operation=operation_id)
+    assert "rows = 4, name = &lt;b&gt;" in markup(page)
+
+
+def unended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every operation run, as a page reads it."""
+    read = ProgressConnection.read
+
+    def read_running(self: ProgressConnection, ids: Sequence[str]) -> Mapping[str, Operation]:
+        found = read(self, ids)
+        return {
+            operation_id: replace(operation, status=Status.IN_PROGRESS, finished_at=None)
+            for operation_id, operation in found.items()
+        }
+
+    monkeypatch.setattr(ProgressConnection, "read", read_running)
+
+
+def test_a_file_that_is_already_worked_on_is_named(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "files" not in connection.features:
+        pytest.skip("this backend takes no files")
+    unended(monkeypatch)
+    monkeypatch.setattr(tracking, "DOUBLE_CLICK", 0.0)
+    page = open_page()
+    page.selectbox(key="job").set_value("keep").run()
+    assert captions(page)[1:] == ["Choose a file."]
+    assert page.button(key="start").disabled
+    page.file_uploader[0].set_value(("a.csv", b"a,b", "text/csv")).run()
+    assert "Choose a file." not in captions(page)
+    click(page, "start")
+    assert "Already running for this subject." in captions(page)
+    click(page, "start")
+    assert len(entries(page)) == 1
+    page.file_uploader[0].set_value(("a.csv", b"other", "text/csv")).run()
+    assert "Already running for this subject." not in captions(page)
+    click(page, "start")
+    assert len(entries(page)) == 2
+
+
+def test_a_backend_without_files_has_no_uploads_and_no_downloads_of_files(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "succeed", "fast", TESTER)
+    files = [{"name": "a.txt", "size": 3}, {"name": "b", "size": 1, "url": "https://b.test/"}] * 26
+    ended = replace(wait_for_end(connection, operation_id), result={"files": files})
+    monkeypatch.setattr(ProgressConnection, "read", lambda self, ids: {operation_id: ended})
+    monkeypatch.setattr(ProgressConnection, "features", frozenset({"files"}))
+    page = open_page(operation=operation_id)
+    assert len(kept_files(page)) == 25
+    assert len(page.get("link_button")) == 25
+    assert "50 of 52 files are shown." in captions(page)
+    page.selectbox(key="job").set_value("keep").run()
+    assert page.file_uploader
+    monkeypatch.setattr(ProgressConnection, "features", frozenset())
+    page.run()
+    assert kept_files(page) == []
+    assert len(page.get("link_button")) == 25, "the service has them elsewhere"
+    assert not page.file_uploader
+    assert "This backend takes no uploads." in captions(page)
+    assert "Choose a file." not in captions(page)
+    assert page.button(key="start").disabled
+
+
+def kept_files(page: AppTest) -> list[str]:
+    labels = [str(button.proto.label) for button in page.get("download_button")]
+    return [label for label in labels if label.startswith("a")]
+
+
+def test_a_job_without_a_subject_has_a_history_of_its_own(
+    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(jobs.JOBS, "other", Job(jobs.work, subjects=None, parameters=jobs.Work))
+    ids = [new_operation_id() for _ in range(2)]
+    for operation_id, job in zip(ids, ("work", "other"), strict=True):
+        connection.start(operation_id, job, "", TESTER, options=Options({"rows": 1}))
+    page = work_page()
+    page.session_state["history"] = True
+    page.run()
+    assert "History of this job" in str(page.main)
+    keys = [str(button.key) for button in page.button]
+    assert f"history-{ids[0]}" in keys
+    assert f"history-{ids[1]}" not in keys
+    unended(monkeypatch)
+    click(page, "start")
+    assert "Already running." in captions(page)
 
 
 def test_the_same_job_with_other_parameters_is_another_start() -> None:

@@ -13,7 +13,7 @@ import streamlit as st
 
 from progress.contract import Backend, BackendError, Feature
 from progress.job import Job, ParameterErrors, Upload
-from progress.operation import NO_OPTIONS, Query, Status, is_operation_id
+from progress.operation import Log, Query, Status, is_operation_id
 from progress.session import choices, parameters, polling, resources, tracking, viewer
 from progress.session.choices import Problem
 from progress.session.tracking import Entry, Start
@@ -30,45 +30,66 @@ def start_selected() -> None:
     # As the browser sends them: the values of the last run may be out of date.
     choices.load()
     name = choices.selected_job()
-    job = choices.find(name)
-    subject, content = (None, None) if job is None else _selected_subject(name, job)
+    job, subject = choices.find(name), selected_subject()
     if job is None or subject is None:
         # The lists have changed, or a forged message.
         details = f"{truncate(name, 100)}: {truncate(str(st.session_state.get('subject')), 100)}"
         problems().append(Problem("This is no longer offered. Choose again.", details))
         return
     try:
-        options = parameters.options(name, job)
+        wanted = _selected_start(name, job, subject)
     except ParameterErrors as error:
         parameters.note_errors(name, error)
         return
     parameters.note_errors(name, None)
-    if content is not None:
-        # By its content: the same file again is the same start.
-        options = replace(options, upload=hashlib.sha256(content).hexdigest())
-    start(Start(name, subject, options), content)
+    start(wanted, _selected_content(job))
 
 
-def is_selected_running(subject: str) -> bool:
-    """Return whether the selected job runs for a subject, with the parameters as entered."""
+def is_selected_running() -> bool:
+    """Return whether a tracked operation runs what a click on the start button would start."""
     name = choices.selected_job()
-    job = choices.find(name)
+    job, subject = choices.find(name), selected_subject()
+    started = [(entry.job, entry.subject) for entry in tracking.running()]
+    if job is None or subject is None or (name, subject) not in started:
+        return False  # before a large file is hashed
     try:
-        options = NO_OPTIONS if job is None else parameters.options(name, job)
+        return tracking.is_running(_selected_start(name, job, subject))
     except ParameterErrors:
         return False
-    return tracking.is_running(Start(name, subject, options))
 
 
-def _selected_subject(name: str, job: Job) -> tuple[str | None, bytes | None]:
-    """Return the subject, None if it is not offered; and the content, if it is an uploaded file."""
+def selected_subject() -> str | None:
+    """Return what the selected job is to work on: a subject, the name of a file, or "" if it needs
+    none; None if nothing that is offered is selected.
+    """
+    name = choices.selected_job()
+    if (job := choices.find(name)) is None:
+        return None
     if job.subjects is None:
-        return "", None
+        return ""
     if isinstance(job.subjects, Upload):
         file = st.session_state.get(UPLOAD)
-        return (None, None) if file is None else (as_line(sanitize(file.name)), file.getvalue())
+        return None if file is None else as_line(sanitize(file.name))
     subject: str | None = st.session_state.get("subject")
-    return subject if subject in choices.subjects(name).names else None, None
+    return subject if subject in choices.subjects(name).names else None
+
+
+def _selected_content(job: Job) -> bytes | None:
+    """Return the content of the uploaded file; None if the subject is no file."""
+    file = st.session_state.get(UPLOAD) if isinstance(job.subjects, Upload) else None
+    return None if file is None else bytes(file.getvalue())
+
+
+def _selected_start(name: str, job: Job, subject: str) -> Start:
+    """Return what a click starts. A file counts by its content: the same again is the same start.
+
+    Raises:
+        ParameterErrors: A parameter is invalid or missing.
+    """
+    options = parameters.options(name, job)
+    if (content := _selected_content(job)) is not None:
+        options = replace(options, upload=hashlib.sha256(content).hexdigest())
+    return Start(name, subject, options)
 
 
 def start(wanted: Start, content: bytes | None = None) -> None:
@@ -82,10 +103,15 @@ def start(wanted: Start, content: bytes | None = None) -> None:
 
 
 def retry(operation_id: str) -> None:
-    """Start the job of an outcome again, in its place."""
+    """Start the job of an outcome again, in its place, with the limits that jobs.py has now."""
     entry = tracking.find(operation_id)
-    if entry is not None and entry.operation is not None and entry.ended:
-        _start(entry.start, operation_id)
+    if entry is None or entry.operation is None or not entry.ended:
+        return
+    choices.load()
+    options = entry.options
+    if (job := choices.find(entry.job)) is not None:
+        options = replace(job.options(options.parameters), upload=options.upload)
+    _start(Start(entry.job, entry.subject, options), operation_id)
 
 
 def edit(operation_id: str) -> None:
@@ -190,6 +216,15 @@ def read_file(operation_id: str, name: str) -> bytes:
     return resources.backend().read_file(operation_id, name)
 
 
+def read_log(operation_id: str, limit: int) -> Log:
+    """Return at most so many of the latest lines of a log.
+
+    Raises:
+        BackendError: It cannot be read.
+    """
+    return resources.backend().logs([operation_id], limit).get(operation_id, Log())
+
+
 def has_feature(feature: Feature) -> bool:
     """Return whether the backend, as it is configured, can do something that not every one can."""
     try:
@@ -213,7 +248,7 @@ def _start(wanted: Start, retry_of: str = "", content: bytes | None = None) -> N
     if tracking.is_full() or tracking.is_running(wanted):
         return
     owner, tracked, untracked = viewer.owner(), tracking.entries(), tracking.untracked()
-    operation_id = tracking.idempotency_key(wanted, retry_of)
+    operation_id = tracking.reserve_id(wanted, retry_of)
     starting, noted = tracking.starting(), problems()
     starting.append(operation_id)
     try:

@@ -58,11 +58,14 @@ def read(query: Query) -> list[Operation]:
     return resources.backend().recent(query)
 
 
-def of_subject(subject: str, limit: int) -> Query:
-    """Return the query for the latest operations on a subject that the viewer may see."""
-    return Query(
-        None if resources.SETTINGS.shared else viewer.owner(), subject=subject, limit=limit
-    )
+def latest(job: str, subject: str, limit: int) -> Query:
+    """Return the query for the latest operations on a subject that the viewer may see, whatever
+    the job; for those of the job if it has no subject.
+    """
+    owner = None if resources.SETTINGS.shared else viewer.owner()
+    if subject:
+        return Query(owner, subject=subject, limit=limit)
+    return Query(owner, job=job, limit=limit)
 
 
 def query() -> Query:

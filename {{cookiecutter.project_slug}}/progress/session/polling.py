@@ -2,7 +2,7 @@
 
 `st.stop()` does not end the polling of a fragment: it ends one run, and the timer in the browser
 goes on. What ends it is a full rerun that no longer calls the fragment. So the tick that finds the
-end asks for one full rerun; see "How polling stops" in the README.
+end requests one full rerun; see "How polling stops" in the README.
 """
 
 import time
@@ -64,7 +64,7 @@ def is_polling() -> bool:
 def tick() -> None:
     """Do what every timed fragment begins with.
 
-    It pauses a page without interaction, and asks for a full rerun where that gives the page a
+    It pauses a page without interaction, and requests a full rerun where that gives the page a
     shorter interval, as the load of the server has fallen.
     """
     adaptive_interval.count_tick()

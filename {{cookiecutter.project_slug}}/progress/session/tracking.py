@@ -42,7 +42,7 @@ class Start:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes two starts the same, but for limits, which a new jobs.py may change."""
+        """Starts with equal keys are the same. Limits do not count: jobs.py may change them."""
         parameters = Options(self.options.parameters, upload=self.options.upload)
         return self.job, self.subject, parameters.text()
 
@@ -185,10 +185,11 @@ def unannounced() -> list[Entry]:
     return [entry for entry in outcomes() if time.monotonic() < entry.toast_until]
 
 
-def idempotency_key(start: Start, retry_of: str) -> str:
-    """Return the id for the next start: that of an equal start without an answer, or a new one.
+def reserve_id(start: Start, retry_of: str) -> str:
+    """Reserve an idempotency key, the id of the operation, for a start, until it is answered.
 
-    A start without an answer may have arrived. The same id starts nothing twice.
+    A start without an answer may have arrived: an equal one gets its id, which starts nothing
+    twice.
     """
     keys: dict[tuple[str, ...], str] = st.session_state.setdefault(_KEYS, {})
     return keys.setdefault((*start.key, retry_of), new_operation_id())

@@ -4,7 +4,9 @@ import importlib.util
 import ipaddress
 import re
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -51,6 +53,14 @@ def display_name() -> str:
     """Return how a page calls the user who is logged in."""
     user = st.user.to_dict()
     return str(user.get("name") or user.get("email") or owner())
+
+
+def zone() -> tzinfo:
+    """Return the time zone of the viewer; UTC if the browser tells none that is known here."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (KeyError, OSError, ValueError):
+        return UTC
 
 
 def refusal() -> str:

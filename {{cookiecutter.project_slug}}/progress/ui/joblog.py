@@ -36,13 +36,13 @@ def draw_whole(entry: Entry) -> None:
     if entry.operation is None or not tracking.is_log_shown(entry):
         return
     try:
-        log = resources.backend().logs([entry.operation_id], 10 * resources.LOG_LINES)
+        log = commands.read_log(entry.operation_id, 10 * resources.LOG_LINES)
     except BackendError as error:
         st.text(str(error))
         return
-    draw_lines(log.get(entry.operation_id, Log()))
+    draw_lines(log)
     st.download_button(
-        "Log",
+        "Download log",
         partial(text, entry.operation_id),
         f"{entry.operation_id}.log",
         "text/plain",
@@ -63,7 +63,7 @@ def draw_lines(log: Log) -> None:
 
 def text(operation_id: str) -> str:
     """Return all lines of a log, with times in UTC."""
-    log = resources.backend().logs([operation_id], WHOLE).get(operation_id, Log())
+    log = commands.read_log(operation_id, WHOLE)
     first = [f"({log.dropped} older lines were removed)"] if log.dropped else []
     lines = [f"{line.at.isoformat(timespec='milliseconds')} {line.text}" for line in log.lines]
     return "\n".join([*first, *lines, ""])

@@ -174,9 +174,10 @@ def draw_downloads(operation: Operation, result: dict[str, Any]) -> None:
 
 
 def draw_files(operation: Operation, files: object) -> None:
-    """Offer the files that the job has kept. They are read on a click."""
+    """Offer the files that the job has kept. They are read on a click, if the backend has them."""
     if not isinstance(files, list):
         return
+    has_files = commands.has_feature("files")
     with st.container(horizontal=True):
         for number, file in enumerate(files[:SHOWN_FILES]):
             match file:
@@ -184,7 +185,7 @@ def draw_files(operation: Operation, files: object) -> None:
                     ("https://", "http://")
                 ):
                     st.link_button(escape_markdown(name), url, icon=":material/open_in_new:")
-                case {"name": str(name), "size": int(size)}:
+                case {"name": str(name), "size": int(size)} if has_files:
                     st.download_button(
                         f"{escape_markdown(name)} ({format_size(size)})",
                         partial(commands.read_file, operation.operation_id, name),
@@ -193,4 +194,5 @@ def draw_files(operation: Operation, files: object) -> None:
                         icon=":material/download:",
                         on_click="ignore",
                     )
-    draw_limit("files", SHOWN_FILES, len(files))
+    if len(files) > SHOWN_FILES:
+        st.caption(f"{SHOWN_FILES:,} of {len(files):,} files are shown.")

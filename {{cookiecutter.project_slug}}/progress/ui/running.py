@@ -16,6 +16,7 @@ from progress.ui.formats import (
     format_attempts,
     format_duration,
     format_metric,
+    format_parameters,
     format_rate,
     format_steps,
     format_time,
@@ -130,6 +131,8 @@ def figures(operation: Operation | None, age: float = 0.0) -> str:
             counts.append(format_attempts(operation))
         if operation.retry_of:
             counts.append(f"retry of {operation.retry_of[:8]}")
+        if operation.options.parameters:  # two runs of a subject may differ in nothing else
+            counts.append(format_parameters(operation.options.parameters))
     # Two lines from the first tick on, so that nothing jumps when the second one fills.
     first, second = [html.escape(" · ".join(parts)) or "&nbsp;" for parts in (times, counts)]
     lines = f"{first} {late_sign()}<br>{second}"

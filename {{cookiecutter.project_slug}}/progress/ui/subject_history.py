@@ -1,4 +1,4 @@
-"""The latest operations on a subject, in an expander below the run page."""
+"""The latest operations on a subject, or of a job, in an expander below the run page."""
 
 import streamlit as st
 
@@ -12,28 +12,27 @@ SHOWN = 5
 """Operations in the list."""
 
 
-def draw(subject: str) -> None:
-    """Draw the latest operations on a subject, once the viewer opens the list."""
-    expander = st.expander(
-        "History of this subject", key="history", icon=":material/history:", on_change="rerun"
-    )
+def draw(job: str, subject: str) -> None:
+    """Draw the latest operations on a subject, or of a job without one, once this is opened."""
+    title = f"History of this {'subject' if subject else 'job'}"
+    expander = st.expander(title, key="history", icon=":material/history:", on_change="rerun")
     if not expander.open:
         return
     with expander:
         try:
-            operations = history.read(history.of_subject(subject, SHOWN))
+            operations = history.read(history.latest(job, subject, SHOWN))
         except BackendError as error:
             st.warning("The history cannot be read now.", icon=":material/cloud_off:")
             st.text(str(error))
             return
         if not operations:
-            st.text("There is no operation for this subject yet.")
+            st.text("There is no operation yet.")
         for operation in operations:
             created = format_datetime(operation.created_at, st.context.timezone)
             status = format_status(operation.status)
-            job, duration = job_title(operation.job), format_duration(operation.elapsed)
+            name, duration = job_title(operation.job), format_duration(operation.elapsed)
             st.button(
-                escape_markdown(f"{job}, {created} · {status}, {duration}"),
+                escape_markdown(f"{name}, {created} · {status}, {duration}"),
                 key=f"history-{operation.operation_id}",
                 type="tertiary",
                 icon=ICONS[operation.status],

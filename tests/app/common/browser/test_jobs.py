@@ -41,6 +41,10 @@ def test_a_form_is_validated_stored_and_edited_again(
     expect(viewer.page.get_by_text("Input should be greater than 0")).to_have_count(0)
     field(viewer, "limit").fill("2")
     field(viewer, "limit").press("Tab")
+    day = field(viewer, "day", "[role=spinbutton]")  # year, month and day
+    day.first.click()
+    viewer.page.keyboard.type("19500203")
+    viewer.page.keyboard.press("Tab")
     viewer.page.click(".st-key-start button")
     viewer.see("Completed")
     operation_id = operation_in(viewer)
@@ -54,7 +58,7 @@ def test_a_form_is_validated_stored_and_edited_again(
         "size": "small",
         "mode": "fast",
         "columns": ["a"],
-        "day": None,
+        "day": "1950-02-03",
         "at": None,
         "limit": 2,
     }
@@ -64,7 +68,8 @@ def test_a_form_is_validated_stored_and_edited_again(
     field(viewer, "limit").press("Tab")
     viewer.page.click(f".st-key-edit-{operation_id} button")
     expect(field(viewer, "limit")).to_have_value("2")
-    expect(field(viewer, "factor")).to_have_value("2.50")
+    expect(field(viewer, "factor")).to_have_value("2.5")
+    expect(day).to_have_text(["1950", "02", "03"])
 
 
 def test_the_log_is_live_and_a_download(visit: Visit) -> None:
