@@ -21,6 +21,9 @@ def end_by(report: Reporter, subject: str) -> None:
     print("half done")
     number = int(subject)
     os.kill(os.getpid(), number) if number > 0 else os._exit(-number)
+    while True:  # SIGTERM ends it at its next step
+        report.step("two")
+        time.sleep(0.1)
 
 
 def die_once(report: Reporter, subject: str) -> dict[str, Any]:
@@ -99,6 +102,17 @@ def never_stored(report: Reporter, subject: str) -> None:
     reporter.FINISH_DELAYS = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
+def end_in_an_outage(report: Reporter, subject: str) -> None:
+    """Note each run in a file, and end 3 s later: without an outcome, or with one that is lost."""
+    path, _, how = subject.partition(" ")
+    with Path(path).open("a") as runs:
+        runs.write("run\n")
+    time.sleep(3)
+    if how == "dies":
+        os._exit(7)
+    reporter.FINISH_DELAYS = ()
+
+
 def with_child(report: Reporter, subject: str) -> None:
     """Start a process that outlives the job."""
     Path(subject).write_text(str(os.getpid()))
@@ -138,6 +152,7 @@ JOBS: Jobs = {
     "long_step": long_step,
     "never_stored": never_stored,
     "with_child": with_child,
+    "end_in_an_outage": end_in_an_outage,
     "bytes": print_any_bytes,
     "hold": hold_the_interpreter,
 }

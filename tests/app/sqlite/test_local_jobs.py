@@ -15,13 +15,14 @@ import pytest
 
 from progress.backend import runner
 from progress.backend.runner import Runner
-from progress.backend.store import OperationStore, OperationWriter, Taken
+from progress.backend.store import OperationStore, OperationWriter
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
 from progress.operation import (
     NO_OPTIONS,
     Bar,
     Live,
     LogLine,
+    Operation,
     Options,
     Progress,
     Query,
@@ -41,7 +42,7 @@ def work(store: OperationStore, max_running: int = 2) -> threading.Thread:
     return thread
 
 
-def taken(store: OperationStore, job: str = "endless", options: Options = NO_OPTIONS) -> Taken:
+def taken(store: OperationStore, job: str = "endless", options: Options = NO_OPTIONS) -> Operation:
     """Insert an operation and begin it, as the runner does."""
     store.insert(new_operation_id(), job, "slow", "", options=options)
     begun = store.take()
@@ -49,7 +50,7 @@ def taken(store: OperationStore, job: str = "endless", options: Options = NO_OPT
     return begun
 
 
-def writer_of(store: OperationStore, begun: Taken) -> OperationWriter:
+def writer_of(store: OperationStore, begun: Operation) -> OperationWriter:
     return OperationWriter(store, begun.operation_id, begun.attempt)
 
 
@@ -140,7 +141,7 @@ def test_a_job_that_dies_runs_again_as_often_as_it_may(store: OperationStore) ->
     writer = writer_of(store, begun)
     writer.progress(Progress(2, 3, 1, "x", (Step(1, "one", 0.5, failed=False),)))
     writer.result('{"old": 1}')
-    store.end_dead(begun, Status.FAILED, "log\nIt died.", (3, "x"), may_retry=True)
+    store.end_or_requeue(begun, Status.FAILED, "log\nIt died.", (3, "x"), may_retry=True)
     operation = read(store, begun.operation_id)
     assert (operation.status, operation.result, operation.error) == (Status.QUEUED, None, None)
     assert (operation.current_step, operation.total_steps, operation.last_steps) == (0, None, ())
@@ -148,13 +149,15 @@ def test_a_job_that_dies_runs_again_as_often_as_it_may(store: OperationStore) ->
     with pytest.raises(OperationLost):
         writer.progress(Progress(3))
     again = store.take()
-    assert again == replace(begun, attempt=2)
+    assert again is not None
+    assert (again.operation_id, again.attempt) == (begun.operation_id, 2)
+    assert again.options == begun.options
     writer.finish(Status.COMPLETED, Progress(), None, None)
     writer.result("{}")
-    store.end_dead(begun, Status.FAILED, "the first attempt", None, may_retry=False)
+    store.end_or_requeue(begun, Status.FAILED, "the first attempt", None, may_retry=False)
     assert store.taken(begun.operation_id, 1) is None
     assert read(store, begun.operation_id).status is Status.IN_PROGRESS, "it has another worker"
-    store.end_dead(again, Status.FAILED, "It died.", (3, "x"), may_retry=True)
+    store.end_or_requeue(again, Status.FAILED, "It died.", (3, "x"), may_retry=True)
     operation = read(store, begun.operation_id)
     assert (operation.status, operation.error) == (Status.FAILED, "It died.")
     assert (operation.current_step, operation.step_description) == (2, "x")
@@ -309,7 +312,7 @@ def test_a_terminal_status_is_never_overwritten(store: OperationStore) -> None:
     writer = writer_of(store, begun)
     writer.finish(Status.CANCELLED, Progress(1), None, None)
     writer.finish(Status.COMPLETED, Progress(2), None, "{}")
-    store.end_dead(begun, Status.FAILED, "late", None, may_retry=True)
+    store.end_or_requeue(begun, Status.FAILED, "late", None, may_retry=True)
     store.request_cancel(begun.operation_id)
     assert store.take() is None
     with pytest.raises(OperationLost):
@@ -362,14 +365,15 @@ def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
     store = stores[0]
     assert read(store, "old").queue_position == 1
     begun = store.take()
-    assert begun == Taken("old", "endless", "slow", NO_OPTIONS, 1)
+    assert begun is not None
+    assert (begun.operation_id, begun.job, begun.attempt) == ("old", "endless", 1)
     step, live = Step(1, "one", 0.5, failed=False), Live((Bar("x", 1, 2),), {"a": 1})
     writer_of(store, begun).progress(Progress(1, last_steps=(step,), live=live))
     operation = read(store, "old")
     assert (operation.last_steps, operation.live) == ((step,), live)
     store.request_cancel("old")
     store.request_force_stop("old")
-    assert store.forced() == {"old"}
+    assert store.to_force_stop() == {"old"}
     for opened in stores:
         opened.close()
 

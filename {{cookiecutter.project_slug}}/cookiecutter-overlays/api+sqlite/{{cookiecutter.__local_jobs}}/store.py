@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,7 @@ _TAKE = "\n".join(
         """,
     )
 )
-_TAKEN = """
-SELECT operation_id, job, subject, options, attempt FROM operations WHERE status = 'in_progress'
-"""
+_TAKEN = "SELECT * FROM operations WHERE status = 'in_progress'"
 _READ = "\n".join(
     (
         "SELECT *, utc_now() AS read_at, CASE status WHEN 'queued' THEN (SELECT position FROM (",
@@ -150,28 +148,6 @@ _CONDITIONS = {
     # With the "+" SQLite does not choose an index by status, whose rows it would have to sort.
     "statuses": "+status IN (SELECT value FROM json_each(:statuses))",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """An operation that is in progress, for the process that runs it."""
-
-    operation_id: str
-    job: str
-    subject: str
-    options: Options
-    attempt: int
-
-
-def _taken(row: sqlite3.Row) -> Taken:
-    operation = operation_from_row(dict(row))
-    return Taken(
-        operation.operation_id,
-        operation.job,
-        operation.subject,
-        operation.options,
-        operation.attempt,
-    )
 
 
 class OperationStore:
@@ -268,34 +244,34 @@ class OperationStore:
         """Return whether an operation waits."""
         return bool(self.execute("SELECT 1 FROM operations WHERE status = 'queued' LIMIT 1", ()))
 
-    def take(self) -> "Taken | None":
+    def take(self) -> Operation | None:
         """Begin the next queued operation whose job may run once more; None if there is none."""
         rows = self.execute(_TAKE, ())
-        return _taken(rows[0]) if rows else None
+        return operation_from_row(dict(rows[0])) if rows else None
 
-    def taken(self, operation_id: str, attempt: int) -> "Taken | None":
+    def taken(self, operation_id: str, attempt: int) -> Operation | None:
         """Return what `take` returned; None if the operation has ended or was requeued since."""
         rows = self.execute(
             _TAKEN + " AND operation_id = ? AND attempt = ?",
             (operation_id, attempt),
         )
-        return _taken(rows[0]) if rows else None
+        return operation_from_row(dict(rows[0])) if rows else None
 
-    def stale(self, seconds: float) -> "list[Taken]":
+    def stale(self, seconds: float) -> list[Operation]:
         """Return what is in progress without a heartbeat for so long."""
         rows = self.execute(
             _TAKEN + " AND (julianday('now') - coalesce(julianday(heartbeat_at), 0)) * 86400 > ?",
             (seconds,),
         )
-        return [_taken(row) for row in rows]
+        return [operation_from_row(dict(row)) for row in rows]
 
-    def forced(self) -> set[str]:
+    def to_force_stop(self) -> set[str]:
         """Return the ids of the operations whose process must be ended."""
         return {row["operation_id"] for row in self.execute(_TAKEN + " AND force_stop", ())}
 
-    def end_dead(
+    def end_or_requeue(
         self,
-        taken: "Taken",
+        taken: Operation,
         status: Status,
         error: str,
         step: tuple[int, str] | None,

@@ -1,7 +1,7 @@
 """The operations in Postgres: the statements of the app and of the workers. No Streamlit."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -43,17 +43,6 @@ _CONDITIONS = {
     "subject": "subject = %(subject)s",
     "statuses": "status = ANY(%(statuses)s)",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The operation of a queue job, for the process that runs it."""
-
-    operation_id: str
-    job: str
-    subject: str
-    options: Options
-    attempt: int
 
 
 def start(
@@ -225,23 +214,27 @@ def check(pool: Pool, queue: str) -> None:
     remove_ended(pool, 1e9, 0)
 
 
-def taken(pool: Pool, queue_job: int) -> Taken | None:
+def taken(pool: Pool, queue_job: int) -> Operation | None:
     """Return the operation of a queue job; None if it has ended or was requeued."""
     rows = execute(
         pool,
-        "SELECT operation_id, job, subject, options, attempt FROM operations"
+        "SELECT * FROM operations"
         " WHERE queue_job = %(queue_job)s AND status IN ('queued', 'in_progress')",
         {"queue_job": queue_job},
     )
-    for operation in map(operation_from_row, rows):
-        return Taken(
-            operation.operation_id,
-            operation.job,
-            operation.subject,
-            operation.options,
-            operation.attempt,
-        )
-    return None
+    return operation_from_row(rows[0]) if rows else None
+
+
+def has_queue_job(pool: Pool, queue_job: int) -> bool:
+    """Return whether a queue job still has its operation: it was not lost, and then requeued or
+    given up."""
+    rows = execute(
+        pool,
+        "SELECT 1 FROM operations JOIN procrastinate_jobs ON id = queue_job"
+        " WHERE queue_job = %(queue_job)s",
+        {"queue_job": queue_job},
+    )
+    return bool(rows)
 
 
 def begin(pool: Pool, queue_job: int, max_running: int = 0) -> int | None:
