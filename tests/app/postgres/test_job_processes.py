@@ -1,6 +1,7 @@
 """The processes of jobs under a worker: how they end, logs, files, limits, and the queue."""
 
 import asyncio
+import hashlib
 import math
 import os
 import threading
@@ -348,6 +349,26 @@ def test_a_job_gets_the_uploaded_file_with_the_roles_of_the_schema(
     app.reset()
 
 
+@pytest.mark.parametrize("size", [0, 2_500_000])
+def test_an_upload_is_stored_once_however_often_it_is_started(
+    operations: ProgressConnection, database: Pool, size: int
+) -> None:
+    content = os.urandom(size)
+    upload = hashlib.sha256(content).hexdigest()
+    count = "SELECT count(DISTINCT stored_at) AS files FROM operation_files"
+    for _ in range(3):
+        operations.save_file(upload, "a.csv", content)
+        start_with(operations, "wait", "a.csv", upload=upload)
+    assert execute(database, count, {}) == [{"files": 1}]
+    assert operations.read_file(upload, "a.csv") == content
+    operations.save_file(upload, "b.csv", content)
+    assert operations.read_file(upload, "b.csv") == content
+    # It is not whole.
+    execute(database, "DELETE FROM operation_files WHERE name = 'a.csv' AND part = 0", {})
+    operations.save_file(upload, "a.csv", content)
+    assert operations.read_file(upload, "a.csv") == content
+
+
 # --- limits and the queue ---
 
 
@@ -489,6 +510,25 @@ def test_what_is_old_is_removed_with_its_log_and_files_in_batches(
     assert set(operations.logs([*old, recent], 1)) == {recent}
     rows = execute(database, "SELECT operation_id FROM operation_files", {})
     assert {row["operation_id"] for row in rows} == {recent, active}
+
+
+def test_an_upload_is_removed_when_no_operation_has_it(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    old = start_with(operations, "wait", "", upload="of the old")
+    store.end(database, begin(database), Status.FAILED, "", None)
+    execute(database, "UPDATE operations SET finished_at = now() - interval '2 h'", {})
+    start_with(operations, "wait", "", upload="shared")
+    # As the command line of an earlier version did: under the id of the first operation.
+    start_with(operations, "wait", "", upload=old)
+    for upload in ("shared", "of the old", old, "of none"):
+        operations.save_file(upload, "x", b"x")
+    execute(database, "UPDATE operation_files SET stored_at = now() - interval '2 h'", {})
+    operations.save_file("new", "x", b"x")
+    while store.remove_ended(database, 3600):
+        assert not operations.read([old])
+    rows = execute(database, "SELECT operation_id FROM operation_files", {})
+    assert {row["operation_id"] for row in rows} == {"shared", old, "new"}
 
 
 def test_a_worker_removes_what_is_old(operations: ProgressConnection, database: Pool) -> None:

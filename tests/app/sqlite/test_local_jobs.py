@@ -1,5 +1,6 @@
 """The SQLite store and its processes in detail. tests/test_sqlite.py ships with a project."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -280,14 +281,64 @@ def test_old_operations_are_removed_in_batches_with_logs_and_files(store: Operat
     store.execute(
         "UPDATE operations SET finished_at = NULL WHERE operation_id = ?", (active.operation_id,)
     )
-    assert runner.remove_old(store, 3600)
-    assert not runner.remove_old(store, 3600)
+    make_old(store)
+    removed = runner.remove_old(store, 3600)
+    assert len(list(removed)) == 2, "a batch of operations, then one of logs and files"
+    assert not list(runner.remove_old(store, 3600))
     ids = [begun.operation_id for begun in (old, new, active)]
     assert set(store.read(ids)) == set(ids[1:])
     assert set(store.files.logs(ids, 1)) == set(ids[1:])
     with pytest.raises(BackendRejected):
         store.files.read(old.operation_id, "a")
     assert store.files.read(new.operation_id, "a") == b""
+
+
+def make_old(store: OperationStore) -> None:
+    """Let all logs and files have been stored long ago."""
+    for path in store.files.folder.iterdir():
+        os.utime(path, (0, 0))
+
+
+def test_an_upload_is_removed_when_no_operation_has_it(store: OperationStore) -> None:
+    first = taken(store, options=Options(upload="shared"))
+    other = taken(store, options=Options(upload="of the first"))
+    for begun in (first, other):
+        writer_of(store, begun).finish(Status.COMPLETED, Progress(), None, None)
+    # As the command line of an earlier version did: under the id of the first operation.
+    again = taken(store, options=Options(upload=first.operation_id))
+    waiting = new_operation_id()
+    store.insert(waiting, "endless", "slow", "", options=Options(upload="shared"))
+    uploads = ["shared", "of the first", first.operation_id, "of none"]
+    for upload in uploads:
+        store.files.save(upload, "slow", b"x")
+    make_old(store)
+    store.files.save("new", "slow", b"x")
+    store.execute("UPDATE operations SET finished_at = '2026-01-02' WHERE finished_at > ''", ())
+    for _ in runner.remove_old(store, 3600):
+        pass
+    assert set(store.read([first.operation_id, other.operation_id])) == set()
+    assert store.files.read("shared", "slow") == b"x", f"{waiting} is queued"
+    assert store.files.read(first.operation_id, "slow") == b"x", f"{again.operation_id} runs"
+    assert store.files.read("new", "slow") == b"x"
+    for upload in ("of the first", "of none"):
+        with pytest.raises(BackendRejected):
+            store.files.read(upload, "slow")
+
+
+def test_the_names_are_read_once_for_all_batches(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(450):
+        store.files.log(str(number)).append([LogLine(NOW, "x")])
+    make_old(store)
+    (store.files.folder / "runner.log").touch()
+    os.utime(store.files.folder / "runner.log", (0, 0))
+    read_ids, calls = store.ids, []
+    monkeypatch.setattr(store, "ids", lambda: calls.append(1) or read_ids())
+    left = []
+    for _ in runner.remove_old(store, 3600):
+        left.append(len(list(store.files.folder.iterdir())))
+    assert (left, calls) == ([251, 51, 1], [1]), "the log of the runner stays"
 
 
 def test_a_long_history_is_removed_while_jobs_go_on(

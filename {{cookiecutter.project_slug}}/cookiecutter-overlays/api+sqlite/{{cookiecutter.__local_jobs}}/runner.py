@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -49,6 +50,8 @@ LAUNCH_TIME = 5.0
 """Seconds that a runner may need until it holds the lock."""
 RETENTION_INTERVAL = 3600.0
 """Seconds between two removals of old operations."""
+RETENTION_BATCH = 200
+"""How many operations, or logs and files, are removed at a time."""
 
 MODULE = f"{__package__}.runner"  # `__name__` is "__main__" in the runner itself
 
@@ -133,7 +136,8 @@ class Runner:
         self._jobs: dict[str, threading.Thread] = {}
         self._to_force_stop: set[str] = set()
         self._stopping = threading.Event()  # never set: the threads end with this process
-        self._cleaned_at = -float("inf")
+        self._removal: Iterator[None] = iter(())
+        self._removed_at = -float("inf")
 
     def work(self) -> None:
         """Run operations until there has been none for a while.
@@ -162,11 +166,10 @@ class Runner:
         if self._jobs:
             self._to_force_stop = self._store.to_force_stop()
         self._end_orphans()
-        # After a batch the next is removed at the next check: jobs are taken in between.
-        keep, passed = load_settings().keep, time.monotonic() - self._cleaned_at
-        is_due = keep < float("inf") and passed > RETENTION_INTERVAL
-        if is_due and not remove_old(self._store, keep):
-            self._cleaned_at = time.monotonic()
+        keep, passed = load_settings().keep, time.monotonic() - self._removed_at
+        if keep < float("inf") and passed > RETENTION_INTERVAL:
+            self._removal, self._removed_at = remove_old(self._store, keep), time.monotonic()
+        next(self._removal, None)  # jobs are taken between two batches
 
     def _start(self, taken: Operation) -> None:
         name = f"job-{taken.operation_id}"
@@ -212,15 +215,15 @@ class Runner:
             notify(operation)
 
 
-def remove_old(store: OperationStore, keep: float) -> bool:
-    """Remove a batch of what ended more than `keep` seconds ago, with logs and files; return
-    whether there was any."""
+def remove_old(store: OperationStore, keep: float) -> Iterator[None]:
+    """Remove what ended more than `keep` seconds ago, and then the logs and files of no operation
+    that are as old. Yields after each batch."""
     before = datetime.now(UTC) - timedelta(seconds=keep)
-    store.files.remove_older(before, store.ids())
-    operation_ids = store.remove_ended(before)
-    for operation_id in operation_ids:
-        store.files.remove(operation_id)
-    return bool(operation_ids)
+    while store.remove_ended(before, RETENTION_BATCH):
+        yield
+    removed = store.files.remove_older(before, store.ids())
+    while list(islice(removed, RETENTION_BATCH)):
+        yield
 
 
 def max_running() -> int:

@@ -307,19 +307,23 @@ class OperationStore:
         )
 
     def ids(self) -> list[str]:
-        """Return the ids of all operations."""
-        rows = self.execute("SELECT operation_id FROM operations", ())
-        return [row["operation_id"] for row in rows]
+        """Return the ids of all operations and of their uploads."""
+        rows = self.execute(
+            "SELECT operation_id FROM operations UNION"
+            " SELECT json_extract(options, '$.upload') FROM operations WHERE json_valid(options)",
+            (),
+        )
+        return [str(row["operation_id"]) for row in rows]
 
-    def remove_ended(self, before: datetime, limit: int = 200) -> list[str]:
-        """Remove operations that ended before a time, at most `limit`; return their ids."""
+    def remove_ended(self, before: datetime, limit: int) -> bool:
+        """Remove operations that ended before a time, at most `limit`; return whether any did."""
         rows = self.execute(
             "DELETE FROM operations WHERE operation_id IN ("
             "SELECT operation_id FROM operations WHERE finished_at < ? LIMIT ?)"
             " RETURNING operation_id",
             (_time(before), limit),
         )
-        return [row["operation_id"] for row in rows]
+        return bool(rows)
 
     def close(self) -> None:
         """Close the file. The next statement opens it again."""

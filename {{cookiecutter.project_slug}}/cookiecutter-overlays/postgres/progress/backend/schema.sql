@@ -73,6 +73,8 @@ CREATE INDEX IF NOT EXISTS operations_by_owner_and_time ON operations (owner, cr
 CREATE INDEX IF NOT EXISTS operations_by_time ON operations (created_at DESC, operation_id DESC);
 CREATE INDEX IF NOT EXISTS operations_by_queue_job ON operations (queue_job);
 CREATE INDEX IF NOT EXISTS operations_active ON operations (queue_job) WHERE status IN ('queued', 'in_progress');
+CREATE INDEX IF NOT EXISTS operations_by_upload ON operations ((options->>'upload'))
+    WHERE options->>'upload' IS NOT NULL;
 CREATE INDEX IF NOT EXISTS operations_by_end ON operations (finished_at) WHERE finished_at IS NOT NULL;
 
 -- SECURITY DEFINER: the web role needs no privileges on Procrastinate's tables. Whoever may create functions or

@@ -1,5 +1,6 @@
 """The operations in Postgres: the statements of the app and of the workers. No Streamlit."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -148,9 +149,19 @@ def _log(rows: list[dict[str, Any]]) -> Log:
 
 
 def save_file(pool: Pool, operation_id: str, name: str, content: bytes) -> None:
-    """Store a file: all of its parts in one transaction."""
+    """Store a file: all of its parts in one transaction. An upload that an operation has is
+    stored already."""
     # A file without content has a part, too.
     starts = range(0, max(len(content), 1), PART_SIZE)
+    if hashlib.sha256(content).hexdigest() == operation_id and execute(
+        pool,
+        "SELECT 1 FROM operation_files WHERE operation_id = %(operation_id)s AND name = %(name)s"
+        # Without one it may be about to be removed.
+        " AND EXISTS (SELECT FROM operations WHERE options->>'upload' = %(operation_id)s)"
+        " GROUP BY stored_at HAVING count(*) = %(parts)s LIMIT 1",
+        {"operation_id": operation_id, "name": name, "parts": len(starts)},
+    ):
+        return
     execute(
         pool,
         "INSERT INTO operation_files (operation_id, name, part, content)"
@@ -379,10 +390,10 @@ def requeue_lost(pool: Pool, queue_job: int) -> None:
 
 
 def remove_ended(pool: Pool, keep: float, limit: int = 200) -> int:
-    """Remove what ended, or was uploaded for nothing, more than `keep` seconds ago.
+    """Remove what ended more than `keep` seconds ago, and the files of no operation.
 
-    At most `limit` operations with their logs and files, and as many uploads. Return how many; 0
-    also while another worker does it.
+    At most `limit` operations with their logs, and as many parts of files. Return how many; 0 also
+    while another worker does it.
     """
     (row,) = execute(
         pool,
@@ -391,13 +402,15 @@ def remove_ended(pool: Pool, keep: float, limit: int = 200) -> int:
         " ended AS (SELECT operation_id FROM operations WHERE (SELECT is_mine FROM lock)"
         " AND finished_at < clock_timestamp() - make_interval(secs => %(keep)s)"
         " ORDER BY finished_at LIMIT %(limit)s),"
+        # An operation has its own files, and its upload. They go after it, with the next batch.
         " unused AS (SELECT ctid FROM operation_files WHERE (SELECT is_mine FROM lock)"
         " AND stored_at < clock_timestamp() - make_interval(secs => %(keep)s)"
         " AND NOT EXISTS (SELECT FROM operations"
-        " WHERE operations.operation_id = operation_files.operation_id) LIMIT %(limit)s),"
+        " WHERE operations.operation_id = operation_files.operation_id)"
+        " AND NOT EXISTS (SELECT FROM operations"
+        " WHERE options->>'upload' = operation_files.operation_id) LIMIT %(limit)s),"
         " files AS (DELETE FROM operation_files"
-        " WHERE operation_id IN (SELECT operation_id FROM ended)"
-        " OR ctid IN (SELECT ctid FROM unused) RETURNING 1),"
+        " WHERE ctid IN (SELECT ctid FROM unused) RETURNING 1),"
         " rows AS (DELETE FROM operations"
         " WHERE operation_id IN (SELECT operation_id FROM ended) RETURNING 1)"
         " SELECT (SELECT count(*) FROM files) + (SELECT count(*) FROM rows) AS removed",
