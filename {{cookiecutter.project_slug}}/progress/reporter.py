@@ -32,6 +32,7 @@ from progress.operation import (
     MAX_BARS,
     MAX_METRICS,
     MAX_STEP_DESCRIPTION,
+    NO_LIVE,
     Bar,
     Live,
     LogLine,
@@ -104,10 +105,15 @@ class ProgressLog:
 
     Args:
         on_step: Called with the number and the description of each step that starts.
+        live: The retries so far.
     """
 
-    def __init__(self, on_step: Callable[[int, str], None] = lambda number, text: None) -> None:
-        self.progress = Progress()
+    def __init__(
+        self,
+        on_step: Callable[[int, str], None] = lambda number, text: None,
+        live: Live = NO_LIVE,
+    ) -> None:
+        self.progress = Progress(live=live)
         self._on_step = on_step
         self._step_started: float | None = None  # None between two steps
         self._failures = FailureList()
@@ -499,6 +505,7 @@ class Reporter:
             self.result({})
         reason = "".join(traceback.format_exception_only(error)).strip().splitlines()
         self._log.begin_retry(as_line(sanitize(reason[-1]), MAX_FAILURE))
+        self._writer.write()  # it counts, however soon the process dies
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.cancelled:

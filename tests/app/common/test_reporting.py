@@ -11,11 +11,20 @@ from typing import Any
 
 import pytest
 
-from progress import execution, reporter
+from progress import reporter
 from progress.contract import BackendUnavailable, OperationCancelled
 from progress.execution import run_job
 from progress.job import Job, Upload
-from progress.operation import MAX_METRICS, NO_OPTIONS, Bar, Live, LogLine, Options, Status
+from progress.operation import (
+    MAX_METRICS,
+    MAX_RETRY_DELAY,
+    NO_OPTIONS,
+    Bar,
+    Live,
+    LogLine,
+    Options,
+    Status,
+)
 from progress.reporter import PacedWriter, ProgressLog, Reporter
 from tests.app.test_reporter import Clock, Recorder, clock, paced, progress_log, report, writer
 
@@ -476,7 +485,7 @@ def test_the_pause_doubles_up_to_a_day(run: Run, monkeypatch: pytest.MonkeyPatch
     attempts_of(run, errors, Options(retries=1100), calls)
     assert len(calls) == 1101
     assert pauses[:4] == [5.0, 10.0, 20.0, 40.0]
-    assert pauses[-1] == max(pauses) == execution.MAX_RETRY_DELAY
+    assert pauses[-1] == max(pauses) == MAX_RETRY_DELAY
 
 
 def test_a_cancel_ends_the_pause(run: Run, writer: Recorder) -> None:

@@ -45,6 +45,15 @@ def die_and_raise(report: Reporter, subject: str) -> None:
     raise ValueError("again")
 
 
+def raise_or_die(report: Reporter, subject: str) -> None:
+    """Note each run in a file. Raise in every odd one, and end the process in the others."""
+    with Path(subject).open("a") as runs:
+        runs.write("run\n")
+    if Path(subject).read_text().count("run") % 2:
+        raise ValueError("odd")
+    os._exit(7)
+
+
 def stubborn(report: Reporter, subject: str) -> None:
     """Start a process, and ignore cancel."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -142,6 +151,7 @@ JOBS: Jobs = {
     "end_by": end_by,
     "die_once": die_once,
     "die_and_raise": die_and_raise,
+    "raise_or_die": raise_or_die,
     "stubborn": stubborn,
     "talk": talk,
     "early": early,

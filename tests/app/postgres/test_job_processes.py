@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,15 @@ from progress.backend import runner, store
 from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute
 from progress.contract import BackendRejected
-from progress.operation import LogLine, Operation, Options, Status, new_operation_id
+from progress.operation import (
+    Live,
+    LogLine,
+    Operation,
+    Options,
+    Progress,
+    Status,
+    new_operation_id,
+)
 from tests.app.test_workers import is_alive
 from tests.conftest import OWNER, wait_for_end, wait_until
 from tests.test_postgres import queue_jobs, start, wait_for_step
@@ -118,6 +127,53 @@ def test_retries_of_a_process_and_within_it_count_together(
         ended = wait_for_end(operations, operation_id)
     assert (ended.status, ended.reason) == (Status.FAILED, "ValueError: again")
     assert (runs.read_text(), ended.attempts) == ("run\n" * 3, 3)
+
+
+def test_retries_within_a_process_are_not_forgotten_when_it_dies(
+    dsn: str, operations: ProgressConnection, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    with a_worker(dsn):
+        operation_id = start_with(operations, "raise_or_die", str(runs), retries=2, retry_delay=0.0)
+        ended = wait_for_end(operations, operation_id)
+    assert runs.read_text() == "run\n" * 3
+    assert (ended.reason, ended.attempts) == ("ValueError: odd", 3)
+    assert ended.live.retry_reason == "The process of the job ended with exit code 7."
+
+
+def test_retries_count_for_an_operation_that_lost_its_worker(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id = start_with(operations, "wait", "0", retries=3)
+    writer = store.OperationWriter(database, operation_id, begin(database))
+    retried = Live(retries=2, retry_reason="OSError: x")
+    writer.progress(Progress(live=replace(retried, metrics={"a": 1})))
+    store.requeue_lost(database, queue_jobs(database)[-1]["id"])
+    queue_job = begin(database)
+    found = operations.read([operation_id])[operation_id]
+    assert (found.attempts, found.live) == (4, retried)
+    store.requeue_lost(database, queue_job)
+    ended = operations.read([operation_id])[operation_id]
+    assert ended.status is Status.FAILED
+    assert ended.reason == "The worker stopped responding. An operation has at most 4 attempts."
+
+
+def test_the_pause_before_a_retry_has_a_limit(
+    dsn: str, operations: ProgressConnection, database: Pool, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").write_text("run\n")
+    with a_worker(dsn):
+        operation_id = start_with(
+            operations, "raise_or_die", str(tmp_path / "runs"), retries=1, retry_delay=1e12
+        )
+        wait_until(operations, operation_id, lambda found: bool(found.live.retry_reason))
+    (row,) = execute(
+        database,
+        "SELECT scheduled_at - clock_timestamp() AS pause FROM procrastinate_jobs"
+        " JOIN operations ON id = queue_job",
+        {},
+    )
+    assert timedelta(hours=23) < row["pause"] < timedelta(hours=24)
 
 
 def test_a_forced_stop_ends_the_job_and_its_children_soon(

@@ -138,7 +138,7 @@ def test_options_of_other_writers_do_not_hold_up_the_queue(
 
 
 def test_a_job_that_dies_runs_again_as_often_as_it_may(store: OperationStore) -> None:
-    begun = taken(store, options=Options({"a": 1}, retries=1))
+    begun = taken(store, options=Options({"a": 1}, retries=1, retry_delay=0.0))
     writer = writer_of(store, begun)
     writer.progress(Progress(2, 3, 1, "x", (Step(1, "one", 0.5, failed=False),)))
     writer.result('{"old": 1}')
@@ -169,7 +169,7 @@ def test_what_its_runner_left_is_ended_or_runs_again(
 ) -> None:
     announced: list[str] = []
     monkeypatch.setattr(runner, "notify", lambda ended: announced.append(ended.operation_id))
-    lost, again = taken(store), taken(store, "succeed", Options(retries=1))
+    lost, again = taken(store), taken(store, "succeed", Options(retries=1, retry_delay=0.0))
     make_stale(store)
     store.execute(
         "UPDATE operations SET heartbeat_at = 'never' WHERE operation_id = ?", (lost.operation_id,)

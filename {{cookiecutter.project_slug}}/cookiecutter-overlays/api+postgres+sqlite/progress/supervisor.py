@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -292,16 +292,16 @@ def run_supervised(
         supervisor: The process that supervises this one.
         fail: Stores a reason as the end of the operation, as far as nothing else was stored.
     """
-    # Each attempt before this one was a retry.
-    retries = max(operation.options.retries - operation.attempt + 1, 0)
     try:
         status = run_job(
             operation.job,
             operation.subject,
             writer,
-            options=replace(operation.options, retries=retries),
+            options=operation.options,
             on_step=StepFile(step_file).write,
             on_end=supervisor.wait_for_log,
+            calls=operation.attempts - 1,
+            live=operation.live.for_retry(),
         )
     except Exception as error:
         # Running it again is no help. The disk may have room for this, although not for a result.

@@ -136,6 +136,7 @@ class Runner:
         self._jobs: dict[str, threading.Thread] = {}
         self._to_force_stop: set[str] = set()
         self._stopping = threading.Event()  # never set: the threads end with this process
+        self._has_queued = False  # what waits for its retry
         self._removal: Iterator[None] = iter(())
         self._removed_at = -float("inf")
 
@@ -154,7 +155,7 @@ class Runner:
                     raise
                 # The jobs go on: it may be locked for a while, or the disk full.
                 log.warning("The queue could not be read: %s", error)
-            if self._jobs:
+            if self._jobs or self._has_queued:
                 idle_since = time.monotonic()
             time.sleep(INTERVAL)
 
@@ -163,6 +164,7 @@ class Runner:
             del self._jobs[operation_id]
         while len(self._jobs) < self._max_running and (taken := self._store.take()):
             self._start(taken)
+        self._has_queued = self._store.has_queued()
         if self._jobs:
             self._to_force_stop = self._store.to_force_stop()
         self._end_orphans()

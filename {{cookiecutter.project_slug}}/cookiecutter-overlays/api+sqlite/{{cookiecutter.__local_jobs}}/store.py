@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from progress import sql
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
 from progress.operation import (
     NO_OPTIONS,
-    Live,
     LogLine,
     Operation,
     Options,
@@ -66,7 +65,8 @@ CREATE TABLE IF NOT EXISTS operations (
     last_steps       TEXT NOT NULL DEFAULT '[]',
     live             TEXT NOT NULL DEFAULT '{}',
     options          TEXT NOT NULL DEFAULT '{}',
-    force_stop       INTEGER NOT NULL DEFAULT 0
+    force_stop       INTEGER NOT NULL DEFAULT 0,
+    not_before       TEXT
 );
 -- The first two read a page in order, and contain every column that a query filters by. The next
 -- two contain all that counts need. The partial ones find active operations in any long history.
@@ -92,17 +92,18 @@ _ADDED = {
     "live": "ALTER TABLE operations ADD COLUMN live TEXT NOT NULL DEFAULT '{}'",
     "options": "ALTER TABLE operations ADD COLUMN options TEXT NOT NULL DEFAULT '{}'",
     "force_stop": "ALTER TABLE operations ADD COLUMN force_stop INTEGER NOT NULL DEFAULT 0",
+    "not_before": "ALTER TABLE operations ADD COLUMN not_before TEXT",
 }
 # The queued operations in the order in which they start: of every owner one after the other, also
 # if somebody has added a hundred. What an owner has running counts as before.
 _QUEUE = "\n".join(
     (
         """
-        SELECT operation_id, job, options,
+        SELECT operation_id, job, options, not_before,
             row_number() OVER (ORDER BY turn, created_at, number) AS position
         FROM (
-            SELECT operation_id, job, options, created_at, status, rowid AS number, row_number()
-                OVER (PARTITION BY owner ORDER BY status = 'queued', created_at, rowid) AS turn
+            SELECT operation_id, job, options, not_before, created_at, status, rowid AS number,
+                row_number() OVER (PARTITION BY owner ORDER BY status = 'queued', created_at, rowid) AS turn
             FROM operations WHERE
         """,
         sql.ACTIVE,
@@ -110,7 +111,7 @@ _QUEUE = "\n".join(
     )
 )
 
-# Not more operations of a job than it allows. Other writers may have stored any text.
+# Not more operations of a job than it allows, and no retry before its time. Other writers may have stored any text.
 _TAKE = "\n".join(
     (
         """
@@ -126,6 +127,7 @@ _TAKE = "\n".join(
                 SELECT count(*) FROM operations AS running
                 WHERE running.status = 'in_progress' AND running.job = queue.job
             ), FALSE)
+            AND coalesce(not_before <= utc_now(), TRUE)
         ORDER BY position LIMIT 1) RETURNING *
         """,
     )
@@ -287,14 +289,18 @@ class OperationStore:
             may_retry: Whether it runs again if its job has retries left.
         """
         key = (taken.operation_id, taken.attempt)
-        if may_retry and taken.attempt <= taken.options.retries:
-            live = Live(retry_reason=truncate(error.splitlines()[-1])).text()
+        current = self.taken(*key)
+        if current is None:
+            return
+        if may_retry and current.attempts <= current.options.retries:
+            live = current.live.for_retry(truncate(error.splitlines()[-1])).text()
+            pause = timedelta(seconds=current.options.delay(current.attempts - 1))
             self.execute(
                 "UPDATE operations SET status = 'queued', current_step = 0, total_steps = NULL,"
                 " failed_steps = 0, step_description = '', last_steps = '[]', result = NULL,"
-                " live = ?"
+                " live = ?, not_before = ?"
                 " WHERE operation_id = ? AND attempt = ? AND status = 'in_progress'",
-                (live, *key),
+                (live, _time(datetime.now(UTC) + pause), *key),
             )
             return
         ended_steps, description = (None, None) if step is None else (step[0] - 1, step[1])

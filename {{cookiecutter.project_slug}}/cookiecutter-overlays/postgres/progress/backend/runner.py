@@ -47,7 +47,7 @@ from progress.notifications import notify
 from progress.operation import Operation
 from progress.settings import load_settings
 from progress.supervisor import FORCE_STOP, Ending, run_process, when_available
-from progress.text import reason_of
+from progress.text import reason_of, truncate
 
 log = logging.getLogger("worker")
 
@@ -176,7 +176,7 @@ def run_operation(context: JobContext, operation_id: str) -> None:
         try:
             ending = supervise(pool, queue_job, taken, running)
             # It keeps its heartbeat until then: no worker may run it again.
-            store_this = functools.partial(store_ending, pool, queue_job, taken, attempt, ending)
+            store_this = functools.partial(store_ending, pool, queue_job, ending)
             how = when_available(store_this, stopping)
             is_own = when_available(lambda: store.has_queue_job(pool, queue_job), stopping)
         finally:
@@ -222,7 +222,7 @@ def supervise(pool: Pool, queue_job: int, taken: Operation, running: Running) ->
         return Ending(1, f"could not be started: {reason_of(error)}")
 
 
-def store_ending(pool: Pool, queue_job: int, taken: Operation, attempt: int, ending: Ending) -> str:
+def store_ending(pool: Pool, queue_job: int, ending: Ending) -> str:
     """Store how a process ended, unless it has stored an outcome; return what was done."""
     # A service manager may send SIGTERM to the job, too.
     if ending.stopped == WORKER_STOPS or (stopping.is_set() and not ending.stopped):
@@ -230,9 +230,13 @@ def store_ending(pool: Pool, queue_job: int, taken: Operation, attempt: int, end
         return "requeued, because this worker stops" if is_requeued else "ended"
     reason = ending.reason
     last_line = reason.splitlines()[-1]
-    if not ending.stopped and attempt <= taken.options.retries:
-        delay = taken.options.retry_delay * 2 ** (attempt - 1)
-        return f"{last_line} Retry." if store.retry(pool, queue_job, last_line, delay) else "ended"
+    current = store.taken(pool, queue_job)
+    if current is None:
+        return "ended"
+    if not ending.stopped and current.attempts <= current.options.retries:
+        delay = current.options.delay(current.attempts - 1)
+        live = current.live.for_retry(truncate(last_line))
+        return f"{last_line} Retry." if store.retry(pool, queue_job, live, delay) else "ended"
     is_ended = store.end(pool, queue_job, ending.status, reason, ending.step)
     return last_line if is_ended else "ended"
 

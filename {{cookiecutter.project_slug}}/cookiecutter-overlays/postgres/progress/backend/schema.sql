@@ -167,7 +167,9 @@ BEGIN
         END IF;
     END IF;
     UPDATE operations SET status = 'in_progress', attempt = attempt + CASE status WHEN 'queued' THEN 1 ELSE 0 END,
-        current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '', last_steps = '[]', live = '{}',
+        current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '', last_steps = '[]',
+        live = json_strip_nulls(json_build_object(
+            'retries', live->'retries', 'retry_reason', live->'retry_reason')),
         started_at = clock_timestamp(), heartbeat_at = clock_timestamp()
     WHERE queue_job = p_queue_job AND status IN ('queued', 'in_progress') RETURNING attempt INTO number;
     RETURN number;

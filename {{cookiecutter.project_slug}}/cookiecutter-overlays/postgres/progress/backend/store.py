@@ -23,10 +23,10 @@ from progress.operation import (
     Status,
 )
 from progress.rows import count_statuses, operation_from_row
-from progress.text import truncate
 
 MAX_ATTEMPTS = 3
-"""Attempts of an operation before it is declared failed."""
+"""Attempts of an operation that loses its workers before it is declared failed, unless its retries
+allow more."""
 NO_JOB = 0
 """The id of no job: Postgres counts from 1."""
 LIMIT_PAUSE = 5.0
@@ -313,7 +313,7 @@ def end(
     return bool(rows)
 
 
-def retry(pool: Pool, queue_job: int, reason: str, delay: float) -> bool:
+def retry(pool: Pool, queue_job: int, live: Live, delay: float) -> bool:
     """Requeue an operation whose process has died; False if it had stored an end."""
     rows = execute(
         pool,
@@ -323,7 +323,7 @@ def retry(pool: Pool, queue_job: int, reason: str, delay: float) -> bool:
         " WHERE queue_job = %(queue_job)s AND status = 'in_progress' RETURNING operation_id",
         {
             "queue_job": queue_job,
-            "live": Live(retry_reason=truncate(reason)).text(),
+            "live": live.text(),
             "delay": delay,
         },
     )
@@ -381,11 +381,18 @@ def beat(pool: Pool, queue_jobs: list[int]) -> None:
 
 def requeue_lost(pool: Pool, queue_job: int) -> None:
     """Requeue the operation of a lost job; after the last attempt declare it failed."""
-    error = f"The worker stopped responding. An operation has at most {MAX_ATTEMPTS} attempts."
+    lost = taken(pool, queue_job)
+    most = MAX_ATTEMPTS if lost is None else max(MAX_ATTEMPTS, lost.options.retries + 1)
+    error = f"The worker stopped responding. An operation has at most {most} attempts."
     execute(
         pool,
         "SELECT requeue_operation(%(queue_job)s, %(max_attempts)s, %(error)s)",
-        {"queue_job": queue_job, "max_attempts": MAX_ATTEMPTS, "error": error},
+        {
+            "queue_job": queue_job,
+            # It is compared with the number of processes.
+            "max_attempts": most - (0 if lost is None else lost.live.retries),
+            "error": error,
+        },
     )
 
 
