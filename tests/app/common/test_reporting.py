@@ -342,13 +342,15 @@ def test_a_file_has_a_name_and_no_folder(
 
 
 def test_a_file_of_the_same_name_is_replaced(
-    report: Reporter, writer: Recorder, tmp_path: Path
+    report: Reporter, writer: Recorder, paced: PacedWriter, clock: Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "a"
     report.result({"files": "odd"})
     for content in (b"old", b"newer"):
         path.write_bytes(content)
         report.file(os.fspath(path))
+    clock.now += reporter.WRITE_INTERVAL
+    paced.beat()
     assert writer.files == {"a": b"newer"}
     assert json.loads(writer.results[-1]) == {"files": [{"name": "a", "size": 5}]}
 
@@ -573,3 +575,19 @@ def test_another_process_cannot_use_the_reporter(
 def test_the_writer_gets_lines_of_a_log(writer: Recorder, progress_log: ProgressLog) -> None:
     Reporter(progress_log, PacedWriter(writer, progress_log)).log("x")
     assert isinstance(writer.lines[0], LogLine)
+
+
+def test_thousands_of_results_are_few_writes_and_the_last_one_is_stored(
+    report: Reporter, writer: Recorder, paced: PacedWriter, clock: Clock
+) -> None:
+    for number in range(1000):
+        report.result({"n": number})
+    assert [json.loads(text) for text in writer.results] == [{"n": 0}]
+    clock.now += reporter.WRITE_INTERVAL
+    paced.beat()
+    paced.beat()
+    assert [json.loads(text) for text in writer.results] == [{"n": 0}, {"n": 999}]
+    report.result({"n": 1000})
+    paced.finish(Status.FAILED, "an outcome without a result")
+    assert json.loads(writer.results[-1]) == {"n": 1000}
+    assert len(writer.results) == 3

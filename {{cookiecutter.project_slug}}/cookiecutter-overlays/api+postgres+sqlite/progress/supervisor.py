@@ -132,8 +132,8 @@ def run_process(
         command: The command. It gets the path of the step file as one more argument.
         options: Those of the operation.
         write_log: Stores lines of the log; may raise BackendError, and is then called again.
-        stop_reason: Called every CHECK_INTERVAL. Once it returns text, as "was stopped", the process
-            must end.
+        stop_reason: Called every CHECK_INTERVAL. Once it returns text, as "was stopped", the
+            process must end.
 
     Raises:
         OSError: The process cannot be started.

@@ -111,7 +111,8 @@ _QUEUE = "\n".join(
     )
 )
 
-# Not more operations of a job than it allows, and no retry before its time. Other writers may have stored any text.
+# Not more operations of a job than it allows, and no retry before its time. Other writers may have
+# stored any text.
 _TAKE = "\n".join(
     (
         """
