@@ -117,10 +117,8 @@ def shoot_several(page: Page, url: str) -> None:
 
 def shoot_job(page: Page, url: str) -> None:
     """Start a job with parameters; take pictures of its form, log and bars, and of its files."""
-    page.set_viewport_size({"width": 900, "height": 1340})
-    page.goto(url)
-    page.wait_for_selector(".st-key-start button:not([disabled])")
-    page.click(".st-key-start button")
+    page.set_viewport_size({"width": 900, "height": 1500})
+    start(page, url, "Load orders")
     page.get_by_text("Log", exact=True).click()
     page.get_by_text("Batch 12").first.wait_for()
     shoot(page, "parameters")

@@ -17,7 +17,7 @@ from progress.operation import (
 from progress.text import truncate
 
 Feature = Literal["force_stop", "logs", "files"]
-"""What not every backend can do; each is the name of a method, or of two."""
+"""Optional features of a backend, named after their methods."""
 
 
 class Backend(Protocol):
@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What this backend, as it is configured, can do besides."""
+        """Its optional features, as configured."""
 
     def start(
         self,
@@ -76,18 +76,20 @@ class Backend(Protocol):
         """End the process of a job that was asked to stop. The operation is then cancelled."""
 
     def logs(self, operation_ids: Sequence[str], limit: int) -> Mapping[str, Log]:
-        """Return at most `limit` of the latest lines of each log; without a line it is missing."""
+        """Return at most `limit` of the latest lines of each log; operations without a log are
+        missing."""
 
     def save_file(self, operation_id: str, name: str, content: bytes) -> None:
-        """Store a file with an operation, which may not exist yet; it replaces an equal name."""
+        """Store a file with an operation, which may not exist yet; it replaces a file of the same
+        name."""
 
     def read_file(self, operation_id: str, name: str) -> bytes:
         """Return a file. BackendRejected: there is none with this name."""
 
 
 class ProgressWriter(Protocol):
-    """The job's side: stores the progress of one operation. Only `progress` is called by several
-    threads, one at a time.
+    """The job's side: stores the progress of one operation. Only `progress` and `result` are called
+    by several threads, one at a time.
     """
 
     def progress(self, progress: Progress) -> bool:
@@ -117,7 +119,8 @@ class ProgressWriter(Protocol):
         """Append lines to the log, and remove the oldest above a limit. Raises as `finish`."""
 
     def save_file(self, name: str, content: bytes) -> None:
-        """Store a file with the operation; it replaces an equal name. Raises as `finish`."""
+        """Store a file with the operation; it replaces a file of the same name. Raises as
+        `finish`."""
 
     def read_file(self, operation_id: str, name: str) -> bytes:
         """Return a file of any operation. Raises as `finish`."""

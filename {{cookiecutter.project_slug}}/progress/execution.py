@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from progress.contract import OperationCancelled, OperationLost, ProgressWriter
 from progress.job import Jobs, Upload, as_job
-from progress.operation import NO_OPTIONS, Options, Status
+from progress.operation import NO_LIVE, NO_OPTIONS, Live, Options, Status
 from progress.reporter import MAX_FAILURE, PacedWriter, ProgressLog, Reporter
 from progress.text import sanitize, truncate, truncate_middle
 
@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 MAX_TRACEBACK = 15_000
 """Characters of a traceback."""
-MAX_RETRY_DELAY = 24 * 3600.0
-"""Seconds before a retry: the delay doubles up to this."""
 
 
 class JobsModule(Protocol):
@@ -48,6 +46,8 @@ def run_job(
     options: Options = NO_OPTIONS,
     on_step: Callable[[int, str], None] = lambda number, text: None,
     on_end: Callable[[], None] = lambda: None,
+    calls: int = 0,
+    live: Live = NO_LIVE,
 ) -> Status | None:
     """Run a job to its end and store the outcome, whatever it is.
 
@@ -59,11 +59,13 @@ def run_job(
         options: Its parameters, and how often it is retried.
         on_step: See `ProgressLog`. It is called without a delay, also if the writer is unavailable.
         on_end: Called before the outcome is stored.
+        calls: How often processes that died have called the job's function: each was a try.
+        live: The retries that they stored.
 
     Returns:
         The terminal status; None if the operation no longer belongs to this worker.
     """
-    progress_log = ProgressLog(on_step)
+    progress_log = ProgressLog(on_step, live)
     paced_writer = PacedWriter(writer, progress_log, heartbeat)
     report = Reporter(progress_log, paced_writer)
     status, result, problem = Status.COMPLETED, None, None
@@ -71,7 +73,7 @@ def run_job(
         with paced_writer.heartbeat():
             try:
                 # It may have been cancelled while it was queued.
-                value = None if report.cancelled else _call(report, name, subject, options)
+                value = None if report.cancelled else _call(report, name, subject, options, calls)
             finally:
                 # A job may catch what `step` raises, and then return or raise anything.
                 report.raise_if_told_to_stop()
@@ -99,7 +101,7 @@ def run_job(
     return paced_writer.finish(status, reason, result)
 
 
-def _call(report: Reporter, name: str, subject: str, options: Options) -> object:
+def _call(report: Reporter, name: str, subject: str, options: Options, calls: int) -> object:
     """Call the function of a job, again if it raises and may be retried; return what it returns."""
     jobs = jobs_module().JOBS
     if name not in jobs:
@@ -111,13 +113,12 @@ def _call(report: Reporter, name: str, subject: str, options: Options) -> object
         if isinstance(job.subjects, Upload):
             work_on = report.uploaded(options.upload, subject, Path(folder))
         arguments = job.arguments(report, work_on, parameters)
-        for retry in range(options.retries):
+        for retry in range(calls, options.retries):
             try:
                 return _await(job.function(*arguments))
             except Exception as error:
                 log.warning("The job is retried.", exc_info=error)
-                delay = options.retry_delay * 2.0 ** min(retry, 100)
-                report.wait_for_retry(error, min(delay, MAX_RETRY_DELAY))
+                report.wait_for_retry(error, options.delay(retry))
         return _await(job.function(*arguments))
 
 

@@ -19,6 +19,8 @@ MAX_BARS = 3
 """Loops within each other that have a bar."""
 MAX_METRICS = 20
 """Metrics that a job may report while it runs."""
+MAX_RETRY_DELAY = 24 * 3600.0
+"""Seconds before a retry: the delay doubles up to this."""
 
 
 class Status(StrEnum):
@@ -114,13 +116,17 @@ class Live:
     """The loops that run, the outer one first."""
     metrics: Mapping[str, float | str | None] = field(default_factory=dict)
     retries: int = 0
-    """How often the job ran again after an error, in this process."""
+    """How often a process ran the job again after an error; `attempt` counts the processes."""
     retry_reason: str = ""
-    """That error; "" if none."""
+    """The latest error, or how the process before this one ended; "" if none."""
 
     def text(self) -> str:
         """Return it as JSON, without what has no value."""
         return to_text({name: value for name, value in asdict(self).items() if value})
+
+    def for_retry(self, reason: str = "") -> "Live":
+        """Return what the next process begins with: the retries, and the newest reason."""
+        return Live(retries=self.retries, retry_reason=reason or self.retry_reason)
 
 
 NO_LIVE = Live()
@@ -159,6 +165,10 @@ class Options:
     """How many operations of the job run at the same time; 0: no limit of its own."""
     upload: str = ""
     """The operation with which the file was stored that is the subject; "" if it is no file."""
+
+    def delay(self, retry: int) -> float:
+        """Return the seconds before a retry; 0 is the first."""
+        return min(self.retry_delay * 2.0 ** min(retry, 100), MAX_RETRY_DELAY)
 
     def text(self) -> str:
         """Return it as JSON, without what is as by default."""

@@ -32,6 +32,7 @@ from progress.operation import (
     MAX_BARS,
     MAX_METRICS,
     MAX_STEP_DESCRIPTION,
+    NO_LIVE,
     Bar,
     Live,
     LogLine,
@@ -104,10 +105,15 @@ class ProgressLog:
 
     Args:
         on_step: Called with the number and the description of each step that starts.
+        live: The retries so far.
     """
 
-    def __init__(self, on_step: Callable[[int, str], None] = lambda number, text: None) -> None:
-        self.progress = Progress()
+    def __init__(
+        self,
+        on_step: Callable[[int, str], None] = lambda number, text: None,
+        live: Live = NO_LIVE,
+    ) -> None:
+        self.progress = Progress(live=live)
         self._on_step = on_step
         self._step_started: float | None = None  # None between two steps
         self._failures = FailureList()
@@ -212,7 +218,8 @@ class PacedWriter:
         self.stop_signal: type[OperationCancelled | OperationLost] | None = None
         self.writer = writer
         self._stored: Progress | None = progress_log.progress  # None if the last write failed
-        self._written_at = -float("inf")
+        self._written_at = self._result_at = -float("inf")
+        self._result: str | None = None  # None if it is written
         self._log = progress_log
         self._has_heartbeat = heartbeat
         self._lock = threading.Lock()  # one write at a time, so that the newest is the last
@@ -242,6 +249,25 @@ class PacedWriter:
         has_changed = self._log.progress is not self._stored
         if self._is_due(WRITE_INTERVAL if has_changed else HEARTBEAT_INTERVAL):
             self.write()
+        self._write_due_result()
+
+    def set_result(self, result: str) -> None:
+        """Write the result so far, or leave it to the heartbeat if the last write was just now."""
+        self._result = result
+        self._write_due_result()
+
+    def _write_due_result(self) -> None:
+        # Without a heartbeat nothing else would write it, and `writer` limits how often it does.
+        if not self._has_heartbeat or time.monotonic() - self._result_at >= WRITE_INTERVAL:
+            self._write_result()
+
+    def _write_result(self) -> None:
+        with self._lock:
+            result, self._result = self._result, None
+            if result is not None:
+                with suppress(BackendError):  # it is stored again at the end
+                    self.writer.result(result)
+                self._result_at = time.monotonic()
 
     def write_change(self) -> None:
         """Write a change, or leave it to the heartbeat if the last write was just now, or failed.
@@ -283,6 +309,7 @@ class PacedWriter:
             BackendUnavailable: The backend was unavailable at each of several attempts.
             Exception: The backend refused the failure, too.
         """
+        self._write_result()  # a refused outcome has none
         outcome = (status, self._log.progress, error, result)
         delays, refusals, was_refused = iter(FINISH_DELAYS), 0, False
         while True:
@@ -346,7 +373,7 @@ class Reporter:
         """Start the next step; the previous one has ended.
 
         Raises:
-            OperationCancelled: Somebody asked to cancel.
+            OperationCancelled: Cancel was requested.
             OperationLost: The operation no longer belongs to this worker.
         """
         self._check_process()
@@ -379,7 +406,7 @@ class Reporter:
 
         Raises:
             ValueError: `total` is not a number from 0 to MAX_STEPS.
-            OperationCancelled: Somebody asked to cancel.
+            OperationCancelled: Cancel was requested.
             OperationLost: The operation no longer belongs to this worker.
         """
         self._check_process()
@@ -433,8 +460,7 @@ class Reporter:
         text, problem = to_json(self._result)
         if problem:
             log.warning("The result so far: %s", problem)
-        with suppress(BackendError):  # it is stored again at the end
-            self._writer.writer.result(text)
+        self._writer.set_result(text)
 
     def file(self, path: str | os.PathLike[str], name: str = "") -> None:
         """Keep a file, which the page then offers. It replaces a file of the same name.
@@ -479,7 +505,7 @@ class Reporter:
         """Raise if `step` has raised, or `cancelled` was True. For `run_job`.
 
         Raises:
-            OperationCancelled: Somebody asked to cancel.
+            OperationCancelled: Cancel was requested.
             OperationLost: The operation no longer belongs to this worker.
         """
         if self._told_to_stop and self._writer.stop_signal is not None:
@@ -489,7 +515,7 @@ class Reporter:
         """Forget what the job has reported, and wait. For `run_job`.
 
         Raises:
-            OperationCancelled: Somebody asked to cancel.
+            OperationCancelled: Cancel was requested.
             OperationLost: The operation no longer belongs to this worker.
         """
         self.raise_if_told_to_stop()
@@ -499,6 +525,7 @@ class Reporter:
             self.result({})
         reason = "".join(traceback.format_exception_only(error)).strip().splitlines()
         self._log.begin_retry(as_line(sanitize(reason[-1]), MAX_FAILURE))
+        self._writer.write()  # it counts, however soon the process dies
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.cancelled:

@@ -271,7 +271,7 @@ def test_nothing_is_left_of_an_operation_that_was_kept_long_enough(tmp_path: Pat
             store.files.log(key).append([LogLine(datetime.now(UTC), "line")])
         client.post("/operations/old/cancel")
         time.sleep(0.01)
-        remove_old(store, 0)
+        assert list(remove_old(store, 0)) == [None, None]
         assert listed(client) == ["running"]
         for path in ("", "/log", "/file?name=x"):
             assert client.get(f"/operations/old{path}").status_code == 404

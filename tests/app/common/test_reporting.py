@@ -11,11 +11,20 @@ from typing import Any
 
 import pytest
 
-from progress import execution, reporter
+from progress import reporter
 from progress.contract import BackendUnavailable, OperationCancelled
 from progress.execution import run_job
 from progress.job import Job, Upload
-from progress.operation import MAX_METRICS, NO_OPTIONS, Bar, Live, LogLine, Options, Status
+from progress.operation import (
+    MAX_METRICS,
+    MAX_RETRY_DELAY,
+    NO_OPTIONS,
+    Bar,
+    Live,
+    LogLine,
+    Options,
+    Status,
+)
 from progress.reporter import PacedWriter, ProgressLog, Reporter
 from tests.app.test_reporter import Clock, Recorder, clock, paced, progress_log, report, writer
 
@@ -333,13 +342,15 @@ def test_a_file_has_a_name_and_no_folder(
 
 
 def test_a_file_of_the_same_name_is_replaced(
-    report: Reporter, writer: Recorder, tmp_path: Path
+    report: Reporter, writer: Recorder, paced: PacedWriter, clock: Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "a"
     report.result({"files": "odd"})
     for content in (b"old", b"newer"):
         path.write_bytes(content)
         report.file(os.fspath(path))
+    clock.now += reporter.WRITE_INTERVAL
+    paced.beat()
     assert writer.files == {"a": b"newer"}
     assert json.loads(writer.results[-1]) == {"files": [{"name": "a", "size": 5}]}
 
@@ -476,7 +487,7 @@ def test_the_pause_doubles_up_to_a_day(run: Run, monkeypatch: pytest.MonkeyPatch
     attempts_of(run, errors, Options(retries=1100), calls)
     assert len(calls) == 1101
     assert pauses[:4] == [5.0, 10.0, 20.0, 40.0]
-    assert pauses[-1] == max(pauses) == execution.MAX_RETRY_DELAY
+    assert pauses[-1] == max(pauses) == MAX_RETRY_DELAY
 
 
 def test_a_cancel_ends_the_pause(run: Run, writer: Recorder) -> None:
@@ -564,3 +575,19 @@ def test_another_process_cannot_use_the_reporter(
 def test_the_writer_gets_lines_of_a_log(writer: Recorder, progress_log: ProgressLog) -> None:
     Reporter(progress_log, PacedWriter(writer, progress_log)).log("x")
     assert isinstance(writer.lines[0], LogLine)
+
+
+def test_thousands_of_results_are_few_writes_and_the_last_one_is_stored(
+    report: Reporter, writer: Recorder, paced: PacedWriter, clock: Clock
+) -> None:
+    for number in range(1000):
+        report.result({"n": number})
+    assert [json.loads(text) for text in writer.results] == [{"n": 0}]
+    clock.now += reporter.WRITE_INTERVAL
+    paced.beat()
+    paced.beat()
+    assert [json.loads(text) for text in writer.results] == [{"n": 0}, {"n": 999}]
+    report.result({"n": 1000})
+    paced.finish(Status.FAILED, "an outcome without a result")
+    assert json.loads(writer.results[-1]) == {"n": 1000}
+    assert len(writer.results) == 3

@@ -21,6 +21,9 @@ def end_by(report: Reporter, subject: str) -> None:
     print("half done")
     number = int(subject)
     os.kill(os.getpid(), number) if number > 0 else os._exit(-number)
+    while True:  # SIGTERM ends it at its next step
+        report.step("two")
+        time.sleep(0.1)
 
 
 def die_once(report: Reporter, subject: str) -> dict[str, Any]:
@@ -40,6 +43,15 @@ def die_and_raise(report: Reporter, subject: str) -> None:
     if Path(subject).read_text() == "run\n":
         os._exit(7)
     raise ValueError("again")
+
+
+def raise_or_die(report: Reporter, subject: str) -> None:
+    """Note each run in a file. Raise in every odd one, and end the process in the others."""
+    with Path(subject).open("a") as runs:
+        runs.write("run\n")
+    if Path(subject).read_text().count("run") % 2:
+        raise ValueError("odd")
+    os._exit(7)
 
 
 def stubborn(report: Reporter, subject: str) -> None:
@@ -99,6 +111,17 @@ def never_stored(report: Reporter, subject: str) -> None:
     reporter.FINISH_DELAYS = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
+def end_in_an_outage(report: Reporter, subject: str) -> None:
+    """Note each run in a file, and end 3 s later: without an outcome, or with one that is lost."""
+    path, _, how = subject.partition(" ")
+    with Path(path).open("a") as runs:
+        runs.write("run\n")
+    time.sleep(3)
+    if how == "dies":
+        os._exit(7)
+    reporter.FINISH_DELAYS = ()
+
+
 def with_child(report: Reporter, subject: str) -> None:
     """Start a process that outlives the job."""
     Path(subject).write_text(str(os.getpid()))
@@ -128,6 +151,7 @@ JOBS: Jobs = {
     "end_by": end_by,
     "die_once": die_once,
     "die_and_raise": die_and_raise,
+    "raise_or_die": raise_or_die,
     "stubborn": stubborn,
     "talk": talk,
     "early": early,
@@ -138,6 +162,7 @@ JOBS: Jobs = {
     "long_step": long_step,
     "never_stored": never_stored,
     "with_child": with_child,
+    "end_in_an_outage": end_in_an_outage,
     "bytes": print_any_bytes,
     "hold": hold_the_interpreter,
 }

@@ -1,11 +1,14 @@
 """The processes of jobs under a worker: how they end, logs, files, limits, and the queue."""
 
 import asyncio
+import hashlib
 import math
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +24,15 @@ from progress.backend import runner, store
 from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute
 from progress.contract import BackendRejected
-from progress.operation import LogLine, Operation, Options, Status, new_operation_id
+from progress.operation import (
+    Live,
+    LogLine,
+    Operation,
+    Options,
+    Progress,
+    Status,
+    new_operation_id,
+)
 from tests.app.test_workers import is_alive
 from tests.conftest import OWNER, wait_for_end, wait_until
 from tests.test_postgres import queue_jobs, start, wait_for_step
@@ -67,6 +78,7 @@ def begin(database: Pool) -> int:
     [
         ("9", "was killed by SIGKILL, probably because memory ran out"),
         ("10", "was killed by SIGUSR1"),
+        ("15", "was killed by SIGTERM"),
         ("-3", "ended with exit code 3"),
         ("-0", "ended with exit code 0"),
     ],
@@ -79,7 +91,8 @@ def test_a_job_whose_process_ends_without_an_outcome_fails_immediately_with_the_
     assert (ended.status, ended.attempt) == (Status.FAILED, 1)
     assert ended.reason == f"The process of the job {ending}."
     assert "\n    half done\n" in (ended.error or "")
-    assert (ended.current_step, ended.step_description) == (1, "two")
+    assert ended.current_step >= 1
+    assert ended.step_description == "two"
 
 
 def test_a_job_whose_process_ended_is_retried_as_often_as_it_allows(
@@ -114,6 +127,53 @@ def test_retries_of_a_process_and_within_it_count_together(
         ended = wait_for_end(operations, operation_id)
     assert (ended.status, ended.reason) == (Status.FAILED, "ValueError: again")
     assert (runs.read_text(), ended.attempts) == ("run\n" * 3, 3)
+
+
+def test_retries_within_a_process_are_not_forgotten_when_it_dies(
+    dsn: str, operations: ProgressConnection, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    with a_worker(dsn):
+        operation_id = start_with(operations, "raise_or_die", str(runs), retries=2, retry_delay=0.0)
+        ended = wait_for_end(operations, operation_id)
+    assert runs.read_text() == "run\n" * 3
+    assert (ended.reason, ended.attempts) == ("ValueError: odd", 3)
+    assert ended.live.retry_reason == "The process of the job ended with exit code 7."
+
+
+def test_retries_count_for_an_operation_that_lost_its_worker(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id = start_with(operations, "wait", "0", retries=3)
+    writer = store.OperationWriter(database, operation_id, begin(database))
+    retried = Live(retries=2, retry_reason="OSError: x")
+    writer.progress(Progress(live=replace(retried, metrics={"a": 1})))
+    store.requeue_lost(database, queue_jobs(database)[-1]["id"])
+    queue_job = begin(database)
+    found = operations.read([operation_id])[operation_id]
+    assert (found.attempts, found.live) == (4, retried)
+    store.requeue_lost(database, queue_job)
+    ended = operations.read([operation_id])[operation_id]
+    assert ended.status is Status.FAILED
+    assert ended.reason == "The worker stopped responding. An operation has at most 4 attempts."
+
+
+def test_the_pause_before_a_retry_has_a_limit(
+    dsn: str, operations: ProgressConnection, database: Pool, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").write_text("run\n")
+    with a_worker(dsn):
+        operation_id = start_with(
+            operations, "raise_or_die", str(tmp_path / "runs"), retries=1, retry_delay=1e12
+        )
+        wait_until(operations, operation_id, lambda found: bool(found.live.retry_reason))
+    (row,) = execute(
+        database,
+        "SELECT scheduled_at - clock_timestamp() AS pause FROM procrastinate_jobs"
+        " JOIN operations ON id = queue_job",
+        {},
+    )
+    assert timedelta(hours=23) < row["pause"] < timedelta(hours=24)
 
 
 def test_a_forced_stop_ends_the_job_and_its_children_soon(
@@ -199,6 +259,34 @@ def test_a_worker_announces_what_it_gives_up(
         assert store.begin(database, job)
         runner.give_up_or_requeue(database, job)
     runner.give_up_or_requeue(database, job)  # another worker sees it, too
+    assert [(ended.operation_id, ended.status) for ended in announced] == [
+        (operation_id, Status.FAILED)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_worker_whose_operation_was_given_up_does_not_announce_its_end(
+    operations: ProgressConnection,
+    database: Pool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    announced: list[Operation] = []
+    monkeypatch.setattr(runner, "notify", announced.append)
+    monkeypatch.setenv("JOBS_MODULE", "tests.app.process_jobs")
+    operation_id = start(operations, "wait", "3")
+    execute(database, "UPDATE operations SET attempt = %(last)s", {"last": store.MAX_ATTEMPTS - 1})
+    (row,) = queue_jobs(database)
+    context = SimpleNamespace(
+        job=SimpleNamespace(id=row["id"], attempts=0),
+        additional_context={"pool": database, "running": runner.Running(), "stale_after": 3},
+    )
+    stale = threading.Thread(
+        target=runner.run_operation.func, args=(cast(JobContext, context), operation_id)
+    )
+    stale.start()
+    wait_until(operations, operation_id, lambda found: found.step_description == "waiting")
+    runner.give_up_or_requeue(database, row["id"])  # another worker
+    stale.join()
     assert [(ended.operation_id, ended.status) for ended in announced] == [
         (operation_id, Status.FAILED)
     ]
@@ -315,6 +403,26 @@ def test_a_job_gets_the_uploaded_file_with_the_roles_of_the_schema(
     assert (ended.status, ended.error) == (Status.COMPLETED, None)
     assert ended.result == {"notes": ["2500000", ".CSV"]}
     app.reset()
+
+
+@pytest.mark.parametrize("size", [0, 2_500_000])
+def test_an_upload_is_stored_once_however_often_it_is_started(
+    operations: ProgressConnection, database: Pool, size: int
+) -> None:
+    content = os.urandom(size)
+    upload = hashlib.sha256(content).hexdigest()
+    count = "SELECT count(DISTINCT stored_at) AS files FROM operation_files"
+    for _ in range(3):
+        operations.save_file(upload, "a.csv", content)
+        start_with(operations, "wait", "a.csv", upload=upload)
+    assert execute(database, count, {}) == [{"files": 1}]
+    assert operations.read_file(upload, "a.csv") == content
+    operations.save_file(upload, "b.csv", content)
+    assert operations.read_file(upload, "b.csv") == content
+    # It is not whole.
+    execute(database, "DELETE FROM operation_files WHERE name = 'a.csv' AND part = 0", {})
+    operations.save_file(upload, "a.csv", content)
+    assert operations.read_file(upload, "a.csv") == content
 
 
 # --- limits and the queue ---
@@ -458,6 +566,25 @@ def test_what_is_old_is_removed_with_its_log_and_files_in_batches(
     assert set(operations.logs([*old, recent], 1)) == {recent}
     rows = execute(database, "SELECT operation_id FROM operation_files", {})
     assert {row["operation_id"] for row in rows} == {recent, active}
+
+
+def test_an_upload_is_removed_when_no_operation_has_it(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    old = start_with(operations, "wait", "", upload="of the old")
+    store.end(database, begin(database), Status.FAILED, "", None)
+    execute(database, "UPDATE operations SET finished_at = now() - interval '2 h'", {})
+    start_with(operations, "wait", "", upload="shared")
+    # As the command line of an earlier version did: under the id of the first operation.
+    start_with(operations, "wait", "", upload=old)
+    for upload in ("shared", "of the old", old, "of none"):
+        operations.save_file(upload, "x", b"x")
+    execute(database, "UPDATE operation_files SET stored_at = now() - interval '2 h'", {})
+    operations.save_file("new", "x", b"x")
+    while store.remove_ended(database, 3600):
+        assert not operations.read([old])
+    rows = execute(database, "SELECT operation_id FROM operation_files", {})
+    assert {row["operation_id"] for row in rows} == {"shared", old, "new"}
 
 
 def test_a_worker_removes_what_is_old(operations: ProgressConnection, database: Pool) -> None:

@@ -119,6 +119,41 @@ def test_a_worker_ends_within_10_s_although_the_database_is_away(
             server.start()
 
 
+@pytest.mark.slow_store
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("dies", "The process of the job ended with exit code 7."),
+        ("returns", "The outcome could not be stored: "),
+    ],
+)
+def test_a_job_that_ends_in_an_outage_fails_afterwards_and_does_not_run_again(
+    server: PostgresServer,
+    dsn: str,
+    operations: ProgressConnection,
+    tmp_path: Path,
+    how: str,
+    reason: str,
+) -> None:
+    runs = tmp_path / "runs"
+    with workers(variables(dsn), 1):
+        operation_id = start(operations, "end_in_an_outage", f"{runs} {how}")
+        wait_until(operations, operation_id, lambda operation: operation.attempt == 1)
+        deadline = time.monotonic() + 10
+        while not runs.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        server.stop()
+        try:
+            time.sleep(12)
+        finally:
+            server.start()
+        ended = wait_for_end(operations, operation_id)
+    assert (ended.status, ended.attempt) == (Status.FAILED, 1)
+    assert (ended.reason or "").startswith(reason)
+    assert runs.read_text() == "run\n"
+
+
 def test_an_outcome_that_times_out_each_time_fails_once(
     dsn: str, operations: ProgressConnection, database: Pool, tmp_path: Path
 ) -> None:

@@ -121,7 +121,9 @@ def test_a_file_is_stored_whole_replaced_and_removed(kept: JobFiles) -> None:
     assert [kept.read("../a1", name) for name in names] == [b"%d" % n for n in range(6)]
     kept.save("other", "a.csv", b"other")
     kept.log("../a1").append(lines(0, 1))
-    kept.remove("../a1")
+    for path in kept.folder.iterdir():
+        os.utime(path, (0, 0))
+    assert list(kept.remove_older(T0, ["other"])) == [None, None]
     for name in names:
         with pytest.raises(BackendRejected, match="There is no file"):
             kept.read("../a1", name)
@@ -170,4 +172,4 @@ def test_what_cannot_be_written_or_read_is_unavailable_without_its_path(tmp_path
         with pytest.raises(BackendUnavailable) as caught:
             call()
         assert str(caught.value).endswith(": Not a directory")
-    kept.remove("a1")
+    assert list(kept.remove_older(T0, [])) == []

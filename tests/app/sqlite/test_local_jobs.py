@@ -1,5 +1,6 @@
 """The SQLite store and its processes in detail. tests/test_sqlite.py ships with a project."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -15,13 +16,14 @@ import pytest
 
 from progress.backend import runner
 from progress.backend.runner import Runner
-from progress.backend.store import OperationStore, OperationWriter, Taken
+from progress.backend.store import OperationStore, OperationWriter
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
 from progress.operation import (
     NO_OPTIONS,
     Bar,
     Live,
     LogLine,
+    Operation,
     Options,
     Progress,
     Query,
@@ -41,7 +43,7 @@ def work(store: OperationStore, max_running: int = 2) -> threading.Thread:
     return thread
 
 
-def taken(store: OperationStore, job: str = "endless", options: Options = NO_OPTIONS) -> Taken:
+def taken(store: OperationStore, job: str = "endless", options: Options = NO_OPTIONS) -> Operation:
     """Insert an operation and begin it, as the runner does."""
     store.insert(new_operation_id(), job, "slow", "", options=options)
     begun = store.take()
@@ -49,7 +51,7 @@ def taken(store: OperationStore, job: str = "endless", options: Options = NO_OPT
     return begun
 
 
-def writer_of(store: OperationStore, begun: Taken) -> OperationWriter:
+def writer_of(store: OperationStore, begun: Operation) -> OperationWriter:
     return OperationWriter(store, begun.operation_id, begun.attempt)
 
 
@@ -136,11 +138,11 @@ def test_options_of_other_writers_do_not_hold_up_the_queue(
 
 
 def test_a_job_that_dies_runs_again_as_often_as_it_may(store: OperationStore) -> None:
-    begun = taken(store, options=Options({"a": 1}, retries=1))
+    begun = taken(store, options=Options({"a": 1}, retries=1, retry_delay=0.0))
     writer = writer_of(store, begun)
     writer.progress(Progress(2, 3, 1, "x", (Step(1, "one", 0.5, failed=False),)))
     writer.result('{"old": 1}')
-    store.end_dead(begun, Status.FAILED, "log\nIt died.", (3, "x"), may_retry=True)
+    store.end_or_requeue(begun, Status.FAILED, "log\nIt died.", (3, "x"), may_retry=True)
     operation = read(store, begun.operation_id)
     assert (operation.status, operation.result, operation.error) == (Status.QUEUED, None, None)
     assert (operation.current_step, operation.total_steps, operation.last_steps) == (0, None, ())
@@ -148,13 +150,15 @@ def test_a_job_that_dies_runs_again_as_often_as_it_may(store: OperationStore) ->
     with pytest.raises(OperationLost):
         writer.progress(Progress(3))
     again = store.take()
-    assert again == replace(begun, attempt=2)
+    assert again is not None
+    assert (again.operation_id, again.attempt) == (begun.operation_id, 2)
+    assert again.options == begun.options
     writer.finish(Status.COMPLETED, Progress(), None, None)
     writer.result("{}")
-    store.end_dead(begun, Status.FAILED, "the first attempt", None, may_retry=False)
+    store.end_or_requeue(begun, Status.FAILED, "the first attempt", None, may_retry=False)
     assert store.taken(begun.operation_id, 1) is None
     assert read(store, begun.operation_id).status is Status.IN_PROGRESS, "it has another worker"
-    store.end_dead(again, Status.FAILED, "It died.", (3, "x"), may_retry=True)
+    store.end_or_requeue(again, Status.FAILED, "It died.", (3, "x"), may_retry=True)
     operation = read(store, begun.operation_id)
     assert (operation.status, operation.error) == (Status.FAILED, "It died.")
     assert (operation.current_step, operation.step_description) == (2, "x")
@@ -165,7 +169,7 @@ def test_what_its_runner_left_is_ended_or_runs_again(
 ) -> None:
     announced: list[str] = []
     monkeypatch.setattr(runner, "notify", lambda ended: announced.append(ended.operation_id))
-    lost, again = taken(store), taken(store, "succeed", Options(retries=1))
+    lost, again = taken(store), taken(store, "succeed", Options(retries=1, retry_delay=0.0))
     make_stale(store)
     store.execute(
         "UPDATE operations SET heartbeat_at = 'never' WHERE operation_id = ?", (lost.operation_id,)
@@ -277,14 +281,64 @@ def test_old_operations_are_removed_in_batches_with_logs_and_files(store: Operat
     store.execute(
         "UPDATE operations SET finished_at = NULL WHERE operation_id = ?", (active.operation_id,)
     )
-    assert runner.remove_old(store, 3600)
-    assert not runner.remove_old(store, 3600)
+    make_old(store)
+    removed = runner.remove_old(store, 3600)
+    assert len(list(removed)) == 2, "a batch of operations, then one of logs and files"
+    assert not list(runner.remove_old(store, 3600))
     ids = [begun.operation_id for begun in (old, new, active)]
     assert set(store.read(ids)) == set(ids[1:])
     assert set(store.files.logs(ids, 1)) == set(ids[1:])
     with pytest.raises(BackendRejected):
         store.files.read(old.operation_id, "a")
     assert store.files.read(new.operation_id, "a") == b""
+
+
+def make_old(store: OperationStore) -> None:
+    """Let all logs and files have been stored long ago."""
+    for path in store.files.folder.iterdir():
+        os.utime(path, (0, 0))
+
+
+def test_an_upload_is_removed_when_no_operation_has_it(store: OperationStore) -> None:
+    first = taken(store, options=Options(upload="shared"))
+    other = taken(store, options=Options(upload="of the first"))
+    for begun in (first, other):
+        writer_of(store, begun).finish(Status.COMPLETED, Progress(), None, None)
+    # As the command line of an earlier version did: under the id of the first operation.
+    again = taken(store, options=Options(upload=first.operation_id))
+    waiting = new_operation_id()
+    store.insert(waiting, "endless", "slow", "", options=Options(upload="shared"))
+    uploads = ["shared", "of the first", first.operation_id, "of none"]
+    for upload in uploads:
+        store.files.save(upload, "slow", b"x")
+    make_old(store)
+    store.files.save("new", "slow", b"x")
+    store.execute("UPDATE operations SET finished_at = '2026-01-02' WHERE finished_at > ''", ())
+    for _ in runner.remove_old(store, 3600):
+        pass
+    assert set(store.read([first.operation_id, other.operation_id])) == set()
+    assert store.files.read("shared", "slow") == b"x", f"{waiting} is queued"
+    assert store.files.read(first.operation_id, "slow") == b"x", f"{again.operation_id} runs"
+    assert store.files.read("new", "slow") == b"x"
+    for upload in ("of the first", "of none"):
+        with pytest.raises(BackendRejected):
+            store.files.read(upload, "slow")
+
+
+def test_the_names_are_read_once_for_all_batches(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(450):
+        store.files.log(str(number)).append([LogLine(NOW, "x")])
+    make_old(store)
+    (store.files.folder / "runner.log").touch()
+    os.utime(store.files.folder / "runner.log", (0, 0))
+    read_ids, calls = store.ids, []
+    monkeypatch.setattr(store, "ids", lambda: calls.append(1) or read_ids())
+    left = []
+    for _ in runner.remove_old(store, 3600):
+        left.append(len(list(store.files.folder.iterdir())))
+    assert (left, calls) == ([251, 51, 1], [1]), "the log of the runner stays"
 
 
 def test_a_long_history_is_removed_while_jobs_go_on(
@@ -309,7 +363,7 @@ def test_a_terminal_status_is_never_overwritten(store: OperationStore) -> None:
     writer = writer_of(store, begun)
     writer.finish(Status.CANCELLED, Progress(1), None, None)
     writer.finish(Status.COMPLETED, Progress(2), None, "{}")
-    store.end_dead(begun, Status.FAILED, "late", None, may_retry=True)
+    store.end_or_requeue(begun, Status.FAILED, "late", None, may_retry=True)
     store.request_cancel(begun.operation_id)
     assert store.take() is None
     with pytest.raises(OperationLost):
@@ -362,14 +416,15 @@ def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
     store = stores[0]
     assert read(store, "old").queue_position == 1
     begun = store.take()
-    assert begun == Taken("old", "endless", "slow", NO_OPTIONS, 1)
+    assert begun is not None
+    assert (begun.operation_id, begun.job, begun.attempt) == ("old", "endless", 1)
     step, live = Step(1, "one", 0.5, failed=False), Live((Bar("x", 1, 2),), {"a": 1})
     writer_of(store, begun).progress(Progress(1, last_steps=(step,), live=live))
     operation = read(store, "old")
     assert (operation.last_steps, operation.live) == ((step,), live)
     store.request_cancel("old")
     store.request_force_stop("old")
-    assert store.forced() == {"old"}
+    assert store.to_force_stop() == {"old"}
     for opened in stores:
         opened.close()
 

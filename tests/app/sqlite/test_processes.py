@@ -4,20 +4,24 @@ import ctypes
 import os
 import re
 import resource
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from progress import reporter
 from progress.backend import runner
+from progress.backend import store as store_module
 from progress.backend.runner import Runner
 from progress.backend.store import OperationStore
 from progress.job import Jobs
-from progress.operation import Operation, Status
+from progress.operation import Operation, Options, Status, new_operation_id
 from progress.reporter import Reporter
 from tests.test_sqlite import insert, read, wait_for_end
 
@@ -71,6 +75,23 @@ def fill_the_disk(report: Reporter, subject: str) -> dict[str, Any]:
     return {"notes": ["x" * 1_000_000]}
 
 
+def raise_or_die(report: Reporter, subject: str) -> None:
+    """Note each run in a file. Raise in every odd one, and end the process in the others."""
+    with Path(subject).open("a") as runs:
+        runs.write("run\n")
+    if Path(subject).read_text().count("run") % 2:
+        raise ValueError("odd")
+    os._exit(7)
+
+
+def never_stored(report: Reporter, subject: str) -> None:
+    """Note each run in a file, and end. The writer of the outcome gives up soon."""
+    with Path(subject).open("a") as runs:
+        runs.write("run\n")
+    time.sleep(1)
+    reporter.FINISH_DELAYS, store_module.BUSY_TIMEOUT = (), 0.2
+
+
 JOBS: Jobs = {
     "end_by_signal": end_by_signal,
     "end_by_exit": end_by_exit,
@@ -80,6 +101,8 @@ JOBS: Jobs = {
     "hold_the_interpreter": hold_the_interpreter,
     "print_any_text": print_any_text,
     "print_nothing": print_nothing,
+    "never_stored": never_stored,
+    "raise_or_die": raise_or_die,
     "fill_the_disk": fill_the_disk,
 }
 
@@ -214,3 +237,59 @@ def test_an_outcome_that_a_full_disk_cannot_hold_is_a_failure_with_the_reason(ru
     assert operation.status is Status.FAILED
     assert operation.reason is not None
     assert operation.reason.startswith("The outcome could not be stored: progress.db: ")
+
+
+def test_an_outcome_that_cannot_be_stored_fails_as_soon_as_that_can_be_stored(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+    runs, operation_id = tmp_path / "runs", new_operation_id()
+    options = Options(retries=3, retry_delay=0.0)
+    store.insert(operation_id, "never_stored", str(runs), "", options=options)
+    threading.Thread(target=Runner(store, 1).work, daemon=True).start()
+    deadline = time.monotonic() + 20
+    while not runs.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # nobody else can write
+        time.sleep(14)
+        other.execute("COMMIT")
+    operation = wait_for_end(store, operation_id)
+    assert (operation.status, operation.attempt) == (Status.FAILED, 1)
+    assert (operation.reason or "").startswith("The outcome could not be stored: ")
+    assert runs.read_text() == "run\n"
+
+
+def test_retries_within_a_process_and_of_a_process_count_together(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+    runs, operation_id = tmp_path / "runs", new_operation_id()
+    options = Options(retries=2, retry_delay=0.0)
+    store.insert(operation_id, "raise_or_die", str(runs), "", options=options)
+    threading.Thread(target=Runner(store, 1).work, daemon=True).start()
+    operation = wait_for_end(store, operation_id)
+    assert runs.read_text() == "run\n" * 3
+    assert (operation.reason, operation.attempts) == ("ValueError: odd", 3)
+    assert operation.live.retry_reason == "The process of the job ended with exit code 7."
+
+
+def test_a_job_whose_process_died_waits_for_its_retry_and_the_runner_with_it(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+    monkeypatch.setattr(runner, "IDLE_TIMEOUT", 0.4)
+    runs, operation_id = tmp_path / "runs", new_operation_id()
+    runs.write_text("run\n")
+    options = Options(retries=1, retry_delay=2.0)
+    store.insert(operation_id, "raise_or_die", str(runs), "", options=options)
+    threading.Thread(target=Runner(store, 1).work, daemon=True).start()
+    deadline = time.monotonic() + 20
+    while not read(store, operation_id).live.retry_reason:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    began = time.monotonic()
+    operation = wait_for_end(store, operation_id)
+    assert time.monotonic() - began > 1.8
+    assert (operation.reason, operation.attempt) == ("ValueError: odd", 2)

@@ -4,6 +4,7 @@ The process may do anything: hold its interpreter for minutes, start others, be 
 that waits for it here is not affected.
 """
 
+import logging
 import os
 import signal
 import subprocess
@@ -19,13 +20,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
-from progress.contract import BackendError
-from progress.operation import LogLine, Options
+from progress.contract import BackendError, BackendUnavailable, ProgressWriter
+from progress.execution import run_job
+from progress.operation import LogLine, Operation, Options, Status
 from progress.processes import OWN_GROUP
 from progress.settings import ROOT
 from progress.text import sanitize, truncate
+
+Value = TypeVar("Value")
+log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 0.2
 """Seconds between two checks of a process, and between two writes of its log."""
@@ -42,9 +47,13 @@ TAIL_LENGTH = 4_000
 STEP_LENGTH = 1_000
 """Bytes of the file with the step that a job has begun."""
 END_OF_OUTPUT = "\x1e\n"
-"""How a job asks to store its output: a record separator, as no line of a log contains."""
+"""What a job prints to have its output stored; no log line contains it."""
 STORE_TIMEOUT = 1.0
 """Seconds that a job waits for it."""
+RETRY_INTERVAL = 1.0
+"""Seconds between two calls of a store that is unavailable."""
+FORCE_STOP = "was stopped by force"
+"""Why a process was stopped: a viewer asked for it."""
 
 _ENVIRONMENT = {
     # A print never fails, whatever the locale, and arrives even if the process is killed.
@@ -70,12 +79,17 @@ class Ending:
 
     @property
     def reason(self) -> str:
-        """Why the job has no outcome; the last line says it all."""
+        """Why the job has no outcome; the last line is the reason."""
         text = f"The process of the job {self._how()}."
         if not self.tail:
             return text
         # Indented, so that the last line is the `reason` of the operation, whatever the job prints.
         return f"The last lines of its log:\n\n{textwrap.indent(self.tail, '    ')}\n\n{text}"
+
+    @property
+    def status(self) -> Status:
+        """How the operation ends that has no outcome."""
+        return Status.CANCELLED if self.stopped == FORCE_STOP else Status.FAILED
 
     def _how(self) -> str:
         if self.stopped:
@@ -91,6 +105,21 @@ class Ending:
         )
 
 
+def when_available(call: Callable[[], Value], stopping: threading.Event) -> Value:
+    """Return what a call of a store returns, as soon as the store is available.
+
+    Raises:
+        BackendUnavailable: It is not, and this process must stop.
+    """
+    while True:
+        try:
+            return call()
+        except BackendUnavailable as error:
+            log.warning("Next try in %s s: %s", RETRY_INTERVAL, error)
+            if stopping.wait(RETRY_INTERVAL):
+                raise
+
+
 def run_process(
     command: Sequence[str],
     options: Options,
@@ -103,7 +132,8 @@ def run_process(
         command: The command. It gets the path of the step file as one more argument.
         options: Those of the operation.
         write_log: Stores lines of the log; may raise BackendError, and is then called again.
-        stop_reason: Called all the time. Once it returns text the process must end: "was stopped".
+        stop_reason: Called every CHECK_INTERVAL. Once it returns text, as "was stopped", the
+            process must end.
 
     Raises:
         OSError: The process cannot be started.
@@ -244,6 +274,43 @@ def _read_step(path: Path) -> tuple[int, str] | None:
 
 
 # --- in the process of the job ----------------------------------------------------------------
+
+
+def run_supervised(
+    operation: Operation,
+    writer: ProgressWriter,
+    step_file: str,
+    supervisor: "Supervisor",
+    fail: Callable[[str], object],
+) -> None:
+    """Run the job of an operation to its end.
+
+    Args:
+        operation: The operation, which this process has begun.
+        writer: Where its progress goes.
+        step_file: The path of the step file.
+        supervisor: The process that supervises this one.
+        fail: Stores a reason as the end of the operation, as far as nothing else was stored.
+    """
+    try:
+        status = run_job(
+            operation.job,
+            operation.subject,
+            writer,
+            options=operation.options,
+            on_step=StepFile(step_file).write,
+            on_end=supervisor.wait_for_log,
+            calls=operation.attempts - 1,
+            live=operation.live.for_retry(),
+        )
+    except Exception as error:
+        # Running it again is no help. The disk may have room for this, although not for a result.
+        reason = f"The outcome could not be stored: {error}"
+        when_available(lambda: fail(reason), supervisor.stopping)
+        return
+    if status is None and supervisor.stopping.is_set():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # so that the supervisor can say so
 
 
 class StepFile:

@@ -3,9 +3,10 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -71,18 +72,21 @@ class JobFiles:
         except OSError as error:
             raise BackendUnavailable(f"The file cannot be read: {reason_of(error)}") from error
 
-    def remove(self, operation_id: str) -> None:
-        """Remove the log and the files of an operation, as far as that is allowed."""
-        self.log(operation_id).remove()
-        shutil.rmtree(self._path(operation_id, "").parent, ignore_errors=True)
-
-    def remove_older(self, before: datetime, operation_ids: Iterable[str]) -> None:
-        """Remove uploads that were stored before a time: files of no operation among these."""
-        kept = {self._path(operation_id, "").parent.name for operation_id in operation_ids}
-        for folder in self.folder.glob("*.files"):
-            with suppress(FileNotFoundError):
-                if folder.name not in kept and folder.stat().st_mtime < before.timestamp():
-                    shutil.rmtree(folder, ignore_errors=True)
+    def remove_older(self, before: datetime, kept: Iterable[str]) -> Iterator[None]:
+        """Remove the logs and files that were stored before a time, but for those of some
+        operations and uploads, as far as that is allowed. Yields after each."""
+        names = {_hash(operation_id) for operation_id in kept}
+        for path in self.folder.glob("*.*"):
+            name, _, kind = path.name.partition(".")
+            if not _HASH.fullmatch(name) or name in names:
+                continue
+            with suppress(OSError):
+                if path.stat().st_mtime < before.timestamp():
+                    if kind == "files":
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
+                    yield
 
     def _path(self, operation_id: str, name: str) -> Path:
         return self.folder / f"{_hash(operation_id)}.files" / _hash(name)
@@ -115,12 +119,6 @@ class LogFile:
             lines = _last_lines(self._older, limit - len(lines)) + lines
         return Log(tuple(lines), _dropped(self._path))
 
-    def remove(self) -> None:
-        """Remove the files."""
-        with suppress(OSError):
-            self._older.unlink(missing_ok=True)
-            self._path.unlink(missing_ok=True)
-
     def _append(self, lines: list[LogLine]) -> None:
         if self._path.exists() and self._path.stat().st_size > MAX_SIZE:
             self._start_next_file()
@@ -139,6 +137,9 @@ class LogFile:
         if dropped:
             with open(self._path, "wb", opener=_private) as file:
                 file.write(_DROPPED + b"%d\n" % dropped)
+
+
+_HASH = re.compile("[0-9a-f]{32}")
 
 
 def _hash(text: str) -> str:

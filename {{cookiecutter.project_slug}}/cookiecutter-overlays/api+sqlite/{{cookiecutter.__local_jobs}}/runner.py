@@ -8,34 +8,36 @@ lock is free" proves that the job died: a job ends with its runner.
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from progress.contract import BackendError, BackendUnavailable
-from progress.execution import run_job
 from progress.notifications import notify
 from progress.operation import Operation, Status
 from progress.processes import OWN_GROUP
-from progress.reporter import FINISH_DELAYS
 from progress.settings import ROOT, load_settings
-from progress.supervisor import Ending, StepFile, Supervisor, run_process
+from progress.supervisor import (
+    FORCE_STOP,
+    Ending,
+    Supervisor,
+    run_process,
+    run_supervised,
+    when_available,
+)
 from progress.text import reason_of
 
-from .store import OperationStore, OperationWriter, Taken
+from .store import OperationStore, OperationWriter
 
-Value = TypeVar("Value")
 log = logging.getLogger("runner")
 
 INTERVAL = 0.2
@@ -48,8 +50,9 @@ LAUNCH_TIME = 5.0
 """Seconds that a runner may need until it holds the lock."""
 RETENTION_INTERVAL = 3600.0
 """Seconds between two removals of old operations."""
+RETENTION_BATCH = 200
+"""How many operations, or logs and files, are removed at a time."""
 
-FORCE_STOP = "was stopped by force"
 MODULE = f"{__package__}.runner"  # `__name__` is "__main__" in the runner itself
 
 _launched: "dict[Path, tuple[subprocess.Popen[bytes], float]]" = {}  # and when, monotonic
@@ -131,8 +134,11 @@ class Runner:
         self._store = store
         self._max_running = max_running
         self._jobs: dict[str, threading.Thread] = {}
-        self._forced: set[str] = set()
-        self._cleaned_at = -float("inf")
+        self._to_force_stop: set[str] = set()
+        self._stopping = threading.Event()  # never set: the threads end with this process
+        self._has_queued = False  # what waits for its retry
+        self._removal: Iterator[None] = iter(())
+        self._removed_at = -float("inf")
 
     def work(self) -> None:
         """Run operations until there has been none for a while.
@@ -149,7 +155,7 @@ class Runner:
                     raise
                 # The jobs go on: it may be locked for a while, or the disk full.
                 log.warning("The queue could not be read: %s", error)
-            if self._jobs:
+            if self._jobs or self._has_queued:
                 idle_since = time.monotonic()
             time.sleep(INTERVAL)
 
@@ -158,22 +164,22 @@ class Runner:
             del self._jobs[operation_id]
         while len(self._jobs) < self._max_running and (taken := self._store.take()):
             self._start(taken)
+        self._has_queued = self._store.has_queued()
         if self._jobs:
-            self._forced = self._store.forced()
+            self._to_force_stop = self._store.to_force_stop()
         self._end_orphans()
-        # After a batch the next is removed at the next check: jobs are taken in between.
-        keep, passed = load_settings().keep, time.monotonic() - self._cleaned_at
-        is_due = keep < float("inf") and passed > RETENTION_INTERVAL
-        if is_due and not remove_old(self._store, keep):
-            self._cleaned_at = time.monotonic()
+        keep, passed = load_settings().keep, time.monotonic() - self._removed_at
+        if keep < float("inf") and passed > RETENTION_INTERVAL:
+            self._removal, self._removed_at = remove_old(self._store, keep), time.monotonic()
+        next(self._removal, None)  # jobs are taken between two batches
 
-    def _start(self, taken: Taken) -> None:
+    def _start(self, taken: Operation) -> None:
         name = f"job-{taken.operation_id}"
         job = threading.Thread(target=self._run, args=(taken,), name=name, daemon=True)
         self._jobs[taken.operation_id] = job
         job.start()
 
-    def _run(self, taken: Taken) -> None:
+    def _run(self, taken: Operation) -> None:
         operation_id = taken.operation_id
         command = [sys.executable, "-m", MODULE, str(self._store.path), operation_id]
         output = self._store.files.log(operation_id)
@@ -182,15 +188,14 @@ class Runner:
                 [*command, str(taken.attempt)],
                 taken.options,
                 output.append,
-                lambda: FORCE_STOP if operation_id in self._forced else "",
+                lambda: FORCE_STOP if operation_id in self._to_force_stop else "",
             )
         except OSError as error:
             ending = Ending(1, f"could not be started: {reason_of(error)}")
         # This changes nothing if the process has stored the outcome.
-        status = Status.CANCELLED if ending.stopped == FORCE_STOP else Status.FAILED
-        end = partial(self._store.end_dead, taken, status, ending.reason, ending.step)
+        end = partial(self._store.end_or_requeue, taken, ending.status, ending.reason, ending.step)
         try:
-            _when_available(partial(end, may_retry=not ending.stopped))
+            when_available(partial(end, may_retry=not ending.stopped), self._stopping)
             self._notify(operation_id)
         except BackendError as error:
             log.warning("The end of a job could not be stored, %s: %s", ending.reason, error)
@@ -203,7 +208,7 @@ class Runner:
                     "The process of the job ended unexpectedly,"
                     " as it does when its machine or container restarts."
                 )
-                self._store.end_dead(taken, Status.FAILED, reason, None, may_retry=True)
+                self._store.end_or_requeue(taken, Status.FAILED, reason, None, may_retry=True)
                 self._notify(taken.operation_id)
 
     def _notify(self, operation_id: str) -> None:
@@ -212,15 +217,15 @@ class Runner:
             notify(operation)
 
 
-def remove_old(store: OperationStore, keep: float) -> bool:
-    """Remove a batch of what ended more than `keep` seconds ago, with logs and files; return
-    whether there was any."""
+def remove_old(store: OperationStore, keep: float) -> Iterator[None]:
+    """Remove what ended more than `keep` seconds ago, and then the logs and files of no operation
+    that are as old. Yields after each batch."""
     before = datetime.now(UTC) - timedelta(seconds=keep)
-    store.files.remove_older(before, store.ids())
-    operation_ids = store.remove_ended(before)
-    for operation_id in operation_ids:
-        store.files.remove(operation_id)
-    return bool(operation_ids)
+    while store.remove_ended(before, RETENTION_BATCH):
+        yield
+    removed = store.files.remove_older(before, store.ids())
+    while list(islice(removed, RETENTION_BATCH)):
+        yield
 
 
 def max_running() -> int:
@@ -249,40 +254,11 @@ def run_operation(database: Path, operation_id: str, attempt: int, step_file: st
     """Run the job of an operation. For the process of a job."""
     supervisor = Supervisor()
     store = OperationStore(database, create=False)
-    taken = _when_available(lambda: store.taken(operation_id, attempt))
-    if taken is None:
-        return
-    # Each attempt before this one was a retry.
-    options = replace(taken.options, retries=max(taken.options.retries - attempt + 1, 0))
-    writer = OperationWriter(store, operation_id, attempt, supervisor.stopping.is_set)
-    steps = StepFile(step_file)
-    try:
-        status = run_job(
-            taken.job,
-            taken.subject,
-            writer,
-            options=options,
-            on_step=steps.write,
-            on_end=supervisor.wait_for_log,
-        )
-        if status is None and supervisor.stopping.is_set():
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)  # so that the runner can say so
-    except BackendError as error:
-        # The disk may have room for this line, although it has none for a result.
-        reason = f"The outcome could not be stored: {error}"
-        store.end_dead(taken, Status.FAILED, reason, None, may_retry=False)
-
-
-def _when_available(call: Callable[[], Value]) -> Value:
-    """Return what a call of the store returns, even if the store is unavailable for a while."""
-    for delay in FINISH_DELAYS:
-        try:
-            return call()
-        except BackendUnavailable as error:
-            log.warning("Next try in %s s: %s", delay, error)
-            time.sleep(delay)
-    return call()
+    taken = when_available(lambda: store.taken(operation_id, attempt), supervisor.stopping)
+    if taken is not None:
+        writer = OperationWriter(store, operation_id, attempt, supervisor.stopping.is_set)
+        fail = partial(store.end_or_requeue, taken, Status.FAILED, step=None, may_retry=False)
+        run_supervised(taken, writer, step_file, supervisor, fail)
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from progress import sql
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
 from progress.operation import (
     NO_OPTIONS,
-    Live,
     LogLine,
     Operation,
     Options,
@@ -66,7 +65,8 @@ CREATE TABLE IF NOT EXISTS operations (
     last_steps       TEXT NOT NULL DEFAULT '[]',
     live             TEXT NOT NULL DEFAULT '{}',
     options          TEXT NOT NULL DEFAULT '{}',
-    force_stop       INTEGER NOT NULL DEFAULT 0
+    force_stop       INTEGER NOT NULL DEFAULT 0,
+    not_before       TEXT
 );
 -- The first two read a page in order, and contain every column that a query filters by. The next
 -- two contain all that counts need. The partial ones find active operations in any long history.
@@ -92,17 +92,18 @@ _ADDED = {
     "live": "ALTER TABLE operations ADD COLUMN live TEXT NOT NULL DEFAULT '{}'",
     "options": "ALTER TABLE operations ADD COLUMN options TEXT NOT NULL DEFAULT '{}'",
     "force_stop": "ALTER TABLE operations ADD COLUMN force_stop INTEGER NOT NULL DEFAULT 0",
+    "not_before": "ALTER TABLE operations ADD COLUMN not_before TEXT",
 }
 # The queued operations in the order in which they start: of every owner one after the other, also
 # if somebody has added a hundred. What an owner has running counts as before.
 _QUEUE = "\n".join(
     (
         """
-        SELECT operation_id, job, options,
+        SELECT operation_id, job, options, not_before,
             row_number() OVER (ORDER BY turn, created_at, number) AS position
         FROM (
-            SELECT operation_id, job, options, created_at, status, rowid AS number, row_number()
-                OVER (PARTITION BY owner ORDER BY status = 'queued', created_at, rowid) AS turn
+            SELECT operation_id, job, options, not_before, created_at, status, rowid AS number,
+                row_number() OVER (PARTITION BY owner ORDER BY status = 'queued', created_at, rowid) AS turn
             FROM operations WHERE
         """,
         sql.ACTIVE,
@@ -110,7 +111,8 @@ _QUEUE = "\n".join(
     )
 )
 
-# Not more operations of a job than it allows. Other writers may have stored any text.
+# Not more operations of a job than it allows, and no retry before its time. Other writers may have
+# stored any text.
 _TAKE = "\n".join(
     (
         """
@@ -126,13 +128,12 @@ _TAKE = "\n".join(
                 SELECT count(*) FROM operations AS running
                 WHERE running.status = 'in_progress' AND running.job = queue.job
             ), FALSE)
+            AND coalesce(not_before <= utc_now(), TRUE)
         ORDER BY position LIMIT 1) RETURNING *
         """,
     )
 )
-_TAKEN = """
-SELECT operation_id, job, subject, options, attempt FROM operations WHERE status = 'in_progress'
-"""
+_TAKEN = "SELECT * FROM operations WHERE status = 'in_progress'"
 _READ = "\n".join(
     (
         "SELECT *, utc_now() AS read_at, CASE status WHEN 'queued' THEN (SELECT position FROM (",
@@ -150,28 +151,6 @@ _CONDITIONS = {
     # With the "+" SQLite does not choose an index by status, whose rows it would have to sort.
     "statuses": "+status IN (SELECT value FROM json_each(:statuses))",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """An operation that is in progress, for the process that runs it."""
-
-    operation_id: str
-    job: str
-    subject: str
-    options: Options
-    attempt: int
-
-
-def _taken(row: sqlite3.Row) -> Taken:
-    operation = operation_from_row(dict(row))
-    return Taken(
-        operation.operation_id,
-        operation.job,
-        operation.subject,
-        operation.options,
-        operation.attempt,
-    )
 
 
 class OperationStore:
@@ -268,34 +247,34 @@ class OperationStore:
         """Return whether an operation waits."""
         return bool(self.execute("SELECT 1 FROM operations WHERE status = 'queued' LIMIT 1", ()))
 
-    def take(self) -> "Taken | None":
+    def take(self) -> Operation | None:
         """Begin the next queued operation whose job may run once more; None if there is none."""
         rows = self.execute(_TAKE, ())
-        return _taken(rows[0]) if rows else None
+        return operation_from_row(dict(rows[0])) if rows else None
 
-    def taken(self, operation_id: str, attempt: int) -> "Taken | None":
+    def taken(self, operation_id: str, attempt: int) -> Operation | None:
         """Return what `take` returned; None if the operation has ended or was requeued since."""
         rows = self.execute(
             _TAKEN + " AND operation_id = ? AND attempt = ?",
             (operation_id, attempt),
         )
-        return _taken(rows[0]) if rows else None
+        return operation_from_row(dict(rows[0])) if rows else None
 
-    def stale(self, seconds: float) -> "list[Taken]":
+    def stale(self, seconds: float) -> list[Operation]:
         """Return what is in progress without a heartbeat for so long."""
         rows = self.execute(
             _TAKEN + " AND (julianday('now') - coalesce(julianday(heartbeat_at), 0)) * 86400 > ?",
             (seconds,),
         )
-        return [_taken(row) for row in rows]
+        return [operation_from_row(dict(row)) for row in rows]
 
-    def forced(self) -> set[str]:
+    def to_force_stop(self) -> set[str]:
         """Return the ids of the operations whose process must be ended."""
         return {row["operation_id"] for row in self.execute(_TAKEN + " AND force_stop", ())}
 
-    def end_dead(
+    def end_or_requeue(
         self,
-        taken: "Taken",
+        taken: Operation,
         status: Status,
         error: str,
         step: tuple[int, str] | None,
@@ -311,14 +290,18 @@ class OperationStore:
             may_retry: Whether it runs again if its job has retries left.
         """
         key = (taken.operation_id, taken.attempt)
-        if may_retry and taken.attempt <= taken.options.retries:
-            live = Live(retry_reason=truncate(error.splitlines()[-1])).text()
+        current = self.taken(*key)
+        if current is None:
+            return
+        if may_retry and current.attempts <= current.options.retries:
+            live = current.live.for_retry(truncate(error.splitlines()[-1])).text()
+            pause = timedelta(seconds=current.options.delay(current.attempts - 1))
             self.execute(
                 "UPDATE operations SET status = 'queued', current_step = 0, total_steps = NULL,"
                 " failed_steps = 0, step_description = '', last_steps = '[]', result = NULL,"
-                " live = ?"
+                " live = ?, not_before = ?"
                 " WHERE operation_id = ? AND attempt = ? AND status = 'in_progress'",
-                (live, *key),
+                (live, _time(datetime.now(UTC) + pause), *key),
             )
             return
         ended_steps, description = (None, None) if step is None else (step[0] - 1, step[1])
@@ -331,19 +314,23 @@ class OperationStore:
         )
 
     def ids(self) -> list[str]:
-        """Return the ids of all operations."""
-        rows = self.execute("SELECT operation_id FROM operations", ())
-        return [row["operation_id"] for row in rows]
+        """Return the ids of all operations and of their uploads."""
+        rows = self.execute(
+            "SELECT operation_id FROM operations UNION"
+            " SELECT json_extract(options, '$.upload') FROM operations WHERE json_valid(options)",
+            (),
+        )
+        return [str(row["operation_id"]) for row in rows]
 
-    def remove_ended(self, before: datetime, limit: int = 200) -> list[str]:
-        """Remove operations that ended before a time, at most `limit`; return their ids."""
+    def remove_ended(self, before: datetime, limit: int) -> bool:
+        """Remove operations that ended before a time, at most `limit`; return whether any did."""
         rows = self.execute(
             "DELETE FROM operations WHERE operation_id IN ("
             "SELECT operation_id FROM operations WHERE finished_at < ? LIMIT ?)"
             " RETURNING operation_id",
             (_time(before), limit),
         )
-        return [row["operation_id"] for row in rows]
+        return bool(rows)
 
     def close(self) -> None:
         """Close the file. The next statement opens it again."""

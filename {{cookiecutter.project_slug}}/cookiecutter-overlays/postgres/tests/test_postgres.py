@@ -17,7 +17,7 @@ from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute, open_pool, schema_name
 from progress.backend.schema import apply_schema
 from progress.contract import BackendUnavailable, OperationLost
-from progress.operation import LogLine, Operation, Progress, Status, new_operation_id
+from progress.operation import Live, LogLine, Operation, Progress, Status, new_operation_id
 from tests.conftest import OWNER, wait_for_end, wait_until
 from tests.jobs import STEPS
 
@@ -146,7 +146,7 @@ def test_a_stale_worker_is_fenced(operations: ProgressConnection, database: Pool
     stale.result("{}")
     store.OperationLog(database, old_job["id"]).append([LogLine(datetime.now(UTC), "stale")])
     assert not store.end(database, old_job["id"], Status.FAILED, "stale", None)
-    assert not store.retry(database, old_job["id"], "stale", 0)
+    assert not store.retry(database, old_job["id"], Live(), 0)
     assert not store.requeue(database, [old_job["id"]])
     assert operations.logs([operation_id], 1) == {}
     operation = operations.read([operation_id])[operation_id]

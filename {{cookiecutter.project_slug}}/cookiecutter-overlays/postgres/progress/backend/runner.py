@@ -44,10 +44,10 @@ from progress.backend.database import (
 from progress.contract import BackendError, BackendRejected
 from progress.execution import jobs_module
 from progress.notifications import notify
-from progress.operation import Status
+from progress.operation import Operation
 from progress.settings import load_settings
-from progress.supervisor import Ending, run_process
-from progress.text import reason_of
+from progress.supervisor import FORCE_STOP, Ending, run_process, when_available
+from progress.text import reason_of, truncate
 
 log = logging.getLogger("worker")
 
@@ -76,7 +76,6 @@ STOP_TIMEOUT = 5.0
 """Seconds that the processes of jobs have to end when the worker stops. They are killed before."""
 EXIT_TIMEOUT = 9.0
 """Seconds after which a worker that stops has ended in any case. `docker stop` kills after 10."""
-FORCE_STOP = "was stopped by force"
 WORKER_STOPS = "was stopped, because its worker stops"
 
 stopping = threading.Event()
@@ -125,16 +124,16 @@ class RepeatingConnector(PsycopgConnector):
                 raise
 
 
-class NotNow(Exception):
+class Postpone(Exception):
     """The job stays in the queue for some seconds, which are the argument."""
 
 
-class NotNowStrategy(BaseRetryStrategy):
+class PostponeStrategy(BaseRetryStrategy):
     """Requeue a job that cannot begin now."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """Return when to run the job again, or None to let it end."""
-        if isinstance(exception, NotNow):
+        if isinstance(exception, Postpone):
             return RetryDecision(retry_in={"seconds": exception.args[0]})
         return None
 
@@ -153,7 +152,7 @@ logging.getLogger("procrastinate").setLevel("ERROR")
 app = App(connector=PsycopgConnector())  # `run_jobs` gives it the configured database
 
 
-@app.task(name="run_operation", queue=QUEUE, pass_context=True, retry=NotNowStrategy())
+@app.task(name="run_operation", queue=QUEUE, pass_context=True, retry=PostponeStrategy())
 def run_operation(context: JobContext, operation_id: str) -> None:
     """Run the job of an operation, unless that has ended or was requeued as another job."""
     queue_job = cast(int, context.job.id)
@@ -166,23 +165,27 @@ def run_operation(context: JobContext, operation_id: str) -> None:
         if is_unknown(taken.job) and context.job.attempts < UNKNOWN_JOB_TRIES:
             if context.job.attempts == 0:
                 log.warning("Operation %s: unknown job %r, requeued", operation_id, taken.job)
-            raise NotNow(3 * context.additional_context["stale_after"] / UNKNOWN_JOB_TRIES)
+            raise Postpone(3 * context.additional_context["stale_after"] / UNKNOWN_JOB_TRIES)
         attempt = store.begin(pool, queue_job, taken.options.max_running)
         if attempt is None:
             return
         if attempt == 0:
-            raise NotNow(store.LIMIT_PAUSE)
+            raise Postpone(store.LIMIT_PAUSE)
         log.info("Operation %s: %s started", operation_id, taken.job)
         running.queue_jobs.add(queue_job)
         try:
             ending = supervise(pool, queue_job, taken, running)
-            how = store_ending(pool, queue_job, taken, attempt, ending)
+            # It keeps its heartbeat until then: no worker may run it again.
+            store_this = functools.partial(store_ending, pool, queue_job, ending)
+            how = when_available(store_this, stopping)
+            is_own = when_available(lambda: store.has_queue_job(pool, queue_job), stopping)
         finally:
             running.queue_jobs.discard(queue_job)
         log.info("Operation %s: %s", operation_id, how)
         if taken.options.max_running:
             store.wake(pool, taken.job)
-        notify_end(pool, operation_id)
+        if is_own:
+            notify_end(pool, operation_id)
     except BackendError as error:
         # It has no queue job now, and no heartbeat: some worker will requeue it.
         log.warning("Operation %s: %s", operation_id, error)
@@ -203,7 +206,7 @@ def is_unknown(job: str) -> bool:
         return False  # `run_job` stores why jobs.py cannot be imported.
 
 
-def supervise(pool: Pool, queue_job: int, taken: store.Taken, running: Running) -> Ending:
+def supervise(pool: Pool, queue_job: int, taken: Operation, running: Running) -> Ending:
     """Run the process of a job to its end, and store its log."""
 
     def stop_reason() -> str:
@@ -219,9 +222,7 @@ def supervise(pool: Pool, queue_job: int, taken: store.Taken, running: Running) 
         return Ending(1, f"could not be started: {reason_of(error)}")
 
 
-def store_ending(
-    pool: Pool, queue_job: int, taken: store.Taken, attempt: int, ending: Ending
-) -> str:
+def store_ending(pool: Pool, queue_job: int, ending: Ending) -> str:
     """Store how a process ended, unless it has stored an outcome; return what was done."""
     # A service manager may send SIGTERM to the job, too.
     if ending.stopped == WORKER_STOPS or (stopping.is_set() and not ending.stopped):
@@ -229,24 +230,28 @@ def store_ending(
         return "requeued, because this worker stops" if is_requeued else "ended"
     reason = ending.reason
     last_line = reason.splitlines()[-1]
-    if not ending.stopped and attempt <= taken.options.retries:
-        delay = taken.options.retry_delay * 2 ** (attempt - 1)
-        return f"{last_line} Retry." if store.retry(pool, queue_job, last_line, delay) else "ended"
-    status = Status.CANCELLED if ending.stopped == FORCE_STOP else Status.FAILED
-    return last_line if store.end(pool, queue_job, status, reason, ending.step) else "ended"
+    current = store.taken(pool, queue_job)
+    if current is None:
+        return "ended"
+    if not ending.stopped and current.attempts <= current.options.retries:
+        delay = current.options.delay(current.attempts - 1)
+        live = current.live.for_retry(truncate(last_line))
+        return f"{last_line} Retry." if store.retry(pool, queue_job, live, delay) else "ended"
+    is_ended = store.end(pool, queue_job, ending.status, reason, ending.step)
+    return last_line if is_ended else "ended"
 
 
-async def attend(pool: Pool, running: Running, heartbeat_interval: float) -> None:
+async def send_heartbeats(pool: Pool, running: Running, heartbeat_interval: float) -> None:
     """Store heartbeats for the jobs of this worker, and learn which must be stopped by force."""
-    beaten_at = -float("inf")
+    heartbeat_sent_at = -float("inf")
     while True:
         await asyncio.sleep(WATCH_INTERVAL)
         if queue_jobs := list(running.queue_jobs):
             with suppress(BackendError):  # a job also notices an outage, and logs it
                 running.forced = await asyncio.to_thread(store.forced, pool, queue_jobs)
-                if time.monotonic() - beaten_at > heartbeat_interval:
+                if time.monotonic() - heartbeat_sent_at > heartbeat_interval:
                     await asyncio.to_thread(store.beat, pool, queue_jobs)
-                    beaten_at = time.monotonic()
+                    heartbeat_sent_at = time.monotonic()
 
 
 async def remove_old(pool: Pool, keep: float) -> None:
@@ -317,8 +322,8 @@ async def run_jobs(
 ) -> None:
     """Run jobs until stopped, then give them some time to reach their next step."""
     running = Running()
-    chores = [
-        asyncio.create_task(attend(pool, running, stale_after / 5)),
+    background_tasks = [
+        asyncio.create_task(send_heartbeats(pool, running, stale_after / 5)),
         asyncio.create_task(requeue_lost(pool, stale_after)),
         asyncio.create_task(remove_old(pool, load_settings().keep)),
     ]
@@ -343,8 +348,8 @@ async def run_jobs(
     print("worker: ready", flush=True)
     stop_request = asyncio.create_task(stopped.wait())
     await asyncio.wait([worker, stop_request], return_when=asyncio.FIRST_COMPLETED)
-    for chore in chores:
-        chore.cancel()
+    for task in background_tasks:
+        task.cancel()
     if not stopping.is_set():
         try:
             await worker

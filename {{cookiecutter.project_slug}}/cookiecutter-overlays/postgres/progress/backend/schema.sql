@@ -73,6 +73,8 @@ CREATE INDEX IF NOT EXISTS operations_by_owner_and_time ON operations (owner, cr
 CREATE INDEX IF NOT EXISTS operations_by_time ON operations (created_at DESC, operation_id DESC);
 CREATE INDEX IF NOT EXISTS operations_by_queue_job ON operations (queue_job);
 CREATE INDEX IF NOT EXISTS operations_active ON operations (queue_job) WHERE status IN ('queued', 'in_progress');
+CREATE INDEX IF NOT EXISTS operations_by_upload ON operations ((options->>'upload'))
+    WHERE options->>'upload' IS NOT NULL;
 CREATE INDEX IF NOT EXISTS operations_by_end ON operations (finished_at) WHERE finished_at IS NOT NULL;
 
 -- SECURITY DEFINER: the web role needs no privileges on Procrastinate's tables. Whoever may create functions or
@@ -165,7 +167,9 @@ BEGIN
         END IF;
     END IF;
     UPDATE operations SET status = 'in_progress', attempt = attempt + CASE status WHEN 'queued' THEN 1 ELSE 0 END,
-        current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '', last_steps = '[]', live = '{}',
+        current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '', last_steps = '[]',
+        live = json_strip_nulls(json_build_object(
+            'retries', live->'retries', 'retry_reason', live->'retry_reason')),
         started_at = clock_timestamp(), heartbeat_at = clock_timestamp()
     WHERE queue_job = p_queue_job AND status IN ('queued', 'in_progress') RETURNING attempt INTO number;
     RETURN number;

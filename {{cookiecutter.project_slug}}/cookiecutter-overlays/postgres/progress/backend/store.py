@@ -1,7 +1,8 @@
 """The operations in Postgres: the statements of the app and of the workers. No Streamlit."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -22,10 +23,10 @@ from progress.operation import (
     Status,
 )
 from progress.rows import count_statuses, operation_from_row
-from progress.text import truncate
 
 MAX_ATTEMPTS = 3
-"""Attempts of an operation before it is declared failed."""
+"""Attempts of an operation that loses its workers before it is declared failed, unless its retries
+allow more."""
 NO_JOB = 0
 """The id of no job: Postgres counts from 1."""
 LIMIT_PAUSE = 5.0
@@ -43,17 +44,6 @@ _CONDITIONS = {
     "subject": "subject = %(subject)s",
     "statuses": "status = ANY(%(statuses)s)",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The operation of a queue job, for the process that runs it."""
-
-    operation_id: str
-    job: str
-    subject: str
-    options: Options
-    attempt: int
 
 
 def start(
@@ -159,9 +149,19 @@ def _log(rows: list[dict[str, Any]]) -> Log:
 
 
 def save_file(pool: Pool, operation_id: str, name: str, content: bytes) -> None:
-    """Store a file: all of its parts in one transaction."""
+    """Store a file: all of its parts in one transaction. An upload that an operation has is
+    stored already."""
     # A file without content has a part, too.
     starts = range(0, max(len(content), 1), PART_SIZE)
+    if hashlib.sha256(content).hexdigest() == operation_id and execute(
+        pool,
+        "SELECT 1 FROM operation_files WHERE operation_id = %(operation_id)s AND name = %(name)s"
+        # Without one it may be about to be removed.
+        " AND EXISTS (SELECT FROM operations WHERE options->>'upload' = %(operation_id)s)"
+        " GROUP BY stored_at HAVING count(*) = %(parts)s LIMIT 1",
+        {"operation_id": operation_id, "name": name, "parts": len(starts)},
+    ):
+        return
     execute(
         pool,
         "INSERT INTO operation_files (operation_id, name, part, content)"
@@ -225,23 +225,27 @@ def check(pool: Pool, queue: str) -> None:
     remove_ended(pool, 1e9, 0)
 
 
-def taken(pool: Pool, queue_job: int) -> Taken | None:
+def taken(pool: Pool, queue_job: int) -> Operation | None:
     """Return the operation of a queue job; None if it has ended or was requeued."""
     rows = execute(
         pool,
-        "SELECT operation_id, job, subject, options, attempt FROM operations"
+        "SELECT * FROM operations"
         " WHERE queue_job = %(queue_job)s AND status IN ('queued', 'in_progress')",
         {"queue_job": queue_job},
     )
-    for operation in map(operation_from_row, rows):
-        return Taken(
-            operation.operation_id,
-            operation.job,
-            operation.subject,
-            operation.options,
-            operation.attempt,
-        )
-    return None
+    return operation_from_row(rows[0]) if rows else None
+
+
+def has_queue_job(pool: Pool, queue_job: int) -> bool:
+    """Return whether a queue job still has its operation: it was not lost, and then requeued or
+    given up."""
+    rows = execute(
+        pool,
+        "SELECT 1 FROM operations JOIN procrastinate_jobs ON id = queue_job"
+        " WHERE queue_job = %(queue_job)s",
+        {"queue_job": queue_job},
+    )
+    return bool(rows)
 
 
 def begin(pool: Pool, queue_job: int, max_running: int = 0) -> int | None:
@@ -309,7 +313,7 @@ def end(
     return bool(rows)
 
 
-def retry(pool: Pool, queue_job: int, reason: str, delay: float) -> bool:
+def retry(pool: Pool, queue_job: int, live: Live, delay: float) -> bool:
     """Requeue an operation whose process has died; False if it had stored an end."""
     rows = execute(
         pool,
@@ -319,7 +323,7 @@ def retry(pool: Pool, queue_job: int, reason: str, delay: float) -> bool:
         " WHERE queue_job = %(queue_job)s AND status = 'in_progress' RETURNING operation_id",
         {
             "queue_job": queue_job,
-            "live": Live(retry_reason=truncate(reason)).text(),
+            "live": live.text(),
             "delay": delay,
         },
     )
@@ -377,19 +381,26 @@ def beat(pool: Pool, queue_jobs: list[int]) -> None:
 
 def requeue_lost(pool: Pool, queue_job: int) -> None:
     """Requeue the operation of a lost job; after the last attempt declare it failed."""
-    error = f"The worker stopped responding. An operation has at most {MAX_ATTEMPTS} attempts."
+    lost = taken(pool, queue_job)
+    most = MAX_ATTEMPTS if lost is None else max(MAX_ATTEMPTS, lost.options.retries + 1)
+    error = f"The worker stopped responding. An operation has at most {most} attempts."
     execute(
         pool,
         "SELECT requeue_operation(%(queue_job)s, %(max_attempts)s, %(error)s)",
-        {"queue_job": queue_job, "max_attempts": MAX_ATTEMPTS, "error": error},
+        {
+            "queue_job": queue_job,
+            # It is compared with the number of processes.
+            "max_attempts": most - (0 if lost is None else lost.live.retries),
+            "error": error,
+        },
     )
 
 
 def remove_ended(pool: Pool, keep: float, limit: int = 200) -> int:
-    """Remove what ended, or was uploaded for nothing, more than `keep` seconds ago.
+    """Remove what ended more than `keep` seconds ago, and the files of no operation.
 
-    At most `limit` operations with their logs and files, and as many uploads. Return how many; 0
-    also while another worker does it.
+    At most `limit` operations with their logs, and as many parts of files. Return how many; 0 also
+    while another worker does it.
     """
     (row,) = execute(
         pool,
@@ -398,13 +409,15 @@ def remove_ended(pool: Pool, keep: float, limit: int = 200) -> int:
         " ended AS (SELECT operation_id FROM operations WHERE (SELECT is_mine FROM lock)"
         " AND finished_at < clock_timestamp() - make_interval(secs => %(keep)s)"
         " ORDER BY finished_at LIMIT %(limit)s),"
+        # An operation has its own files, and its upload. They go after it, with the next batch.
         " unused AS (SELECT ctid FROM operation_files WHERE (SELECT is_mine FROM lock)"
         " AND stored_at < clock_timestamp() - make_interval(secs => %(keep)s)"
         " AND NOT EXISTS (SELECT FROM operations"
-        " WHERE operations.operation_id = operation_files.operation_id) LIMIT %(limit)s),"
+        " WHERE operations.operation_id = operation_files.operation_id)"
+        " AND NOT EXISTS (SELECT FROM operations"
+        " WHERE options->>'upload' = operation_files.operation_id) LIMIT %(limit)s),"
         " files AS (DELETE FROM operation_files"
-        " WHERE operation_id IN (SELECT operation_id FROM ended)"
-        " OR ctid IN (SELECT ctid FROM unused) RETURNING 1),"
+        " WHERE ctid IN (SELECT ctid FROM unused) RETURNING 1),"
         " rows AS (DELETE FROM operations"
         " WHERE operation_id IN (SELECT operation_id FROM ended) RETURNING 1)"
         " SELECT (SELECT count(*) FROM files) + (SELECT count(*) FROM rows) AS removed",
