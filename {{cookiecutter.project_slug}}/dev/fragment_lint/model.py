@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 Binding = ast.AST | Origin | Part
-PLAIN_FIELDS = {"ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment"}
+PLAIN = (ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
 UNBOUND: list[Binding] = []  # the values of a name that nothing binds
 
 
@@ -99,7 +99,7 @@ class Callee(NamedTuple):
 
 
 Answer = TypeVar("Answer")
-Question = Callable[[Any, Any], Answer]  # a method with one argument
+Question = Callable[..., Answer]  # a method whose first argument is a node
 
 
 def remember(default: Any) -> Callable[[Question[Answer]], Question[Answer]]:
@@ -107,12 +107,12 @@ def remember(default: Any) -> Callable[[Question[Answer]], Question[Answer]]:
 
     def decorate(method: Question[Answer]) -> Question[Answer]:
         @wraps(method)
-        def answer(self: Any, node: Any) -> Answer:
+        def answer(self: Any, node: Any, *options: Any) -> Answer:
             values = self.values(node) if isinstance(node, ast.Name) else None
-            key = (method, id(values) if values else node)
+            key = (method, id(values) if values else node, *options)
             if key not in self.answers:
                 self.answers[key] = default
-                self.answers[key] = method(self, node)
+                self.answers[key] = method(self, node, *options)
             found: Answer = self.answers[key]
             return found
 
@@ -158,7 +158,6 @@ class Module:
         self.stars: list[str] = []
         self.top = Scope(self.tree, None)
         self.answers: dict[object, Any] = {}
-        self._files: dict[str, tuple[Path, str] | None] = {}
         self._read_names()
         # In a snippet that binds no `st`, it is Streamlit.
         if not self.stars and not any("st" in scope.names for scope in set(self.scopes.values())):
@@ -169,7 +168,7 @@ class Module:
     @cached_property
     def lines(self) -> list[str]:
         """The lines of the source, as Python counts them."""
-        return lines_of_text(self.source)
+        return self.source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
     def column(self, line: int, offset: int) -> int:
         """Return the column of a place, from 1, in characters; Python counts bytes from 0."""
@@ -205,11 +204,6 @@ class Module:
                 (part, inner if part in inside or isinstance(part, ast.arguments) else scope)
                 for part in children(node)
             ]
-            if isinstance(node, ast.arguments):
-                # Defaults and annotations are evaluated outside; that makes no difference here.
-                for item in ast.walk(node):
-                    if isinstance(item, ast.arg):
-                        scope.bind(item.arg, item)
             for part, _ in parts:
                 self.parents[part] = node
             todo += reversed(parts)
@@ -218,6 +212,9 @@ class Module:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 scope.bind(node.name, node)
+            case ast.arg(arg=name):
+                # Defaults and annotations are evaluated outside; that makes no difference here.
+                scope.bind(name, node)
             case ast.Global(names=names) | ast.Nonlocal(names=names):
                 scope.not_here.update(names)
                 if isinstance(node, ast.Global):
@@ -319,13 +316,7 @@ class Module:
         found: list[Binding] = []
         wholes: list[Binding] = [part.whole, *self.values(part.whole)]
         if isinstance(part.whole, ast.Call):
-            callees = self.functions(part.whole.func)
-            wholes += [
-                item
-                for module, function in callees
-                if module is self
-                for item in module.returned(function)
-            ]
+            wholes += self.results(part.whole)
         for whole in wholes:
             elements = items(whole)
             if part.position is not None and part.position < len(elements):
@@ -369,18 +360,17 @@ class Module:
     def dotted(self, node: ast.AST) -> str:
         """Return the dotted name of an imported object (`streamlit.rerun`), or an empty string."""
         match node:
-            case ast.Attribute(value=owner, attr=attr):
-                return _current(f"{name}.{attr}") if (name := self.dotted(owner)) else ""
-            case ast.Call(
-                func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(attr)), *_]
+            case (
+                ast.Attribute(value=owner, attr=attr)
+                | ast.Call(
+                    func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(attr)), *_]
+                )
             ):
                 return _current(f"{name}.{attr}") if (name := self.dotted(owner)) else ""
             case ast.IfExp(body=body, orelse=orelse):
                 return self.dotted(body) or self.dotted(orelse)
             case ast.BoolOp(values=parts):
                 return next(filter(None, map(self.dotted, parts)), "")
-            case ast.NamedExpr(value=value):
-                return self.dotted(value)
             case ast.Name(id=name):
                 values = self.values(node)
                 if not values:
@@ -430,8 +420,6 @@ class Module:
             return found or self._imported(self.dotted(node))
         if isinstance(node, ast.Call) and self.returns_its_argument(node):
             return self.functions(node.args[0])
-        if isinstance(node, ast.NamedExpr):
-            return self.functions(node.value)
         return []
 
     def returns_its_argument(self, call: ast.Call) -> bool:
@@ -440,18 +428,12 @@ class Module:
         return bool(call.args) and self.dotted(func) in WRAPPERS
 
     def _imported(self, dotted: str) -> list[Callee]:
-        module, name = self.follow(dotted)
-        if module is None or module is self:
-            return []
-        return [
-            Callee(module, value)
-            for value in module.top.names.get(name, [])
-            if isinstance(value, Definition)
-        ]
+        found = self.imported(dotted)
+        return [Callee(module, value) for module, value in found if isinstance(value, Definition)]
 
-    def imported(self, node: ast.AST) -> Iterator[tuple["Module", Binding]]:
+    def imported(self, dotted: str) -> Iterator[tuple["Module", Binding]]:
         """Yield what an imported name is bound to in another file of the project."""
-        module, name = self.follow(self.dotted(node))
+        module, name = self.follow(dotted)
         if module is not None and module is not self:
             for value in module.top.names.get(name, []):
                 yield module, value
@@ -468,6 +450,12 @@ class Module:
                     if callee.function not in seen:
                         seen.add(callee.function)
                         todo.append((callee.module, callee.function, here))
+
+    def statement(self, node: ast.AST) -> ast.AST:
+        """Return the statement around a node."""
+        while not isinstance(node, ast.stmt) and node in self.parents:
+            node = self.parents[node]
+        return node
 
     def owner(self, node: ast.AST) -> Function | None:
         """Return the function around a node, or None at module level."""
@@ -486,15 +474,16 @@ class Module:
                 found.append(statement.value)
         return found
 
+    def results(self, call: ast.Call) -> list[ast.expr]:
+        """Return what the functions of this file that `call` calls return."""
+        found = (item for item in self.functions(call.func) if item.module is self)
+        return [value for item in found for value in self.returned(item.function)]
+
     # Other files of the project.
 
+    @remember(None)
     def file_of(self, dotted: str) -> tuple[Path, str] | None:
         """Return the file of this project that defines an imported name, and its name there."""
-        if dotted not in self._files:
-            self._files[dotted] = self._find(dotted)
-        return self._files[dotted]
-
-    def _find(self, dotted: str) -> tuple[Path, str] | None:
         name = dotted.lstrip(".")
         if not name or name.startswith("streamlit."):
             return None
@@ -558,11 +547,6 @@ def items(whole: Binding, index: ast.expr | None = None) -> list[Binding]:
     return [value for key, value in zip(keys, values, strict=True) if key in wanted] or values
 
 
-def lines_of_text(source: str) -> list[str]:
-    """Return the lines of a source."""
-    return source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
 def _current(dotted: str) -> str:
     """Return the current name of what Streamlit called `experimental_...`."""
     return dotted.replace("streamlit.experimental_", "streamlit.", 1)
@@ -615,8 +599,8 @@ class Order:
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
                     self.expression(item, point)
-                calls = (item.context_expr for item in node.items)
-                if any(map(self.suppresses, calls)):
+                calls = (getattr(item.context_expr, "func", node) for item in node.items)
+                if "contextlib.suppress" in map(self.module.dotted, calls):  # no end of the run
                     return self.block(node.body, Point(point))[0], True
                 return self.block(node.body, point)
             case ast.For() | ast.AsyncFor() | ast.While():
@@ -640,11 +624,6 @@ class Order:
                     self.exits += 1
                     return after, False
         return self.after(point, node, exits), True
-
-    def suppresses(self, node: ast.expr) -> bool:
-        """Tell whether a block under `node` may end early, by an error that is no end."""
-        func = node.func if isinstance(node, ast.Call) else node
-        return self.module.dotted(func) == "contextlib.suppress"
 
     def after(self, point: Point | None, node: ast.stmt, exits: int) -> Point:
         """Return the point after a block: it is a condition that no return in it was reached."""
@@ -709,14 +688,17 @@ class Order:
         other: bool | None = None  # what the subject counts as in a last `case _`
         self.expression(node.subject, point)
         for case in node.cases:
-            is_complete |= isinstance(case.pattern, ast.MatchAs) and not (
-                case.pattern.pattern or case.guard
-            )
+            is_default = isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
+            is_complete |= is_default and case.guard is None
             inside = Point(point)
-            if not is_wildcard(case.pattern):
+            if not is_default:
                 single = case.pattern if isinstance(case.pattern, ast.MatchSingleton) else None
                 holds = single is None or bool(single.value)
-                inside = Point(point, None, node.subject, holds, case.body)
+                kinds = getattr(case.pattern, "patterns", [case.pattern])
+                values = [kind.value for kind in kinds if isinstance(kind, ast.MatchValue)]
+                test = ast.Compare(node.subject, [ast.In()], [ast.Tuple(values)])
+                is_known = len(values) == len(kinds)
+                inside = Point(point, None, test if is_known else node.subject, holds, case.body)
                 if single and not case.guard:
                     other = not holds
             elif other is not None:
@@ -766,11 +748,8 @@ class Order:
                     continue
                 case ast.IfExp(test=test, body=body, orelse=orelse):
                     todo.append((test, point))
-                    known = constant(test)
-                    if known is None or known:
-                        todo.append((body, Point(point, None, test, True)))
-                    if not known:
-                        todo.append((orelse, Point(point, None, test, False)))
+                    todo.append((body, Point(point, None, test, True)))
+                    todo.append((orelse, Point(point, None, test, False)))
                     continue
                 case ast.Tuple(elts=parts) | ast.List(elts=parts):
                     for part in parts:
@@ -790,21 +769,9 @@ def constant(node: ast.AST) -> bool | None:
     return bool(node.value) if isinstance(node, ast.Constant) else None
 
 
-def is_wildcard(pattern: ast.pattern) -> bool:
-    """Tell whether a pattern matches everything, or one of several that a default would."""
-    return isinstance(pattern, ast.MatchAs) and pattern.pattern is None
-
-
 def children(node: ast.AST) -> list[ast.AST]:
     """Return the parts of a node, but for operators and contexts."""
-    found: list[ast.AST] = []
-    for name in node._fields:
-        part = getattr(node, name, None) if name not in PLAIN_FIELDS else None
-        if isinstance(part, ast.AST):
-            found.append(part)
-        elif isinstance(part, list):
-            found += [item for item in part if isinstance(item, ast.AST)]
-    return found
+    return [part for part in ast.iter_child_nodes(node) if not isinstance(part, PLAIN)]
 
 
 def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
