@@ -239,7 +239,9 @@ class App(Module):
             case ast.Call():
                 name = self.builtin(node) or self.dotted(node.func)
                 is_plain = name in NEVER_NONE or name.startswith("datetime.")
-                found = [item for callee in self.functions(node.func) for item in _results(callee)]
+                found = [
+                    item for callee in self.functions(node.func) for item in _interval_kinds(callee)
+                ]
                 return frozenset(found or [True if is_plain else None])
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 parts = self.values(node)
@@ -360,7 +362,9 @@ class App(Module):
                 return self.needs_click(
                     left, holds == (isinstance(op, EQUALS) == bool(value)), flags
                 )
-            case ast.Name() | ast.Attribute() | ast.Call() if results := self._results(test):
+            case ast.Name() | ast.Attribute() | ast.Call() if results := self._bound_or_returned(
+                test
+            ):
                 # `result = None`, and another value under a button.
                 bound = [item for item in results if not _differs(item, holds)]
                 return bool(bound) and all(
@@ -391,12 +395,12 @@ class App(Module):
 
     def _is_flag(self, guard: Point) -> bool:
         """Tell whether a branch clears the state on which it is: that is true for one run."""
-        keys = self.reads(guard.test) if guard.test and guard.holds else None
+        keys = self.deciding_keys(guard.test) if guard.test and guard.holds else None
         simple = [item for item in guard.branch if isinstance(item, SIMPLE)] if keys else []
         changes = [self.change(node, trust=False) for item in simple for node in own_nodes(item)]
         return any(is_false(item.get(key)) for item in changes for key in keys or ())
 
-    def _results(self, node: ast.expr) -> Sequence[Binding]:
+    def _bound_or_returned(self, node: ast.expr) -> Sequence[Binding]:
         """Return what a name is bound to, or what a function of this file returns."""
         return self.results(node) if isinstance(node, ast.Call) else self.values(node)
 
@@ -640,19 +644,19 @@ class App(Module):
         for _ in range(5):  # names may be circular
             values: Sequence[Binding] = []
             if isinstance(test, ast.Name | ast.Call) and not self.state_key(test):
-                values = self._results(test)
+                values = self._bound_or_returned(test)
             if len(values) != 1 or not isinstance(values[0], ast.expr):
                 break
             test = values[0]
         return test
 
     @remember(None)
-    def reads(self, test: Binding) -> set[str] | None:
+    def deciding_keys(self, test: Binding) -> set[str] | None:
         """Return the keys of the session state that decide `test`; None if other things do, too."""
         if isinstance(test, ast.expr) and (key := self.state_key(test)):
             return {key}
         if isinstance(test, ast.expr) and (meaning := self.meaning(test)) is not test:
-            return self.reads(meaning)
+            return self.deciding_keys(meaning)
         parts: Sequence[Binding]
         match test:
             case ast.Constant():
@@ -673,7 +677,7 @@ class App(Module):
                 return None
         found: set[str] = set()
         for part in parts:
-            keys = self.reads(part)
+            keys = self.deciding_keys(part)
             if keys is None:
                 return None
             found |= keys
@@ -681,7 +685,7 @@ class App(Module):
 
     def after(self, test: ast.expr, changes: Changes) -> bool | str:
         """Return what a condition is after `changes`: true, false, `same` as before, or `?`."""
-        keys = self.reads(test)
+        keys = self.deciding_keys(test)
         test = self.meaning(test)
         if keys is None:
             is_layout = isinstance(test, ast.Call) and not self.widget(test)
@@ -750,7 +754,7 @@ def rendered_by(callee: Callee) -> str:
     return module.renders.get(function, "") if isinstance(module, App) else ""
 
 
-def _results(callee: Callee) -> Iterator[bool | None]:
+def _interval_kinds(callee: Callee) -> Iterator[bool | None]:
     """Yield what a function may return as an interval."""
     module, function = callee
     assert isinstance(module, App)

@@ -35,7 +35,10 @@ from .sql import SqlTexts
 ENDS = ENDINGS - {"sys.exit"}  # of a timer, or of one run of it
 # Modules whose values are the same for all sessions.
 STATIC_MODULES = {"importlib", "os", "packaging", "platform", "sys", "typing"}
-LOADERS = "load read get fetch query poll list find select compute now utcnow today"
+# The first word of the names of functions that load data.
+LOADERS = set("load read get fetch query poll list find select compute now utcnow today".split())
+LOADERS |= {"fetchall", "fetchone", "listdir"}
+CHECK_NAME = "check the name against a list of allowed names"  # what FC08 says about names
 ENDLESS = {"itertools.count", "itertools.cycle", "itertools.repeat"}
 
 
@@ -46,6 +49,7 @@ class Found(NamedTuple):
     node: ast.expr | ast.stmt
     message: str
     severity: str = ""  # that of the rule, if it is empty
+    fix: str = ""  # as above
 
 
 def check(app: App) -> Iterator[Found]:
@@ -70,8 +74,8 @@ def check(app: App) -> Iterator[Found]:
     sql = SqlTexts(app)
     for text, how, name in sql.findings():
         if sql.is_identifier(text):
-            message = f"{how} puts a name into the SQL that {name}() runs: compare it with a list"
-            yield Found("FC08", text, message, WARNING)
+            message = f"{how} puts a name into the SQL that {name}() runs"
+            yield Found("FC08", text, message, WARNING, CHECK_NAME)
         else:
             yield Found("FC08", text, f"{how} puts values into the SQL that {name}() runs")
 
@@ -100,7 +104,9 @@ def check_places(app: App) -> Iterator[Found]:
             continue
         keeps = name in later and any(app.changes(item, False) for item in guard.branch)
         if not keeps:
-            message = f"only the run of a click renders {name}; the next full rerun drops it"
+            message = (
+                f"{name} is rendered only in the run of a click; the next full rerun removes it"
+            )
             yield Found("FC02", call, message)
 
 
@@ -110,7 +116,9 @@ def check_dialogs(app: App) -> Iterator[Found]:
         for call in calls:
             own = [callee.function for callee in app.callees(call) if callee.module is app]
             if app.click(call) and any(map(app.is_dialog, own)):
-                message = "only the run of a click opens the dialog; the next full rerun closes it"
+                message = (
+                    "the dialog is opened only in the run of a click; the next full rerun closes it"
+                )
                 yield Found("FC12", call, message)
 
 
@@ -193,7 +201,7 @@ def check_end(app: App, item: Fragment, function: Function) -> Iterator[Found]:
         if name == "streamlit.stop" or not module.click(call, flags=False):
             ends.setdefault(name, here)
     if not ends:
-        message = f"neither {item.name} nor a helper in this project reaches st.rerun or st.stop()"
+        message = f"{item.name} never stops: no tick reaches a full st.rerun() or st.switch_page()"
         yield Found("FC04", item.node, message)
     elif ends.keys() == {"streamlit.stop"}:
         message = (
@@ -210,7 +218,7 @@ def is_ended_by_the_page(app: App, function: Function) -> bool:
     inside.add(function)
     for call in calls:
         tests = [guard.test for guard in app.guards(app.points.get(call)) if guard.test]
-        keys = {key for test in tests for key in app.reads(test) or ()}
+        keys = {key for test in tests for key in app.deciding_keys(test) or ()}
         changes = [change for key in keys for change in app.changed.get(key, [])]
         is_cleared = any(is_false(value) and owner not in inside for owner, value in changes)
         if not is_cleared and not any(is_switch(app, test) for test in tests):
@@ -267,7 +275,7 @@ def check_frozen(app: App, item: Fragment, function: Function) -> Iterator[Found
                 for name in drawn(app, value):
                     if is_snapshot(app, name, function):
                         message = (
-                            f"{item.name} draws {name.id}, which only a full rerun reads again"
+                            f"{item.name} draws {name.id}, which is loaded only in a full rerun"
                         )
                         yield Found("FC07", name, message, ADVICE)
 
@@ -294,7 +302,7 @@ def is_snapshot(app: App, name: ast.Name, function: Function) -> bool:
         todo += [part for part in inner if part not in seen]
         seen |= {*inner}
         if calls and all(
-            called_name(value).lower().startswith(tuple(LOADERS.split()))
+            called_name(value).lower().lstrip("_").partition("_")[0] in LOADERS
             and app.owner(value) is not function
             and not app.dotted(value.func).startswith("streamlit.")
             and not app.state_key(value)
@@ -350,7 +358,7 @@ def follow_points(way: Way, call: ast.Call) -> Way:
         is_guarded = True
         if point.test is not None:
             changes |= module.changes(point.test, False)
-            reads = module.reads(point.test)
+            reads = module.deciding_keys(point.test)
             keys |= reads or state_in(module, point.test)
             if reads and not point.holds and len(reads) == 1:
                 changes |= dict.fromkeys(reads, REMOVED)  # it is cleared already
@@ -404,7 +412,7 @@ def why_loop(app: App, item: Fragment, call: ast.Call, way: Way) -> str:
         what = ", ".join(sorted(changes)).replace("*", "session state")
         if not any(list(app.guards(app.points.get(site))) for site in sites):
             return f"{item.name} is called under no condition: the rerun renders it again, a loop"
-        return f"the change ({what}) keeps the condition that renders {item.name}: a loop"
+        return f"the change ({what}) leaves the condition for {item.name} true: a loop"
     return ""
 
 
@@ -415,9 +423,7 @@ def check_loops(app: App) -> Iterator[Found]:
         body = getattr(current, "body", [])
         for node in own_nodes(*body) if isinstance(body, list) else ():
             if isinstance(node, ast.While | ast.For) and is_endless(app, node):
-                message = (
-                    f"the run of the page never ends, because of the loop in line {node.lineno}"
-                )
+                message = "this loop never ends, so neither does the run of the page"
                 yield Found("FC11", node, message)
         for call in app.calls.get(current, []):
             for module, function in app.callees(call):
@@ -442,7 +448,7 @@ def is_endless(app: App, loop: ast.While | ast.For) -> bool:
 
 def keeps_state(app: App, loop: ast.While) -> bool:
     """Tell whether a loop runs on session state, a constant that nothing in the loop changes."""
-    keys = app.reads(loop.test) or set()
+    keys = app.deciding_keys(loop.test) or set()
     changes = {key for part in loop.body for key in app.changes(part)}
     values = [value for key in keys for _, value in app.changed.get(key, [(None, None)])]
     return bool(values) and all(values) and not changes & {*keys, ANYTHING, UNKNOWN}

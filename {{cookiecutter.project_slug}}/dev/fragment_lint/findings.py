@@ -78,7 +78,8 @@ def make(app: App, found: Found) -> Finding:
         end = line, app.column(line, node.end_col_offset or 0)
     name = f"{found.rule} {rule.name}"
     severity = found.severity or rule.severity
-    return Finding(app.filename, *start, name, found.message, rule.fix, severity, *end)
+    fix = found.fix or rule.fix
+    return Finding(app.filename, *start, name, found.message, fix, severity, *end)
 
 
 def lines_of(app: App, node: ast.AST) -> range:

@@ -19,7 +19,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef
 ENDINGS = {"streamlit.rerun", "streamlit.stop", "streamlit.switch_page", "sys.exit"}
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 TRIES = (ast.Try, getattr(ast, "TryStar", ast.Try))  # Python 3.10 has no except*
-# They call a function that they get.
+# They call the functions passed to them.
 RUNS_ITS_FUNCTION = {"map", "filter", "sorted", "min", "max", "streamlit.Page"}
 # What these return runs the function that is their first argument.
 WRAPPERS = {"functools.partial", "functools.lru_cache", "functools.cache", "streamlit.fragment"}
@@ -50,7 +50,7 @@ class Scope:
         """Start without names."""
         self.node, self.outer = node, outer
         self.names: dict[str, list[Binding]] = {}
-        self.not_here: set[str] = set()  # global and nonlocal
+        self.declared_outside: set[str] = set()  # global and nonlocal
 
     def bind(self, name: str, value: Binding) -> None:
         """Add a value that the name has at some time."""
@@ -58,7 +58,7 @@ class Scope:
         if not isinstance(value, Part):
             while isinstance(scope.node, Comprehension) and scope.outer:  # `:=`
                 scope = scope.outer
-        while name in scope.not_here and scope.outer:
+        while name in scope.declared_outside and scope.outer:
             scope = scope.outer
         scope.names.setdefault(name, []).append(value)
 
@@ -84,7 +84,7 @@ class Point:
         holds: bool = True,
         branch: Sequence[ast.stmt] = (),
     ) -> None:
-        """Note a `step` that ran; without one, a condition, whose `test` may be no expression."""
+        """Note a `step` that ran, or a condition; `test` is None if it is not an expression."""
         self.before, self.step = before, step
         self.test, self.holds, self.branch = test, holds, branch
         earlier = before.guard if before else None
@@ -103,7 +103,10 @@ Question = Callable[..., Answer]  # a method whose first argument is a node
 
 
 def remember(default: Any) -> Callable[[Question[Answer]], Question[Answer]]:
-    """Make a method answer once for each node; names may be circular, there it is `default`."""
+    """Make a method answer once for each node.
+
+    While a circular name is followed, the answer is `default`.
+    """
 
     def decorate(method: Question[Answer]) -> Question[Answer]:
         @wraps(method)
@@ -162,7 +165,7 @@ class Module:
         # In a snippet that binds no `st`, it is Streamlit.
         if not self.stars and not any("st" in scope.names for scope in set(self.scopes.values())):
             self.top.bind("st", Origin("streamlit"))
-        order = Order(self)
+        order = RunOrder(self)
         self.points, self.calls = order.points, order.calls
 
     @cached_property
@@ -216,7 +219,7 @@ class Module:
                 # Defaults and annotations are evaluated outside; that makes no difference here.
                 scope.bind(name, node)
             case ast.Global(names=names) | ast.Nonlocal(names=names):
-                scope.not_here.update(names)
+                scope.declared_outside.update(names)
                 if isinstance(node, ast.Global):
                     for name in names:
                         self.top.names.setdefault(name, [])
@@ -533,7 +536,7 @@ def _parts(value: Binding, targets: list[ast.expr]) -> list[Binding]:
 
 
 def items(whole: Binding, index: ast.expr | None = None) -> list[Binding]:
-    """Return the items of a literal list or dictionary; with an `index`, that item if it can."""
+    """Return the items of a literal list or dictionary; with an `index`, that item, if known."""
     keys: list[object] = []
     values: list[Binding] = []
     match whole:
@@ -552,7 +555,7 @@ def _current(dotted: str) -> str:
     return dotted.replace("streamlit.experimental_", "streamlit.", 1)
 
 
-class Order:
+class RunOrder:
     """Visits the lines of a module in the order in which they run; what never runs is left out."""
 
     def __init__(self, module: Module) -> None:
@@ -608,7 +611,7 @@ class Order:
             case ast.Match():
                 return self.match(node, point)
             case _ if isinstance(node, TRIES):
-                return self.attempt(node, point)
+                return self.try_block(node, point)
             case ast.Assert():
                 self.expression(node, point)
                 return Point(after, None, node.test, True), True
@@ -633,7 +636,7 @@ class Order:
     def if_chain(self, node: ast.If, point: Point | None) -> tuple[Point | None, bool]:
         """Visit an if and its elifs, which the parser nests: a long chain must not recurse."""
         first, start, exits = node, point, self.exits
-        left: list[Point | None] = []  # the points at the end of each branch that goes on
+        ends: list[Point | None] = []  # the points at the end of each branch that goes on
         goes_on = True
         while True:
             self.expression(node.test, point)
@@ -641,7 +644,7 @@ class Order:
             if known is None or known:
                 inside = point if known else Point(point, None, node.test, True, node.body)
                 end, is_reached = self.block(node.body, inside)
-                left += [end] if is_reached else []
+                ends += [end] if is_reached else []
             if known:
                 goes_on = False
                 break
@@ -652,10 +655,10 @@ class Order:
             self.points[node] = point
         if goes_on:
             point, goes_on = self.block(node.orelse, point)
-            left += [point] if goes_on else []
-        if len(left) == 1:  # all others ended: what holds there holds from now on
-            return left[0], True
-        return self.after(start, first, exits), bool(left)
+            ends += [point] if goes_on else []
+        if len(ends) == 1:  # all others ended: what holds there holds from now on
+            return ends[0], True
+        return self.after(start, first, exits), bool(ends)
 
     def loop(
         self, node: ast.For | ast.AsyncFor | ast.While, point: Point | None
@@ -684,7 +687,7 @@ class Order:
 
     def match(self, node: ast.Match, point: Point | None) -> tuple[Point | None, bool]:
         """Visit a match: each case is a condition on the subject."""
-        exits, left, is_complete = self.exits, [], False
+        exits, ends, is_complete = self.exits, [], False
         other: bool | None = None  # what the subject counts as in a last `case _`
         self.expression(node.subject, point)
         for case in node.cases:
@@ -707,28 +710,28 @@ class Order:
                 self.expression(case.guard, inside)
                 inside = Point(inside, None, case.guard, True, case.body)
             end, is_reached = self.block(case.body, inside)
-            left += [end] if is_reached else []
-        if is_complete and len(left) == 1:
-            return left[0], True
-        return self.after(point, node, exits), bool(left) or not is_complete
+            ends += [end] if is_reached else []
+        if is_complete and len(ends) == 1:
+            return ends[0], True
+        return self.after(point, node, exits), bool(ends) or not is_complete
 
-    def attempt(self, node: ast.Try, point: Point | None) -> tuple[Point | None, bool]:
+    def try_block(self, node: ast.Try, point: Point | None) -> tuple[Point | None, bool]:
         """Visit a try: its handlers and its else are conditions."""
         exits = self.exits
         end, goes_on = self.block(node.body, point)
-        left = []
+        ends = []
         if goes_on:
             if node.orelse:
                 end, goes_on = self.block(node.orelse, Point(end))
-            left += [end] if goes_on else []
+            ends += [end] if goes_on else []
         for handler in node.handlers:
             end, is_reached = self.block(handler.body, Point(point))
-            left += [end] if is_reached else []
+            ends += [end] if is_reached else []
         after = self.after(point, node, exits)
         if node.finalbody:
             end, is_reached = self.block(node.finalbody, after)
-            return end, is_reached and bool(left)
-        return after, bool(left)
+            return end, is_reached and bool(ends)
+        return after, bool(ends)
 
     def expression(self, root: ast.AST, point: Point | None) -> None:
         """Visit an expression: `a and b` runs b under the condition a."""

@@ -67,8 +67,8 @@ if st.toggle("Draw"):
         ERROR,
         "a fragment that is rendered only in the run of a click, or by a callback",
         "call it under session state that the button sets",
-        "A button is true for one run. The fragment is on the page until the next full rerun of "
-        "any cause. What a callback renders is there for one run, too.",
+        "A button is true for one run. The fragment is on the page until the next full rerun, "
+        "whatever causes it. What a callback renders is there for one run, too.",
         "Streamlit 1.67 in a browser: a click on another button removed the fragment.",
         """\
 @st.fragment
@@ -259,7 +259,7 @@ if st.session_state.get("job"):
 """,
     ),
     "FC08": Rule(
-        "sql-f-string",
+        "sql-values-in-text",
         ERROR,
         "SQL with values in its text instead of bound parameters",
         "bind parameters: a constant statement with placeholders, and values",

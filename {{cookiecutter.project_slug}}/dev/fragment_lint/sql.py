@@ -216,21 +216,33 @@ class SqlTexts:
         return VALUE in shape and VALUE not in IDENTIFIER.sub("", shape)
 
     def is_checked(self, name: ast.Name) -> bool:
-        """Tell whether a condition on a line compares a name with literals."""
+        """Tell whether a condition on a line, or one that sets a default, checks a name."""
         point = self.app.points.get(self.app.statement(name))
-        for guard in islice(self.app.guards(point), NEAREST):
-            test, holds = guard.test, guard.holds
-            while isinstance(test, ast.UnaryOp):
-                test, holds = test.operand, not holds
-            match test:
-                case ast.Compare(left=ast.Name(id=left), ops=[op], comparators=[allowed]):
-                    is_in = isinstance(op, ast.In) == holds and isinstance(op, ast.In | ast.NotIn)
-                    is_in |= isinstance(op, ast.Eq) and holds
-                    if left == name.id and is_in and self.is_literal(allowed):
-                        return True
-                case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args) if holds:
-                    if attr in CHECKS and name.id in {getattr(i, "id", "") for i in (owner, *args)}:
-                        return True
+        guards = islice(self.app.guards(point), NEAREST)
+        if any(self._checks(guard.test, guard.holds, name.id) for guard in guards):
+            return True
+        for _ in range(NEAREST):
+            match point and point.step:  # `if order not in ORDERS: order = "name"`
+                case ast.If(test, [ast.Assign(targets=[ast.Name(id=target)], value=value)], []):
+                    if target == name.id and self._checks(test, False, target):
+                        return self.is_literal(value)
+                case ast.Assign(targets=[ast.Name(id=target)]) if target == name.id:
+                    return False
+            point = point and point.before
+        return False
+
+    def _checks(self, test: ast.expr | None, holds: bool, name: str) -> bool:
+        """Tell whether a name is one of literals, or an identifier, if a condition is `holds`."""
+        while isinstance(test, ast.UnaryOp):
+            test, holds = test.operand, not holds
+        match test:
+            case ast.Compare(left=ast.Name(id=left), ops=[op], comparators=[allowed]):
+                is_in = isinstance(op, ast.In) == holds and isinstance(op, ast.In | ast.NotIn)
+                is_in |= isinstance(op, ast.Eq) and holds
+                return left == name and is_in and self.is_literal(allowed)
+            case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args):
+                names = {getattr(item, "id", "") for item in (owner, *args)}
+                return holds and attr in CHECKS and name in names
         return False
 
     def is_literal(self, node: object) -> bool:
@@ -324,7 +336,7 @@ class SqlTexts:
             case ast.JoinedStr():
                 return "an f-string"
             case ast.BinOp(op=ast.Add()):
-                return "+ concatenation"
+                return "concatenation with +"
             case ast.BinOp(left=left, op=ast.Mod()) if self.is_literal(left):
                 return "% formatting"
             case ast.Call(func=ast.Attribute(attr=name)) if name in {*TEMPLATES, "format_map"}:
