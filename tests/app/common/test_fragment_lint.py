@@ -994,20 +994,12 @@ BAD = {
                 if done():
                     end()
         """,
-    "FC08 a template": """
+    "FC08 templates": """
         from string import Template
+        Q = Template("SELECT * FROM t WHERE n = '$n'")
         def f(cur, name):
             cur.execute(Template("SELECT * FROM t WHERE n = '$n'").substitute(n=name))  #> FC08
-        """,
-    "FC08 a template with a dictionary": """
-        import string
-        Q = string.Template("SELECT * FROM t WHERE n = '$n'")
-        def f(cur, name):
             cur.execute(Q.safe_substitute({"n": name}))  #> FC08
-        """,
-    "FC08 a template by a name": """
-        from string import Template
-        def f(cur, name):
             t = Template("DELETE FROM jobs WHERE n = $n")
             q = t.substitute(n=name)  #> FC08
             cur.execute(q)
@@ -1310,7 +1302,8 @@ GOOD = {
         if st.session_state.get("running"):
             pace = 1
         def interval() -> float | None:
-            return compute()
+            if st.session_state.get("running"):
+                return 0.5
         @st.fragment(run_every=pace)
         def one():
             st.write("...")
@@ -1455,17 +1448,6 @@ GOOD = {
                 st.session_state.finished = True
                 st.rerun()
         live()
-        """,
-    "FC07 constants": """
-        import streamlit as st
-        @st.fragment(run_every=1)
-        def live(title, *, limit):
-            st.write(title, limit)
-            if done():
-                st.session_state.pop("active", None)
-                st.rerun()
-        if st.session_state.get("active"):
-            live("Jobs", limit=5)
         """,
     "FC08 identifiers and numbers": """
         from config import TABLE
@@ -1932,6 +1914,7 @@ for name, head in CLICKS.items():
 # A rerun after a change of session state, and the condition on the call of the fragment.
 STATE = "st.session_state"
 STAYS = [  # the condition is true after the change, too: a loop
+    (f"rows = {STATE}.rows.copy()", f"if {STATE}.rows: live()"),
     (f"{STATE}.result = 5", "live()"),
     (f"{STATE}.result = 5", "def main():\n    live()\nif __name__ == '__main__':\n    main()"),
     (f"{STATE}.result = 5", "for tab in st.tabs(['a', 'b']):\n    with tab: live()"),
@@ -2317,17 +2300,35 @@ def test_a_finding_names_the_problem_and_the_fix() -> None:
     assert str(finding) == f"app.py:3:5: {text}"
 
 
+TICK = "@st.fragment(run_every=1)\ndef live():\n    "
+
+
 @pytest.mark.parametrize(
-    ("before", "reason"),
+    ("source", "message"),
     [
-        ("    ", "every tick of live reruns the app"),
-        ("    if done():\n        ", "no change of session state before it"),
+        (f"{TICK}st.rerun()", "every tick of live reruns the app"),
+        (f"{TICK}if done(): st.rerun()", "no change of session state before it"),
+        (
+            gated("st.session_state.job = 5", "if st.session_state.job: live()"),
+            "the change (job) leaves the condition for live true: a loop",
+        ),
+        (
+            f"{TICK}st.rerun(scope='fragment')",
+            "live never stops: no tick reaches a full st.rerun() or st.switch_page()",
+        ),
+        (f"{CHART.format('')}if st.button('A'): chart()", "chart is rendered only in the run of a"),
+        (drawing(LOADED[0]), "live draws rows, which is loaded only in a full rerun"),
+        (f"{PAGE}while 1: work()", "this loop never ends, so neither does the run of the page"),
+        ("db.execute('SELECT a FROM t WHERE a = ' + a)", "concatenation with + puts values"),
+        (
+            "db.execute(f'SELECT a FROM {a}')",
+            "an f-string puts a name into the SQL that execute() ",
+        ),
     ],
 )
-def test_a_rerun_that_loops_is_explained(before: str, reason: str) -> None:
-    source = f"@st.fragment(run_every=1)\ndef live():\n{before}st.rerun()\n"
-    (finding,) = check_source(source, "app.py")
-    assert finding.message.startswith(reason)
+def test_a_message_says_what_happens(source: str, message: str) -> None:
+    messages = [item.message for item in check_source(source, "app.py")]
+    assert [text for text in messages if text.startswith(message)]
 
 
 def test_a_name_in_sql_is_a_warning_and_a_value_an_error() -> None:
@@ -2337,8 +2338,10 @@ def test_a_name_in_sql_is_a_warning_and_a_value_an_error() -> None:
     index = 'db.execute(f"CREATE INDEX {a} ON {table} (f{n})")'
     head = "def read(db, a, n, schema, table, other):"
     source = "\n    ".join([head, where, name, tables, index])
-    severities = [item.severity for item in check_source(source, "app.py")]
-    assert severities == ["error", "warning", "warning", "warning"]
+    first, *others = check_source(source, "app.py")
+    assert (first.severity, first.fix) == ("error", RULES["FC08"].fix)
+    assert [item.severity for item in others] == ["warning"] * 3
+    assert {item.fix for item in others} == {"check the name against a list of allowed names"}
 
 
 def test_the_lists_know_every_widget_of_the_installed_streamlit() -> None:
@@ -2600,12 +2603,15 @@ def test_reruns_and_decorators_of_other_files_are_judged(
     assert found(other.read_text("utf-8"), str(other)) == marked(other.read_text("utf-8"))
 
 
-def test_a_search_ends_at_the_root_of_the_project(project: Callable[[str, str], Path]) -> None:
+@pytest.mark.parametrize("mark", ["pyproject.toml", ".git"])
+def test_a_search_ends_at_the_root_of_the_project(
+    project: Callable[[str, str], Path], mark: str
+) -> None:
     project("live.py", "@st.fragment\ndef live():\n    st.write('...')\n")
     source = "from live import live\nif st.button('Start'):\n    live()\n"
     page = project("app/page.py", source)
     assert found(source, str(page)) == [(3, "FC02")]
-    (page.parent / "pyproject.toml").touch()
+    (page.parent / mark).touch()
     assert found(source, str(page)) == []
 
 
@@ -2774,6 +2780,8 @@ TWO_RULES = BAD_FILE + "def read(db, name):\n    db.execute(f'SELECT {name}')\n"
         (["--select", "FC04", "--ignore", "FC04"], []),
         (["--exclude", "*.py"], []),
         (["--exclude", "pages/"], []),
+        (["--exclude", "./pages"], []),
+        (["--exclude", "other/../pages/*.py"], []),
         (["--exclude", "other"], ["FC04", "FC08"]),
     ],
 )
@@ -2858,6 +2866,10 @@ def test_pyproject_chooses_rules_and_files(
     for arguments, folder in (([], tmp_path), (["."], tmp_path / "pages")):
         done = run(*options, *arguments, folder=folder)
         assert [line.split()[1] for line in done.stdout.splitlines()] == expected
+    (tmp_path / "pages" / ".git").touch()  # the root of another project
+    assert len(run(*options, folder=tmp_path / "pages").stdout.splitlines()) == (
+        1 if "--select" in options else 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -2938,10 +2950,13 @@ def test_the_bad_code_of_a_rule_is_bad_and_its_good_code_good(rule: str) -> None
 
 
 @pytest.mark.parametrize("option", ["--select", "--ignore", "--explain"])
-def test_an_unknown_rule_is_refused_with_the_list(option: str) -> None:
-    done = run(option, "FC99")
-    assert done.returncode == 2
-    assert "unknown rule FC99; the rules are FC00, FC01" in done.stderr
+@pytest.mark.parametrize(
+    ("rules", "reason"), [("FC99", "unknown rule FC99"), (",", "no rule is named")]
+)
+def test_what_names_no_rule_is_refused_with_the_list(option: str, rules: str, reason: str) -> None:
+    done = run(option, rules)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{reason}; the rules are FC00, FC01" in done.stderr.splitlines()[-1]
 
 
 def test_the_version_is_printed() -> None:
