@@ -765,6 +765,7 @@ BAD = {
         import pandas as pd
         def read(db, session, name, names):
             db.execute(text := f"SELECT {name}")  #> FC08
+            db.execute(f"SELECT {name}".upper())  #> FC08
             db.execute("SELECT 1" if name else f"SELECT {name}")  #> FC08
             db.execute(" ".join(["SELECT", name]))  #> FC08
             db.execute("SELECT NAME FROM t".replace("NAME", name))  #> FC08
@@ -935,8 +936,10 @@ BAD = {
         """,
     "FC03 containers by dict()": """
         boxes = dict(a=st.empty(), b=st.container())
+        slots = [st.empty() for name in names]
         @st.fragment(run_every=2)
         def live():
+            slots[0].button("x")  #> FC03
             boxes["a"].button("x")  #> FC03
             boxes.get("b").button("x")  #> FC03
             for box in boxes.values():
@@ -961,6 +964,16 @@ BAD = {
             panel().button("x")  #> FC03
             box = panel()
             box.toggle("y")  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 a rerun by a click is no loop": """
+        @st.fragment(run_every=2)
+        def live():
+            if st.button("A"):  #> FC03
+                st.rerun()
+            if st.button("B"):  #> FC03
+                st.rerun(scope="fragment")
             if done():
                 end()
         """,
@@ -1315,6 +1328,9 @@ GOOD = {
             st.write("...")
         @st.fragment(run_every=interval())
         def four():
+            st.write("...")
+        @st.fragment(run_every=st.session_state.get("running") and 1)
+        def five():
             st.write("...")
         """,
     "FC04 the page ends it": """
@@ -1930,6 +1946,7 @@ STAYS = [  # the condition is true after the change, too: a loop
     (f"{STATE}.b = True", f"if {STATE}.get('a') and {STATE}.get('b'): live()"),
     (f"{STATE}.status = 'queued'", f"match {STATE}.status:\n    case 'run' | 'queued': live()"),
     (f"{STATE}.result = 5", f"match {STATE}.s:\n    case 'run' if {STATE}.get('job'): live()"),
+    (f"{STATE}.result = 5", f"KEY = 'job'\nif {STATE}[KEY]: live()"),
     # The page sets it back before it calls the fragment.
     (f"{STATE}.job = None", f"{STATE}.job = 'x'\nif {STATE}.job: live()"),
 ]
@@ -1945,6 +1962,10 @@ CHANGES = [  # it may be false after the change, as far as can be known
         f"{STATE}.job = None",
         f"if 'job' not in {STATE}:\n    {STATE}.job = 'x'\nif {STATE}.job: live()",
     ),
+    (f"{STATE}.pop(KEY)", f"KEY = 'job'\nif {STATE}[KEY]: live()"),
+    (f"{STATE}.update({{'job': None}})", f"if {STATE}.job: live()"),
+    (f"{STATE}.job = None", f"if getattr({STATE}, 'job'): live()"),
+    (f"del {STATE}.job.rows", f"if {STATE}.job.rows: live()"),
     # What is no session state.
     ("os.remove('running')", "import os\nif os.path.exists('running'): live()"),
     ("pass", "if status(function) == 'running': live()"),
@@ -2058,7 +2079,8 @@ GOOD |= {f"FC11 {loop}": f"{PAGE}{loop}\n" for loop in ENDING}
 # Values in the text of SQL.
 SAFE = [
     "int(n)",
-    "len(n)",
+    "-len(n)",
+    "Kind.A.value",
     "min(int(n), 100)",
     "n:d",
     "st.number_input('x')",
@@ -2090,7 +2112,10 @@ UNSAFE = [
 ]
 SEARCH = """\
 import datetime, os, uuid
+from enum import Enum
 ORDERS = dict(new="created DESC", old="created")
+class Kind(Enum):
+    A = "a"
 def search(db, n):
     db.execute(f"SELECT * FROM t WHERE d = {VALUE}")"""
 BAD |= {f"FC08 {value}": SEARCH.replace("VALUE", value) + "  #> FC08\n" for value in UNSAFE}
