@@ -36,8 +36,10 @@ ENDS = ENDINGS - {"sys.exit"}  # of a timer, or of one run of it
 # Modules whose values are the same for all sessions.
 STATIC_MODULES = {"importlib", "os", "packaging", "platform", "sys", "typing"}
 # The first word of the names of functions that load data.
-LOADERS = set("load read get fetch query poll list find select compute now utcnow today".split())
-LOADERS |= {"fetchall", "fetchone", "listdir"}
+LOADERS = """
+    load read get fetch fetchall fetchone query poll list listdir find select compute now utcnow
+    today
+"""
 CHECK_NAME = "check the name against a list of allowed names"  # what FC08 says about names
 ENDLESS = {"itertools.count", "itertools.cycle", "itertools.repeat"}
 
@@ -302,7 +304,7 @@ def is_snapshot(app: App, name: ast.Name, function: Function) -> bool:
         todo += [part for part in inner if part not in seen]
         seen |= {*inner}
         if calls and all(
-            called_name(value).lower().lstrip("_").partition("_")[0] in LOADERS
+            called_name(value).lower().lstrip("_").partition("_")[0] in LOADERS.split()
             and app.owner(value) is not function
             and not app.dotted(value.func).startswith("streamlit.")
             and not app.state_key(value)
