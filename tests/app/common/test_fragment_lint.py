@@ -967,6 +967,18 @@ BAD = {
             if done():
                 end()
         """,
+    "FC03 a container in a global name": """
+        def layout():
+            global box
+            box = st.container()
+        def other():
+            box = Box()
+        @st.fragment(run_every=2)
+        def live():
+            box.button("x")  #> FC03
+            if done():
+                end()
+        """,
     "FC03 a rerun by a click is no loop": """
         @st.fragment(run_every=2)
         def live():
@@ -1127,6 +1139,20 @@ BAD = {
             box.toggle("B")  #> FC03
             if done():
                 end()
+        """,
+    "FC08 a check of another name": """
+        def f(cur, table, other, column):
+            if not other.isidentifier():
+                raise ValueError
+            cur.execute(f"SELECT * FROM {table}")  #> FC08
+            if column not in ("a", "b"):
+                column = table
+            cur.execute(f"SELECT {column} FROM t")  #> FC08
+            order = input()
+            if order not in ("a", "b"):
+                order = "a"
+            order = input()
+            cur.execute(f"SELECT * FROM t ORDER BY {order}")  #> FC08
         """,
     "FC08 a function that calls itself": """
         def where(names):
@@ -1884,7 +1910,7 @@ GOOD = {
                 order = "a"
             cur.execute(f"SELECT * FROM t ORDER BY {order}")
         """,
-    "FC04 an end of the process, and global names": """
+    "FC04 an end of the process, and an end in finally": """
         import sys
         count = 0
         @st.fragment(run_every=1)
@@ -1896,6 +1922,13 @@ GOOD = {
             if failed():
                 sys.exit()
             st.write(count)
+        @st.fragment(run_every=1)
+        def other():
+            try:
+                st.write("...")
+            finally:
+                if done():
+                    end()
         """,
 }
 
@@ -1931,6 +1964,8 @@ for name, head in CLICKS.items():
 STATE = "st.session_state"
 STAYS = [  # the condition is true after the change, too: a loop
     (f"rows = {STATE}.rows.copy()", f"if {STATE}.rows: live()"),
+    (f"st.write({STATE}, len({STATE}))", "live()"),
+    (f"{STATE}.update(job=5)", f"if {STATE}.job: live()"),
     (f"{STATE}.result = 5", "live()"),
     (f"{STATE}.result = 5", "def main():\n    live()\nif __name__ == '__main__':\n    main()"),
     (f"{STATE}.result = 5", "for tab in st.tabs(['a', 'b']):\n    with tab: live()"),
@@ -2067,6 +2102,7 @@ ENDING = [
     "def lines():\n    while True:\n        yield 5\nst.write_stream(lines())",
     "def worker():\n    while True:\n        work()\nthread(worker)",
     "from itertools import repeat\nfor _ in repeat(None, 5):\n    work()",
+    "from itertools import count\nfor i in count():\n    if ready(i):\n        break",
     "stop = False\nwhile not stop:\n    stop = ready()",
     "while st.session_state.on:\n    st.session_state.on = ready()",
     "while st.session_state.on:\n    st.session_state.update(on=ready())",
