@@ -239,11 +239,6 @@ BAD = {
         live = st.fragment(draw, run_every=1)
         show = st.fragment(run_every=0.5)(lambda: end() if done() else st.button("Go"))  #> FC03
         """,
-    "FC04 for ever": """
-        @st.fragment(run_every="1s")
-        def live():  #> FC04
-            st.write("...")
-        """,
     "FC04 return is no end": """
         @st.fragment(run_every=interval)
         def live():  #> FC04
@@ -1577,16 +1572,6 @@ GOOD = {
             @fragment(run_every=1)
             def other(name):
                 st.button("...")
-        """,
-    "FC02 under the session state": """
-        @st.fragment
-        def live():
-            st.write("...")
-        if st.button("Start"):
-            st.session_state.active = True
-            st.rerun()
-        if st.session_state.get("active"):
-            live()
         """,
     "FC02 in the other branch": """
         @st.fragment
