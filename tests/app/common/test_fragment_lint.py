@@ -1143,6 +1143,9 @@ BAD = {
             if column not in ("a", "b"):
                 column = table
             cur.execute(f"SELECT {column} FROM t")  #> FC08
+            if table not in other:
+                raise ValueError
+            cur.execute(f"SELECT id FROM {table}")  #> FC08
             order = input()
             if order not in ("a", "b"):
                 order = "a"
@@ -2088,6 +2091,7 @@ ENDING = [
     "def worker():\n    while True:\n        work()\nthread(worker)",
     "from itertools import repeat\nfor _ in repeat(None, 5):\n    work()",
     "from itertools import count\nfor i in count():\n    if ready(i):\n        break",
+    "running = True\nwhile running:\n    running = False",
     "stop = False\nwhile not stop:\n    stop = ready()",
     "while st.session_state.on:\n    st.session_state.on = ready()",
     "while st.session_state.on:\n    st.session_state.update(on=ready())",
