@@ -1143,7 +1143,7 @@ BAD = {
             if column not in ("a", "b"):
                 column = table
             cur.execute(f"SELECT {column} FROM t")  #> FC08
-            if table not in other:
+            if table not in load():
                 raise ValueError
             cur.execute(f"SELECT id FROM {table}")  #> FC08
             order = input()
