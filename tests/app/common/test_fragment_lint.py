@@ -61,49 +61,6 @@ def marked(source: str) -> list[tuple[int, str]]:
 
 
 BAD = {
-    "FC01 under a button": """
-        if st.button("Start"):
-            @st.fragment(run_every=1)
-            def live():  #> FC01
-                if done():
-                    end()
-        """,
-    "FC01 under a submit button": """
-        with st.form("job"):
-            if st.form_submit_button():
-                @st.fragment
-                def live():  #> FC01
-                    st.write("...")
-        """,
-    "FC01 under a button of a column": """
-        left, right = st.columns(2)
-        if left.button("Start") and ready:
-            @st.fragment
-            def live():  #> FC01
-                st.write("...")
-        """,
-    "FC01 under a name from a button": """
-        clicked = st.button("Start")
-        if clicked:
-            @st.fragment
-            def live():  #> FC01
-                st.write("...")
-        """,
-    "FC01 under a walrus": """
-        if (clicked := st.sidebar.button("Start")):
-            print(clicked)
-            @st.fragment
-            def live():  #> FC01
-                st.write("...")
-        """,
-    "FC01 after a guard on a button": """
-        if not st.button("Start"):
-            st.stop()
-
-        @st.fragment
-        def live():  #> FC01
-            st.write("...")
-        """,
     "FC01 in a function": """
         def page():
             @st.fragment(run_every=1)
@@ -161,23 +118,6 @@ BAD = {
         def page():
             return st.fragment(run_every=1)(draw)  #> FC01
         """,
-    "FC02 direct": """
-        @st.fragment
-        def live():
-            st.write("...")
-        if st.button("Start"):
-            live()  #> FC02
-        """,
-    "FC02 by a name": """
-        @st.fragment
-        def live():
-            st.write("...")
-        clicked = st.button("Start")
-        go = clicked and st.session_state.get("ready")
-        if go:
-            with st.container():
-                live()  #> FC02
-        """,
     "FC02 in a function": """
         @st.fragment
         def live():
@@ -194,15 +134,6 @@ BAD = {
         def page():
             if not st.button("Start"):
                 return
-            live()  #> FC02
-        """,
-    "FC02 in the else of a not": """
-        @st.fragment
-        def live():
-            st.write("...")
-        if not st.button("Start"):
-            st.write("Press start")
-        else:
             live()  #> FC02
         """,
     "FC02 in an expression": """
@@ -229,13 +160,6 @@ BAD = {
             live()  #> FC02
         if prompt := st.chat_input():
             st.fragment(draw)()  #> FC01 FC02
-        """,
-    "FC02 one of two buttons": """
-        @st.fragment
-        def live():
-            st.write("...")
-        if st.button("Start") or st.button("Restart"):
-            live()  #> FC02
         """,
     "FC03 on st": """
         @st.fragment(run_every=1)
@@ -314,11 +238,6 @@ BAD = {
                 end()
         live = st.fragment(draw, run_every=1)
         show = st.fragment(run_every=0.5)(lambda: end() if done() else st.button("Go"))  #> FC03
-        """,
-    "FC04 for ever": """
-        @st.fragment(run_every="1s")
-        def live():  #> FC04
-            st.write("...")
         """,
     "FC04 return is no end": """
         @st.fragment(run_every=interval)
@@ -649,23 +568,6 @@ BAD = {
                 if done():
                     end()
         """,
-    "FC02 a name that only a click sets": """
-        @st.fragment
-        def chart():
-            st.write("...")
-        answer = ""
-        if st.form_submit_button("Ask"):
-            answer = ask()
-        if answer:
-            chart()  #> FC02
-        """,
-    "FC02 a flag that is popped": """
-        @st.fragment
-        def chart():
-            st.write("...")
-        if st.session_state.pop("fresh", None):
-            chart()  #> FC02
-        """,
     "FC02 a click that is kept or returned": """
         @st.fragment
         def chart():
@@ -841,34 +743,6 @@ BAD = {
             if False:
                 end()
         """,
-    "FC06 nothing decides on the call": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                st.session_state.result = 5
-                st.rerun()  #> FC06
-        def page():
-            live()
-        page()
-        """,
-    "FC06 another key decides on the call": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                st.session_state["result"] = 5
-                st.rerun()  #> FC06
-        if "job" in st.session_state:
-            live()
-        """,
-    "FC06 the key is set, not cleared": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                st.session_state["job"] = True
-                st.rerun()  #> FC06
-        if st.session_state.get("job"):
-            live()
-        """,
     "FC06 scopes by name and by keys": """
         WHERE = "fragment"
         @st.fragment(run_every=1)
@@ -882,18 +756,11 @@ BAD = {
                 st.session_state.page = 2
                 st.rerun(scope=["one", "two"])  #> FC06
         """,
-    "FC07 data of the page": """
-        table = fetch_table()
-        @st.fragment(run_every=1)
-        def live():
-            st.dataframe(table)  #> FC07
-            if done():
-                end()
-        """,
     "FC08 expressions": """
         import pandas as pd
         def read(db, session, name, names):
             db.execute(text := f"SELECT {name}")  #> FC08
+            db.execute(f"SELECT {name}".upper())  #> FC08
             db.execute("SELECT 1" if name else f"SELECT {name}")  #> FC08
             db.execute(" ".join(["SELECT", name]))  #> FC08
             db.execute("SELECT NAME FROM t".replace("NAME", name))  #> FC08
@@ -973,82 +840,10 @@ BAD = {
             if done():
                 end()
         """,
-    "FC11 in the page": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                end()
-        if st.session_state.get("active"):
-            live()
-        while True:  #> FC11
-            wait()
-        """,
-    "FC11 in a function": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                end()
-        def main():
-            if st.session_state.get("active"):
-                live()
-            while 1:  #> FC11
-                for item in items:
-                    break
-        main()
-        """,
-    "FC11 under a condition": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                end()
-        if st.session_state.get("active"):
-            live()
-            while True:  #> FC11
-                wait()
-        """,
     "FC02 a callback by position": """
         @st.fragment
         def live(): st.write(1)
         st.button("Go", "key", "help", live)  #> FC02
-        """,
-    "FC02 the length of what a click sets": """
-        @st.fragment
-        def live(): st.write(1)
-        rows = []
-        if st.button("Go"):
-            rows = load()
-        if len(rows) > 0:
-            live()  #> FC02
-        """,
-    "FC02 a loop over what a click sets": """
-        @st.fragment
-        def live(r): st.write(r)
-        rows = []
-        if st.button("Go"):
-            rows = load()
-        for r in rows:
-            live(r)  #> FC02
-        """,
-    "FC02 a comparison with False": """
-        @st.fragment
-        def live(): st.write(1)
-        def page():
-            clicked = st.button("Go")
-            if clicked is False:
-                return
-            live()  #> FC02
-        """,
-    "FC02 one of two results": """
-        @st.fragment
-        def live(): st.write(1)
-        def toolbar():
-            with st.sidebar:
-                start = st.button("A")
-                mode = st.selectbox("m", [1])
-            return start, mode
-        start, mode = toolbar()
-        if start:
-            live()  #> FC02
         """,
     "FC04 a wrapper in a decorator": """
         import functools
@@ -1072,26 +867,6 @@ BAD = {
         def live():  #> FC04
             st.write(1)
         live()
-        """,
-    "FC07 data in a column": """
-        rows = db.fetch_rows()
-        @st.fragment(run_every=2)
-        def live():
-            a, b = st.columns(2)
-            a.table(rows)  #> FC07
-            if done():
-                end()
-        if st.session_state.get("active"): live()
-        """,
-    "FC07 the time of the page": """
-        import datetime
-        now = datetime.datetime.now()
-        @st.fragment(run_every=2)
-        def live():
-            st.write(f"now {now}")  #> FC07
-            if done():
-                end()
-        if st.session_state.get("active"): live()
         """,
     "FC07 data of the function around it": """
         def page(job):
@@ -1120,20 +895,6 @@ BAD = {
                 if st.button("Start"):
                     super().live()  #> FC02
         """,
-    "FC02 a flag that is reset": """
-        @st.fragment
-        def live(): st.write(1)
-        if st.session_state.get("go"):
-            st.session_state.go = False
-            live()  #> FC02
-        """,
-    "FC02 a flag that is deleted": """
-        @st.fragment
-        def live(): st.write(1)
-        if "go" in st.session_state:
-            del st.session_state["go"]
-            live()  #> FC02
-        """,
     "FC06 a scope in options": """
         OPTS = {"scope": "fragment"}
         @st.fragment(run_every=2)
@@ -1141,24 +902,6 @@ BAD = {
             if done():
                 st.session_state.clear()
                 st.rerun(**OPTS)  #> FC06
-        """,
-    "FC06 a negated condition stays": """
-        @st.fragment(run_every=2)
-        def live():
-            if done():
-                st.session_state.idle = False
-                st.rerun()  #> FC06
-        if not st.session_state.idle:
-            live()
-        """,
-    "FC06 a comparison stays": """
-        @st.fragment(run_every=2)
-        def live():
-            if done():
-                st.session_state.status = "running"
-                st.rerun()  #> FC06
-        if st.session_state.status == "running":
-            live()
         """,
     "FC04 a decorator in a dictionary": """
         DECOS = {"fast": st.fragment(run_every=1)}
@@ -1186,112 +929,12 @@ BAD = {
                 st.session_state.pop('active', None)
                 st.rerun()
         """,
-    "FC06 the main function decides nothing": """
-        @st.fragment(run_every=2)
-        def live():
-            status = poll()
-            if status in ("done", "failed"):
-                st.session_state.pop("job", None)
-                st.rerun()  #> FC06
-        def main():
-            st.title("x")
-            live()
-        if __name__ == "__main__":
-            main()
-        """,
-    "FC06 tabs decide nothing": """
-        @st.fragment(run_every=2)
-        def live():
-            if status() == "done":
-                st.session_state.status = "done"
-                st.rerun()  #> FC06
-        for tab in st.tabs(["a", "b"]):
-            with tab: live()
-        """,
-    "FC06 navigation decides nothing": """
-        @st.fragment(run_every=2)
-        def live():
-            if status() == "done":
-                st.session_state.status = "done"
-                st.rerun()  #> FC06
-        def page():
-            live()
-        st.navigation([st.Page(page)]).run()
-        """,
-    "FC11 count": """
-        import itertools, time
-        @st.fragment(run_every=2)
-        def live():
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"): live()
-        for i in itertools.count():  #> FC11
-            time.sleep(1)
-        """,
-    "FC11 cycle": """
-        from itertools import count, cycle
-        @st.fragment(run_every=2)
-        def live():
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"): live()
-        for i in cycle("abc"):  #> FC11
-            draw(i)
-        """,
-    "FC11 a numbered count": """
-        from itertools import count
-        @st.fragment(run_every=2)
-        def live():
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"): live()
-        for n, i in enumerate(count(1)):  #> FC11
-            draw(i)
-        """,
-    "FC11 a name that is always true": """
-        @st.fragment(run_every=2)
-        def live():
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"): live()
-        running = True
-        while running:  #> FC11
-            draw(1)
-        """,
-    "FC11 not False": """
-        @st.fragment(run_every=2)
-        def live():
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"): live()
-        while not False:  #> FC11
-            draw(1)
-        """,
-    "FC11 repeat": """
-        import itertools as it
-        @st.fragment(run_every=2)
-        def live():
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"): live()
-        for _ in it.repeat(None):  #> FC11
-            draw(1)
-        for _ in it.repeat(None, 5):
-            draw(1)
-        """,
-    "FC11 in the fragment": """
-        @st.fragment(run_every=2)
-        def live():
-            if st.session_state.get("over"):
-                end()
-            while True:  #> FC11
-                draw(1)
-        if st.session_state.get("active"): live()
-        """,
     "FC03 containers by dict()": """
         boxes = dict(a=st.empty(), b=st.container())
+        slots = [st.empty() for name in names]
         @st.fragment(run_every=2)
         def live():
+            slots[0].button("x")  #> FC03
             boxes["a"].button("x")  #> FC03
             boxes.get("b").button("x")  #> FC03
             for box in boxes.values():
@@ -1316,6 +959,28 @@ BAD = {
             panel().button("x")  #> FC03
             box = panel()
             box.toggle("y")  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 a container in a global name": """
+        def layout():
+            global box
+            box = st.container()
+        def other():
+            box = Box()
+        @st.fragment(run_every=2)
+        def live():
+            box.button("x")  #> FC03
+            if done():
+                end()
+        """,
+    "FC03 a rerun by a click is no loop": """
+        @st.fragment(run_every=2)
+        def live():
+            if st.button("A"):  #> FC03
+                st.rerun()
+            if st.button("B"):  #> FC03
+                st.rerun(scope="fragment")
             if done():
                 end()
         """,
@@ -1349,20 +1014,12 @@ BAD = {
                 if done():
                     end()
         """,
-    "FC08 a template": """
+    "FC08 templates": """
         from string import Template
+        Q = Template("SELECT * FROM t WHERE n = '$n'")
         def f(cur, name):
             cur.execute(Template("SELECT * FROM t WHERE n = '$n'").substitute(n=name))  #> FC08
-        """,
-    "FC08 a template with a dictionary": """
-        import string
-        Q = string.Template("SELECT * FROM t WHERE n = '$n'")
-        def f(cur, name):
             cur.execute(Q.safe_substitute({"n": name}))  #> FC08
-        """,
-    "FC08 a template by a name": """
-        from string import Template
-        def f(cur, name):
             t = Template("DELETE FROM jobs WHERE n = $n")
             q = t.substitute(n=name)  #> FC08
             cur.execute(q)
@@ -1467,39 +1124,45 @@ BAD = {
             q = q.replace(":name", name)  #> FC08
             cur.execute(q)
         """,
-    "FC06 a condition in a function stays": """
-        def active(): return st.session_state.get("active")
+    "FC03 containers in session state": """
+        if "box" not in st.session_state:
+            st.session_state["box"] = st.container()
         @st.fragment(run_every=1)
         def live():
+            st.session_state.box.button("A")  #> FC03
+            box = st.session_state["box"]
+            box.toggle("B")  #> FC03
             if done():
-                st.session_state.result = None
-                st.rerun()  #> FC06
-        if active(): live()
+                end()
         """,
-    "FC06 a comparison with None stays": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                st.session_state.job = 0
-                st.rerun()  #> FC06
-        if st.session_state.get("job") is not None:
-            live()
+    "FC08 a check of another name": """
+        def f(cur, table, other, column):
+            if not other.isidentifier():
+                raise ValueError
+            cur.execute(f"SELECT * FROM {table}")  #> FC08
+            if column not in ("a", "b"):
+                column = table
+            cur.execute(f"SELECT {column} FROM t")  #> FC08
+            if table not in load():
+                raise ValueError
+            cur.execute(f"SELECT id FROM {table}")  #> FC08
+            order = input()
+            if order not in ("a", "b"):
+                order = "a"
+            order = input()
+            cur.execute(f"SELECT * FROM t ORDER BY {order}")  #> FC08
         """,
-    "FC06 a membership stays": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                st.session_state.status = "queued"
-                st.rerun()  #> FC06
-        if st.session_state.status in ("running", "queued"):
-            live()
-        """,
-    "FC02 the state of a button": """
-        @st.fragment
-        def live(): st.write(1)
-        st.button("go", key="go")
-        if st.session_state.go:
-            live()  #> FC02
+    "FC08 a function that calls itself": """
+        def where(names):
+            if not names:
+                return ""
+            return where(names[1:]) + f" AND a = {names[0]}"
+        def first(name):
+            return second(name)
+        def second(name):
+            return first(name) + "x"
+        db.execute("SELECT 1 FROM t " + where(names))  #> FC08
+        db.execute(first(name))
         """,
 }
 
@@ -1510,31 +1173,6 @@ GOOD = {
             done = poll() == "done"
             done and (st.session_state.clear(), st.rerun())
         if "active" in st.session_state: live()
-        """,
-    "FC07 a name of a constant": """
-        TITLE = "Jobs"
-        @st.fragment(run_every=2)
-        def live(title):
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"):
-            live(TITLE)
-        """,
-    "FC07 a default that is constant": """
-        @st.fragment(run_every=2)
-        def live(limit=5):
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"):
-            live()
-        """,
-    "FC07 a negative number": """
-        @st.fragment(run_every=2)
-        def live(limit):
-            if st.session_state.get("over"):
-                end()
-        if st.session_state.get("active"):
-            live(-1)
         """,
     "FC04 an interval from a dictionary": """
         PACE = {"fast": 1, "off": None}
@@ -1596,25 +1234,12 @@ GOOD = {
                 cur.execute(f"SELECT * FROM {type(self).TABLE}")
                 cur.execute(f"SELECT * FROM {self.__class__.TABLE}")
         """,
-    "FC08 numbers": """
-        def f(cur, n: str):
-            limit = int(n)
-            cur.execute("SELECT * FROM t LIMIT %d" % limit)
-            cur.execute("SELECT * FROM t LIMIT " + str(int(n)))
-            cur.execute("SELECT * FROM t LIMIT {}".format(len(n)))
-            cur.execute(f"SELECT * FROM t LIMIT {min(int(n), 100)}")
-        """,
     "FC08 sentences for other programs": """
         def f(name):
             chat.execute(f"Create a summary of {name}")
             pipe.execute(f"Explain {name} in simple words")
             robot.execute("drop %s at the door" % name)
             tool.execute(f"With all data of {name}, show the table")
-        """,
-    "FC08 a default of a dictionary of names": """
-        ORDERS = dict(new="created DESC", old="created")
-        def f(cur, choice):
-            cur.execute(f"SELECT * FROM t ORDER BY {ORDERS.get(choice, 'id')}")
         """,
     "FC08 a set of names": """
         ALLOWED = {"a", "b"}
@@ -1628,38 +1253,12 @@ GOOD = {
             assert column in ("a", "b")
             cur.execute(f"SELECT {column} FROM t")
         """,
-    "FC08 a choice": """
-        def f(cur):
-            column = st.selectbox("c", ["a", "b"])
-            cur.execute(f"SELECT {column} FROM t")
-        """,
-    "FC08 the environment": """
-        import os
-        TABLE = os.environ["TABLE"]
-        DB = os.getenv("DB", "x")
-        def f(cur):
-            cur.execute(f"SELECT * FROM {TABLE}")
-            cur.execute(f"USE DATABASE {DB}")
-        """,
-    "FC08 secrets": """
-        T = st.secrets["table"]
-        def f(cur):
-            cur.execute(f"SELECT * FROM {T}")
-            cur.execute(f"SELECT * FROM {st.secrets.table}")
-        """,
     "FC08 a private helper that gets constants": """
         def _count(cur, table):
             return cur.execute(f"SELECT count(*) FROM {table}")
         def f(cur):
             _count(cur, "jobs")
             _count(cur, "steps")
-        """,
-    "FC08 ids and dates": """
-        import uuid, datetime
-        def f(cur):
-            t = f"tmp_{uuid.uuid4().hex}"
-            cur.execute(f"CREATE TABLE {t} (a int)")
-            cur.execute(f"SELECT * FROM t WHERE d = '{datetime.date.today()}'")
         """,
     "FC08 an identifier": """
         def f(cur, table):
@@ -1680,13 +1279,6 @@ GOOD = {
                 end()
         if st.session_state.get("active"):
             st.fragment(draw, run_every=1)()
-        """,
-    "FC01 a version decides": """
-        if st.__version__ > "1.40":
-            @st.fragment(run_every=1)
-            def live():
-                if done():
-                    end()
         """,
     "FC01 options left out": """
         def page():
@@ -1747,7 +1339,8 @@ GOOD = {
         if st.session_state.get("running"):
             pace = 1
         def interval() -> float | None:
-            return compute()
+            if st.session_state.get("running"):
+                return 0.5
         @st.fragment(run_every=pace)
         def one():
             st.write("...")
@@ -1759,6 +1352,9 @@ GOOD = {
             st.write("...")
         @st.fragment(run_every=interval())
         def four():
+            st.write("...")
+        @st.fragment(run_every=st.session_state.get("running") and 1)
+        def five():
             st.write("...")
         """,
     "FC04 the page ends it": """
@@ -1853,17 +1449,6 @@ GOOD = {
         if st.session_state.job.running:
             four()
         """,
-    "FC06 the change decides on the call": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                st.session_state.finished = True
-                st.rerun()
-        def page():
-            if not st.session_state.get("finished"):
-                live()
-        page()
-        """,
     "FC06 a condition that the page changes": """
         @st.fragment(run_every=1)
         def live():
@@ -1903,17 +1488,6 @@ GOOD = {
                 st.session_state.finished = True
                 st.rerun()
         live()
-        """,
-    "FC07 constants": """
-        import streamlit as st
-        @st.fragment(run_every=1)
-        def live(title, *, limit):
-            st.write(title, limit)
-            if done():
-                st.session_state.pop("active", None)
-                st.rerun()
-        if st.session_state.get("active"):
-            live("Jobs", limit=5)
         """,
     "FC08 identifiers and numbers": """
         from config import TABLE
@@ -1961,23 +1535,6 @@ GOOD = {
             if done():
                 end()
         """,
-    "FC11 loops that end, and pages without a timer": """
-        @st.fragment(run_every=1)
-        def live():
-            if done():
-                end()
-        while True:
-            if ready():
-                break
-        def worker():
-            while True:
-                wait()
-        def read():
-            while True:
-                if ready():
-                    return 5
-        read()
-        """,
     "FC11 a page without a timer": """
         while True:
             st.write("...")
@@ -2018,16 +1575,6 @@ GOOD = {
             @fragment(run_every=1)
             def other(name):
                 st.button("...")
-        """,
-    "FC02 under the session state": """
-        @st.fragment
-        def live():
-            st.write("...")
-        if st.button("Start"):
-            st.session_state.active = True
-            st.rerun()
-        if st.session_state.get("active"):
-            live()
         """,
     "FC02 in the other branch": """
         @st.fragment
@@ -2336,7 +1883,269 @@ GOOD = {
             connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table)), [name])
             connection.execute(query.format(sql.Identifier(table)), [name])
         """,
+    "FC07 the parameters of a lambda": """
+        @st.fragment(run_every=1)
+        def live(key=lambda item: item):
+            if done():
+                end()
+        if st.session_state.active:
+            live()
+        """,
+    "FC08 a default for what is not allowed": """
+        ORDERS = {"a", "b"}
+        def f(cur, order):
+            if order not in ORDERS:
+                order = "a"
+            cur.execute(f"SELECT * FROM t ORDER BY {order}")
+        """,
+    "FC04 an end of the process, and an end in finally": """
+        import sys
+        count = 0
+        @st.fragment(run_every=1)
+        def live():
+            global count
+            count += 1
+            if count > 5:
+                end()
+            if failed():
+                sys.exit()
+            st.write(count)
+        @st.fragment(run_every=1)
+        def other():
+            try:
+                st.write("...")
+            finally:
+                if done():
+                    end()
+        """,
 }
+
+# What is true only in the run of a click: in such a block a fragment is lost at the next full rerun.
+CLICKS = {
+    "a button": 'if st.button("Start"):',
+    "a button of a column": "left, right = st.columns(2)\nif left.button('Start') and ready:",
+    "a submit button": "with st.form('job'):\n    go = st.form_submit_button()\nif go:",
+    "a chat message": "if prompt := st.chat_input():",
+    "a walrus": "if (clicked := st.sidebar.button('Start')):\n    print(clicked)",
+    "one of two buttons": "if st.button('Start') or st.button('Restart'):",
+    "a name": "clicked = st.button('A')\ngo = clicked and st.session_state.get('on')\nif go:",
+    "a guard": "if not st.button('Start'):\n    st.stop()\nwith st.container():",
+    "the else of a not": "if not st.button('Start'):\n    st.write('...')\nelse:",
+    "a comparison": "clicked = st.button('A')\nif clicked is False:\n    st.stop()\nwith st.container():",
+    "one of two results": "def ask():\n    return st.button('A'), st.radio('B', kinds)\n"
+    "start, kind = ask()\nif start:",
+    "a result": "def ask():\n    return st.button('A')\nif ask():",
+    "the state of a button": "st.button('go', key='go')\nif st.session_state.go:",
+    "a name that a click sets": "answer = ''\nif st.button('A'):\n    answer = ask()\nif answer:",
+    "the length of it": "rows = []\nif st.button('A'):\n    rows = load()\nif len(rows) > 0:",
+    "a loop over it": "rows = []\nif st.button('A'):\n    rows = load()\nfor row in rows:",
+    "a popped flag": "if st.session_state.pop('fresh', None):",
+    "a flag that is reset": "if st.session_state.get('go'):\n    st.session_state.go = False",
+    "a flag that is deleted": "if 'go' in st.session_state:\n    del st.session_state['go']",
+}
+CHART = '@st.fragment\ndef chart():{}\n    st.write("...")\n'
+for name, head in CLICKS.items():
+    BAD[f"FC01 under {name}"] = f"{head}\n{indent(CHART.format('  #> FC01'), '    ')}"
+    BAD[f"FC02 under {name}"] = f"{CHART.format('')}{head}\n    chart()  #> FC02\n"
+
+# A rerun after a change of session state, and the condition on the call of the fragment.
+STATE = "st.session_state"
+STAYS = [  # the condition is true after the change, too: a loop
+    (f"rows = {STATE}.rows.copy()", f"if {STATE}.rows: live()"),
+    (f"st.write({STATE}, len({STATE}))", "live()"),
+    (f"{STATE}.update(job=5)", f"if {STATE}.job: live()"),
+    (f"{STATE}.result = 5", "live()"),
+    (f"{STATE}.result = 5", "def main():\n    live()\nif __name__ == '__main__':\n    main()"),
+    (f"{STATE}.result = 5", "for tab in st.tabs(['a', 'b']):\n    with tab: live()"),
+    (f"{STATE}.result = 5", "def page():\n    live()\nst.navigation([st.Page(page)]).run()"),
+    (f"{STATE}['result'] = 5", f"if 'job' in {STATE}: live()"),
+    (f"{STATE}['result'] = 5", f"def on(): return {STATE}.get('job')\nif on(): live()"),
+    (f"{STATE}['job'] = None", f"if 'job' in {STATE}: live()"),
+    (f"{STATE}['job'] = True", f"if {STATE}.get('job'): live()"),
+    (f"{STATE}.idle = False", f"if not {STATE}.idle: live()"),
+    (f"{STATE}.status = 'running'", f"if {STATE}.status == 'running': live()"),
+    (f"{STATE}.job = 0", f"if {STATE}.get('job') is not None: live()"),
+    (f"{STATE}.status = 'queued'", f"if {STATE}.status in ('running', 'queued'): live()"),
+    (f"{STATE}.b = True", f"if {STATE}.get('a') and {STATE}.get('b'): live()"),
+    (f"{STATE}.status = 'queued'", f"match {STATE}.status:\n    case 'run' | 'queued': live()"),
+    (f"{STATE}.result = 5", f"match {STATE}.s:\n    case 'run' if {STATE}.get('job'): live()"),
+    (f"{STATE}.result = 5", f"KEY = 'job'\nif {STATE}[KEY]: live()"),
+    # The page sets it back before it calls the fragment.
+    (f"{STATE}.job = None", f"{STATE}.job = 'x'\nif {STATE}.job: live()"),
+]
+CHANGES = [  # it may be false after the change, as far as can be known
+    (f"{STATE}.finished = True", f"if not {STATE}.get('finished'): live()"),
+    (f"del {STATE}.job", f"if 'job' in {STATE}: live()"),
+    (f"{STATE}.pop('job')", f"if {STATE}.get('a') and {STATE}.get('job'): live()"),
+    (f"{STATE}.status = 'done'", f"match {STATE}.status:\n    case 'run' | 'queued': live()"),
+    (f"{STATE}.job = None", f"match {STATE}.s:\n    case 'run' if {STATE}.get('job'): live()"),
+    (f"{STATE}.s = 'done'", f"if 'run' in {STATE}.s: live()"),
+    (f"{STATE}.page = 'end'", f"PAGES = {{'run': live, 'end': end}}\nPAGES[{STATE}.page]()"),
+    (
+        f"{STATE}.job = None",
+        f"if 'job' not in {STATE}:\n    {STATE}.job = 'x'\nif {STATE}.job: live()",
+    ),
+    (f"{STATE}.pop(KEY)", f"KEY = 'job'\nif {STATE}[KEY]: live()"),
+    (f"{STATE}.update({{'job': None}})", f"if {STATE}.job: live()"),
+    (f"{STATE}.job = None", f"if getattr({STATE}, 'job'): live()"),
+    (f"del {STATE}.job.rows", f"if {STATE}.job.rows: live()"),
+    # What is no session state.
+    ("os.remove('running')", "import os\nif os.path.exists('running'): live()"),
+    ("pass", "if status(function) == 'running': live()"),
+    ("ON['x'] = False", "ON = {'x': True}\nif ON['x']: live()"),
+    ("Job.on = False", "class Job:\n    on = True\nif Job.on: live()"),
+    ("jobs().clear()", "@st.cache_resource\ndef jobs(): return Jobs()\nif jobs().active: live()"),
+]
+
+
+def gated(change: str, gate: str, mark: str = "") -> str:
+    """Return a page with a fragment that changes something and reruns the app."""
+    head = "@st.fragment(run_every=1)\ndef live():\n    if done():\n"
+    return f"{head}        {change}\n        st.rerun()  {mark}\n{gate}\n"
+
+
+BAD |= {f"FC06 {change}; {gate}": gated(change, gate, "#> FC06") for change, gate in STAYS}
+GOOD |= {f"FC06 {change}; {gate}": gated(change, gate) for change, gate in CHANGES}
+
+# Calls of a timed fragment with an argument.
+CONSTANT = [
+    "live('Jobs')",
+    "live(title='Jobs')",
+    "live()",
+    "live(-1)",
+    "live(['a', 'b'])",
+    "live({'a': 1})",
+    "live(f'a')",
+    "live(end)",
+    "live(lambda: 5)",
+    "NAMES = ['a', 'b']\nlive(NAMES)",
+    "from config import NAMES\nlive(NAMES)",
+    "title = 'Jobs'\nother = title\nlive(other)",
+    "for name in ('a', 'b'): live(name)",
+]
+FROZEN = [
+    f"live({STATE}.job)",
+    "live([load()])",
+    "live({'a': load()})",
+    "live(f'{load()}')",
+    "NAMES = load()\nlive(NAMES)",
+    "from config import names\nlive(names)",
+    "for name in load(): live(name)",
+    "name = 'a'\nif done(): name = 'b'\nlive(name)",
+]
+TITLED = "@st.fragment(run_every=1)\ndef live(title=5):{}\n    if done():\n        end()\n"
+TITLED += "if st.session_state.active:\n"
+BAD |= {f"FC07 {call}": TITLED.format("  #> FC07") + indent(call, "    ") for call in FROZEN}
+GOOD |= {f"FC07 {call}": TITLED.format("") + indent(call, "    ") for call in CONSTANT}
+
+# Data of the page that a timed fragment draws.
+LOADED = [
+    "rows = fetch_table()\nLIVE\n    st.table(rows)",
+    "rows = _load()\nLIVE\n    a, b = st.columns(2)\n    a.table(rows)",
+    "import datetime\nnow = datetime.datetime.now()\nLIVE\n    st.write(f'now {now}')",
+    "rows = cursor.fetchall()\ntop = rows[:5]\nLIVE\n    st.table(top)",
+    "rows = load()\nLIVE\n    own = rows\n    st.table(own)",
+]
+READ = [
+    "job = get_job()\nLIVE\n    st.write(job.status)",
+    "job = get_job()\nLIVE\n    st.table(job.rows())",
+    "LIVE\n    rows = load()\n    own = rows\n    st.table(own)",
+    "user = getuser()\nqueue = listen()\nLIVE\n    st.write(user, queue)",
+]
+
+
+def drawing(source: str, mark: str = "") -> str:
+    """Return a page with a timed fragment that ends with a line that draws."""
+    head = "@st.fragment(run_every=1)\ndef live():\n    if done():\n        end()"
+    return f"{source.replace('LIVE', head)}{mark}\n"
+
+
+BAD |= {f"FC07 {source}": drawing(source, "  #> FC07") for source in LOADED}
+GOOD |= {f"FC07 {source}": drawing(source) for source in READ}
+
+# Loops in a page with a timed fragment.
+ENDLESS = [
+    "while True:  #> FC11\n    work()",
+    "while 1:  #> FC11\n    for item in items:\n        break",
+    "while not False:  #> FC11\n    work()",
+    "running = True\nwhile running:  #> FC11\n    work()",
+    "def main():\n    while True:  #> FC11\n        work()\nmain()",
+    "if ready():\n    while True:  #> FC11\n        work()",
+    "@st.fragment\ndef chart():\n    while True:  #> FC11\n        work()\nchart()",
+    "import itertools\nfor i in itertools.count():  #> FC11\n    work()",
+    "from itertools import cycle\nfor i in cycle('abc'):  #> FC11\n    work()",
+    "from itertools import count\nfor n, i in enumerate(count(1)):  #> FC11\n    work()",
+    "import itertools as it\nfor _ in it.repeat(None):  #> FC11\n    work()",
+    "st.session_state.on = True\nwhile st.session_state.on:  #> FC11\n    work()",
+    "def save():\n    st.session_state.job = 1\nwhile True:  #> FC11\n    save()",
+]
+ENDING = [
+    "while True:\n    if ready():\n        break",
+    "while True:\n    if ready():\n        exit()",
+    "import sys\nwhile True:\n    if ready():\n        sys.exit()",
+    "while True:\n    if ready():\n        end()",
+    "while True:\n    if ready():\n        raise ValueError",
+    "while True:\n    try:\n        work()\n    except ValueError:\n        break",
+    "def read():\n    while True:\n        if ready():\n            return 5\nread()",
+    "def lines():\n    while True:\n        yield 5\nst.write_stream(lines())",
+    "def worker():\n    while True:\n        work()\nthread(worker)",
+    "from itertools import repeat\nfor _ in repeat(None, 5):\n    work()",
+    "from itertools import count\nfor i in count():\n    if ready(i):\n        break",
+    "running = True\nwhile running:\n    running = False",
+    "stop = False\nwhile not stop:\n    stop = ready()",
+    "while st.session_state.on:\n    st.session_state.on = ready()",
+    "while st.session_state.on:\n    st.session_state.update(on=ready())",
+]
+PAGE = "@st.fragment(run_every=1)\ndef live():\n    if done():\n        end()\n"
+PAGE += "if st.session_state.active:\n    live()\n"
+BAD |= {f"FC11 {loop}": f"{PAGE}{loop}\n" for loop in ENDLESS}
+GOOD |= {f"FC11 {loop}": f"{PAGE}{loop}\n" for loop in ENDING}
+
+# Values in the text of SQL.
+SAFE = [
+    "int(n)",
+    "-len(n)",
+    "Kind.A.value",
+    "min(int(n), 100)",
+    "n:d",
+    "st.number_input('x')",
+    "st.slider('x', 1, 5)",
+    "st.date_input('x')",
+    "st.time_input('x')",
+    "st.checkbox('x')",
+    "st.toggle('x')",
+    "n.strftime('%Y')",
+    "n.isoformat()",
+    "datetime.date.today()",
+    "uuid.uuid4().hex",
+    "st.selectbox('c', ['a', 'b'])",
+    "os.environ['TABLE']",
+    "os.getenv('DB', 'x')",
+    "st.secrets['table']",
+    "st.secrets.table",
+    "ORDERS.get(n, 'id')",
+    "ORDERS[n]",
+]
+UNSAFE = [
+    "n",
+    "n.strip()",
+    "str(n)",
+    "st.text_input('x')",
+    "st.selectbox('c', n)",
+    "ORDERS.get(n, n)",
+    "n:>5",
+]
+SEARCH = """\
+import datetime, os, uuid
+from enum import Enum
+ORDERS = dict(new="created DESC", old="created")
+class Kind(Enum):
+    A = "a"
+def search(db, n):
+    db.execute(f"SELECT * FROM t WHERE d = {VALUE}")"""
+BAD |= {f"FC08 {value}": SEARCH.replace("VALUE", value) + "  #> FC08\n" for value in UNSAFE}
+GOOD |= {f"FC08 {value}": SEARCH.replace("VALUE", value) for value in SAFE}
+
 
 # The document that the rules come from, with its own examples.
 
@@ -2541,17 +2350,35 @@ def test_a_finding_names_the_problem_and_the_fix() -> None:
     assert str(finding) == f"app.py:3:5: {text}"
 
 
+TICK = "@st.fragment(run_every=1)\ndef live():\n    "
+
+
 @pytest.mark.parametrize(
-    ("before", "reason"),
+    ("source", "message"),
     [
-        ("    ", "every tick of live reruns the app"),
-        ("    if done():\n        ", "no change of session state before it"),
+        (f"{TICK}st.rerun()", "every tick of live reruns the app"),
+        (f"{TICK}if done(): st.rerun()", "no change of session state before it"),
+        (
+            gated("st.session_state.job = 5", "if st.session_state.job: live()"),
+            "the change (job) leaves the condition for live true: a loop",
+        ),
+        (
+            f"{TICK}st.rerun(scope='fragment')",
+            "live never stops: no tick reaches a full st.rerun() or st.switch_page()",
+        ),
+        (f"{CHART.format('')}if st.button('A'): chart()", "chart is rendered only in the run of a"),
+        (drawing(LOADED[0]), "live draws rows, which is loaded only in a full rerun"),
+        (f"{PAGE}while 1: work()", "this loop never ends, so neither does the run of the page"),
+        ("db.execute('SELECT a FROM t WHERE a = ' + a)", "concatenation with + puts values"),
+        (
+            "db.execute(f'SELECT a FROM {a}')",
+            "an f-string puts a name into the SQL that execute() ",
+        ),
     ],
 )
-def test_a_rerun_that_loops_is_explained(before: str, reason: str) -> None:
-    source = f"@st.fragment(run_every=1)\ndef live():\n{before}st.rerun()\n"
-    (finding,) = check_source(source, "app.py")
-    assert finding.message.startswith(reason)
+def test_a_message_says_what_happens(source: str, message: str) -> None:
+    messages = [item.message for item in check_source(source, "app.py")]
+    assert [text for text in messages if text.startswith(message)]
 
 
 def test_a_name_in_sql_is_a_warning_and_a_value_an_error() -> None:
@@ -2561,8 +2388,10 @@ def test_a_name_in_sql_is_a_warning_and_a_value_an_error() -> None:
     index = 'db.execute(f"CREATE INDEX {a} ON {table} (f{n})")'
     head = "def read(db, a, n, schema, table, other):"
     source = "\n    ".join([head, where, name, tables, index])
-    severities = [item.severity for item in check_source(source, "app.py")]
-    assert severities == ["error", "warning", "warning", "warning"]
+    first, *others = check_source(source, "app.py")
+    assert (first.severity, first.fix) == ("error", RULES["FC08"].fix)
+    assert [item.severity for item in others] == ["warning"] * 3
+    assert {item.fix for item in others} == {"check the name against a list of allowed names"}
 
 
 def test_the_lists_know_every_widget_of_the_installed_streamlit() -> None:
@@ -2824,12 +2653,15 @@ def test_reruns_and_decorators_of_other_files_are_judged(
     assert found(other.read_text("utf-8"), str(other)) == marked(other.read_text("utf-8"))
 
 
-def test_a_search_ends_at_the_root_of_the_project(project: Callable[[str, str], Path]) -> None:
+@pytest.mark.parametrize("mark", ["pyproject.toml", ".git"])
+def test_a_search_ends_at_the_root_of_the_project(
+    project: Callable[[str, str], Path], mark: str
+) -> None:
     project("live.py", "@st.fragment\ndef live():\n    st.write('...')\n")
     source = "from live import live\nif st.button('Start'):\n    live()\n"
     page = project("app/page.py", source)
     assert found(source, str(page)) == [(3, "FC02")]
-    (page.parent / "pyproject.toml").touch()
+    (page.parent / mark).touch()
     assert found(source, str(page)) == []
 
 
@@ -2998,6 +2830,8 @@ TWO_RULES = BAD_FILE + "def read(db, name):\n    db.execute(f'SELECT {name}')\n"
         (["--select", "FC04", "--ignore", "FC04"], []),
         (["--exclude", "*.py"], []),
         (["--exclude", "pages/"], []),
+        (["--exclude", "./pages"], []),
+        (["--exclude", "other/../pages/*.py"], []),
         (["--exclude", "other"], ["FC04", "FC08"]),
     ],
 )
@@ -3082,6 +2916,10 @@ def test_pyproject_chooses_rules_and_files(
     for arguments, folder in (([], tmp_path), (["."], tmp_path / "pages")):
         done = run(*options, *arguments, folder=folder)
         assert [line.split()[1] for line in done.stdout.splitlines()] == expected
+    (tmp_path / "pages" / ".git").touch()  # the root of another project
+    assert len(run(*options, folder=tmp_path / "pages").stdout.splitlines()) == (
+        1 if "--select" in options else 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -3162,10 +3000,13 @@ def test_the_bad_code_of_a_rule_is_bad_and_its_good_code_good(rule: str) -> None
 
 
 @pytest.mark.parametrize("option", ["--select", "--ignore", "--explain"])
-def test_an_unknown_rule_is_refused_with_the_list(option: str) -> None:
-    done = run(option, "FC99")
-    assert done.returncode == 2
-    assert "unknown rule FC99; the rules are FC00, FC01" in done.stderr
+@pytest.mark.parametrize(
+    ("rules", "reason"), [("FC99", "unknown rule FC99"), (",", "no rule is named")]
+)
+def test_what_names_no_rule_is_refused_with_the_list(option: str, rules: str, reason: str) -> None:
+    done = run(option, rules)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{reason}; the rules are FC00, FC01" in done.stderr.splitlines()[-1]
 
 
 def test_the_version_is_printed() -> None:

@@ -1,7 +1,7 @@
 """What the rules need to know about Streamlit: fragments, widgets, clicks, session state."""
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from .model import (
     Definition,
     Function,
     Module,
+    Origin,
     Part,
     Point,
     argument,
@@ -68,18 +69,13 @@ UNKNOWN = "?"  # not session state: what a function of another file changes
 Changes = dict[str, ast.Constant | None]
 REMOVED = ast.Constant(None)
 
+SELF = {"self", "cls"}  # the parameter of a method that the call does not give
 NEVER_NONE = {"int", "float", "str", "max", "min", "round", "abs"}
 EQUALS, DIFFERS = ast.Eq | ast.Is, ast.NotEq | ast.IsNot
 SIMPLE = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete | ast.Expr
+NO_TIMER = ast.Constant(None)  # the interval of a fragment without run_every
 # What keeps a definition from module level.
 BLOCKS = Function | ast.ClassDef | ast.If | ast.Match | ast.For | ast.AsyncFor | ast.While
-
-
-@dataclass(frozen=True)
-class Timer:
-    """What makes a fragment, with the values that `run_every` may have; none: no timer."""
-
-    intervals: tuple[ast.expr, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,27 +103,15 @@ class App(Module):
         """The fragments by the functions that they run."""
         return {item.function: item for item in self.fragments if item.function}
 
-    def ask(
-        self, question: str, name: ast.AST, judge: Callable[[Binding], bool], every: bool = False
-    ) -> bool:
-        """Judge what a name is bound to, one value or `every`. Bindings may be circular."""
-        values = self.values(name)
-        key = (question, id(values) if isinstance(name, ast.Name) else name)
-        if key not in self.answers:
-            self.answers[key] = every  # the answer while a circular binding is followed
-            judged = map(judge, values)
-            self.answers[key] = bool(values) and (all(judged) if every else any(judged))
-        return bool(self.answers[key])
-
     # Fragments.
 
     @remember(None)
-    def timer(self, node: Binding) -> Timer | None:
+    def timer(self, node: Binding) -> ast.expr | None:
         """Return what a decorator does, if it makes fragments; it may be stored or built."""
         if not isinstance(node, ast.expr):
             return None
         if self.dotted(node) == "streamlit.fragment":
-            return Timer()
+            return NO_TIMER
         match node:
             case ast.Call():
                 maker = self.timer(node.func)
@@ -147,7 +131,7 @@ class App(Module):
                 for bound in self.values(node):
                     if maker := self.timer(bound):
                         return maker
-                for module, bound in self.imported(node):
+                for module, bound in self.imported(self.dotted(node)):
                     assert isinstance(module, App)
                     if maker := module.timer(bound):
                         return maker
@@ -157,17 +141,13 @@ class App(Module):
                         return maker
             case ast.IfExp(body=body, orelse=orelse):
                 return self.timer(body) or self.timer(orelse)
-            case ast.BoolOp(values=values):
-                return next(filter(None, (self.timer(item) for item in values)), None)
-            case ast.NamedExpr(value=value):
-                return self.timer(value)
         return None
 
-    def wrapper(self, function: Function) -> Timer | None:
+    def wrapper(self, function: Function) -> ast.expr | None:
         """Return what a decorator does that is a function, if it makes fragments."""
         for value in self.returned(function):
             if isinstance(value, ast.Call) and self.wraps_parameter(value, function):
-                return self._timed(value, self.timer(value.func) or Timer())
+                return self._timed(value, self.timer(value.func) or NO_TIMER)
             for inner in self.values(value) if isinstance(value, ast.Name) else ():
                 if isinstance(inner, Definition) and self.runs_parameter(inner, function):
                     for decorator in inner.decorator_list:
@@ -181,10 +161,10 @@ class App(Module):
         called = [getattr(call.func, "id", "") for call in self.calls.get(inner, [])]
         return bool(first) and first[0] in called
 
-    def _timed(self, call: ast.Call, maker: Timer) -> Timer:
+    def _timed(self, call: ast.Call, maker: ast.expr) -> ast.expr:
         """Return what `call` makes of a maker: it may give the interval, also by `**options`."""
         given = self.options(call, "run_every")
-        return Timer((given[0],)) if given else maker
+        return given[0] if given else maker
 
     def options(self, call: ast.Call, keyword: str, position: int | None = None) -> list[ast.expr]:
         """Return what may be given for an argument, also by `**options`."""
@@ -219,8 +199,9 @@ class App(Module):
                         yield self._fragment(node.name, node, node, maker)
             elif isinstance(node, ast.Call) and (target := self._target(node)):
                 maker = self.timer(node.func)
-                if maker is None or self._is_in_maker(node):
-                    continue
+                outer = self.owner(node)
+                if maker is None or (outer and self.wraps_parameter(node, outer)):
+                    continue  # the decorator that it is in is what counts
                 maker = self._timed(node, maker)
                 found = [item for item in self.functions(target) if item.module is self]
                 parent = self.parents[node]  # `live = st.fragment(draw, run_every=1)`
@@ -231,22 +212,16 @@ class App(Module):
                     bound = len(target.args) - 1 + len(target.keywords)
                 yield self._fragment(name, node, found[0].function if found else None, maker, bound)
 
-    def _is_in_maker(self, call: ast.Call) -> bool:
-        """Tell whether a call makes a fragment of a parameter: its decorator is what counts."""
-        function = self.owner(call)
-        return function is not None and self.wraps_parameter(call, function)
-
     def _fragment(
         self,
         name: str,
         node: ast.expr | ast.stmt,
         function: Function | None,
-        maker: Timer,
+        maker: ast.expr,
         bound: int = 0,
     ) -> Fragment:
-        kinds = {kind for item in maker.intervals for kind in self.intervals(item)}
-        timed = bool(kinds - {False})
-        return Fragment(name, node, function, timed, bool(kinds & {False, None}), bound)
+        kinds = self.intervals(maker)
+        return Fragment(name, node, function, bool(kinds - {False}), kinds != {True}, bound)
 
     @remember(frozenset[bool | None]())
     def intervals(self, node: Binding) -> frozenset[bool | None]:
@@ -264,7 +239,9 @@ class App(Module):
             case ast.Call():
                 name = self.builtin(node) or self.dotted(node.func)
                 is_plain = name in NEVER_NONE or name.startswith("datetime.")
-                found = [item for callee in self.functions(node.func) for item in _results(callee)]
+                found = [
+                    item for callee in self.functions(node.func) for item in _interval_kinds(callee)
+                ]
                 return frozenset(found or [True if is_plain else None])
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 parts = self.values(node)
@@ -336,7 +313,7 @@ class App(Module):
         """
         function = node
         while True:
-            for guard in self._clicks(self.points.get(function), flags):
+            if guard := self._click(self.points.get(function), flags):
                 return guard
             outer = self.owner(function)
             if outer is None:
@@ -349,7 +326,7 @@ class App(Module):
             node = self.parents[node]
         return node
 
-    def _clicks(self, point: Point | None, flags: bool) -> Iterator[Point]:
+    def _click(self, point: Point | None, flags: bool) -> Point | None:
         passed: list[Point] = []
         answer: Point | None = None
         for guard in self.guards(point):
@@ -365,9 +342,9 @@ class App(Module):
                 break
         for guard in passed:
             self.answers["click", flags, guard] = answer
-        if answer:
-            yield answer
+        return answer
 
+    @remember(False)
     def needs_click(self, test: Binding, holds: bool = True, flags: bool = True) -> bool:
         """Tell whether `test` is true (false, if not `holds`) only in the run of a click."""
         if isinstance(test, ast.expr) and self.state_key(test) in self.button_keys:
@@ -385,17 +362,15 @@ class App(Module):
                 return self.needs_click(
                     left, holds == (isinstance(op, EQUALS) == bool(value)), flags
                 )
-            case ast.Name() | ast.Attribute() | ast.Call() if results := self._results(test):
+            case ast.Name() | ast.Attribute() | ast.Call() if results := self._bound_or_returned(
+                test
+            ):
                 # `result = None`, and another value under a button.
-                key = ("needs", holds, flags, id(results) if isinstance(test, ast.Name) else test)
-                if key not in self.answers:
-                    self.answers[key] = False
-                    bound = [item for item in results if not _differs(item, holds)]
-                    self.answers[key] = bool(bound) and all(
-                        self.needs_click(item, holds, flags) or self._set_by_click(item, flags)
-                        for item in bound
-                    )
-                return bool(self.answers[key])
+                bound = [item for item in results if not _differs(item, holds)]
+                return bool(bound) and all(
+                    self.needs_click(item, holds, flags) or self._set_by_click(item, flags)
+                    for item in bound
+                )
             case ast.Call(func=func) if called_name(test) in BUTTONS:
                 if isinstance(func, ast.Attribute) or self.dotted(func):
                     return holds
@@ -420,72 +395,58 @@ class App(Module):
 
     def _is_flag(self, guard: Point) -> bool:
         """Tell whether a branch clears the state on which it is: that is true for one run."""
-        keys = self.reads(guard.test) if guard.test and guard.holds else None
+        keys = self.deciding_keys(guard.test) if guard.test and guard.holds else None
         simple = [item for item in guard.branch if isinstance(item, SIMPLE)] if keys else []
         changes = [self.change(node, trust=False) for item in simple for node in own_nodes(item)]
         return any(is_false(item.get(key)) for item in changes for key in keys or ())
 
-    def _results(self, node: ast.expr) -> Sequence[Binding]:
+    def _bound_or_returned(self, node: ast.expr) -> Sequence[Binding]:
         """Return what a name is bound to, or what a function of this file returns."""
-        if not isinstance(node, ast.Call):
-            return self.values(node)
-        found = [item for item in self.functions(node.func) if item.module is self]
-        return [value for _, function in found for value in self.returned(function)]
+        return self.results(node) if isinstance(node, ast.Call) else self.values(node)
 
     def _set_by_click(self, value: Binding, flags: bool) -> bool:
         if not isinstance(value, ast.expr):
             return False
-        node: ast.AST = value
-        while node in self.parents and not isinstance(node, ast.stmt):
-            node = self.parents[node]
-        return any(self._clicks(self.points.get(node), flags))
+        return self._click(self.points.get(self.statement(value)), flags) is not None
 
     # Widgets.
 
+    @remember(False)
     def is_container(self, node: Binding) -> bool:
         """Tell whether `node` is Streamlit or a container of it: `st.sidebar`, `columns[0]`."""
         if isinstance(node, Part):
             return self.is_container(node.whole)
         if not isinstance(node, ast.AST):
             return False
+        if key := self.state_key(node):
+            return any(map(self.is_container, self.kept.get(key, [])))
         if origin := self.dotted(node):
             top, _, rest = origin.partition(".")
             return top == "streamlit" and rest.partition(".")[0] not in NO_CONTAINERS
         match node:
             case ast.Attribute(value=owner):
-                if self.values(node):
-                    return self.ask("container", node, self.is_container)
-                return self.is_container(owner)
+                return any(map(self.is_container, self.values(node) or [owner]))
             case ast.Subscript(value=owner):
                 return self.is_container(owner)
             case ast.Call(func=func, args=args):  # `st.columns(2)`, and `enumerate(columns)`
-                found = self.functions(func)
-                returned = [
-                    part for item in found if item.module is self for part in _returned(item)
-                ]
                 if self.builtin(node) == "dict" or self.dotted(func) == "types.SimpleNamespace":
                     args = [*args, *(item.value for item in node.keywords)]
-                return any(self.is_container(part) for part in (func, *args, *returned))
+                return any(self.is_container(part) for part in (func, *args, *self.results(node)))
             case ast.Dict(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
                 return any(map(self.is_container, parts))
             case ast.DictComp(value=part) | ast.ListComp(elt=part) | ast.GeneratorExp(elt=part):
                 return self.is_container(part)
             case ast.Name():
-                return self.ask("container", node, self.is_container)
+                return any(map(self.is_container, self.values(node)))
             case ast.arg():  # a helper may get a container as an argument
                 given = self.given(node)
-                return any(map(self.is_container, given)) if given else not self.is_self(node)
+                return any(map(self.is_container, given)) if given else node.arg not in SELF
         return False
-
-    def is_self(self, node: ast.arg) -> bool:
-        """Tell whether a parameter is the object or class of a method."""
-        return node.arg in ("self", "cls")
 
     def defaults(self, parameter: ast.arg) -> list[ast.expr]:
         """Return the default of a parameter, if it has one."""
         arguments = self.parents[parameter]
-        if not isinstance(arguments, ast.arguments):
-            return []
+        assert isinstance(arguments, ast.arguments)
         names = [*arguments.posonlyargs, *arguments.args]
         pairs = [
             *zip(reversed(names), reversed(arguments.defaults), strict=False),
@@ -496,14 +457,14 @@ class App(Module):
     def given(self, parameter: ast.arg) -> list[ast.expr]:
         """Return what the calls in this file pass for a parameter."""
         arguments = self.parents[parameter]
-        function = self.parents.get(arguments)
-        if not isinstance(arguments, ast.arguments) or not isinstance(function, Function):
-            return []
+        function = self.parents[arguments]
+        assert isinstance(arguments, ast.arguments)
+        assert isinstance(function, Function)
         names = [*arguments.posonlyargs, *arguments.args]
         found = []
         for call in self.callers.get(function, []):
             offset = isinstance(self.parents[function], ast.ClassDef) and bool(names)
-            offset = offset and self.is_self(names[0])
+            offset = offset and names[0].arg in SELF
             position = names.index(parameter) - offset if parameter in names else None
             value = argument(call, parameter.arg, position if position != -1 else None)
             found += [value] if value is not None else []
@@ -538,6 +499,23 @@ class App(Module):
             for item in self.values(node)
         )
 
+    @remember(False)
+    def is_constant(self, value: Binding) -> bool:
+        """Tell whether a value is the same in each run: literals, functions, names of them."""
+        match value:
+            case ast.Name():
+                values = self.values(value)
+                return len(values) == 1 and self.is_constant(values[0])
+            case Part(whole=whole):
+                return self.is_constant(whole)
+            case Origin(dotted=dotted):
+                return dotted.rpartition(".")[2].isupper()
+            case (
+                ast.Tuple() | ast.List() | ast.Dict() | ast.Set() | ast.UnaryOp() | ast.JoinedStr()
+            ):
+                return all(map(self.is_constant, children(value)))
+        return isinstance(value, ast.Constant | Function)
+
     # Session state.
 
     @remember("")
@@ -548,9 +526,9 @@ class App(Module):
         if not isinstance(node, ast.expr):
             return ""
         origin = self.dotted(node)
+        if origin in STATES:
+            return ANYTHING
         for state, prefix in STATES.items():
-            if origin == state:
-                return ANYTHING
             if origin.startswith(f"{state}."):
                 return prefix + origin.removeprefix(f"{state}.").partition(".")[0]
         match node:
@@ -574,30 +552,41 @@ class App(Module):
             return key
         for value in [index, *(self.values(index) if isinstance(index, ast.Name) else [])]:
             if isinstance(value, ast.Constant):
-                area = next((STATES[name] for name in STATES if self.dotted(owner) == name), "")
-                return f"{area}{value.value!s}"
+                return f"{STATES.get(self.dotted(owner), '')}{value.value!s}"
         return ANYTHING
 
+    @remember({})
     def changes(self, root: ast.AST, trust: bool = True) -> Changes:
         """Return what running `root` changes in the session state; `trust` calls of other files."""
-        key = ("changes", trust, root)
-        if key not in self.answers:
-            self.answers[key] = {}
-            found: Changes = {}
-            todo: list[tuple[App, ast.AST]] = [(self, node) for node in own_nodes(root)]
-            seen: set[ast.AST] = set()
-            for module, node in todo:  # the list grows as helpers are found
-                found.update(module.change(node, trust))
-                if isinstance(node, ast.Call):
-                    for callee in module.callees(node):
-                        if callee.function not in seen and isinstance(callee.module, App):
-                            seen.add(callee.function)
-                            body = callee.function.body
-                            parts = body if isinstance(body, list) else [body]
-                            todo += [(callee.module, part) for part in own_nodes(*parts)]
-            self.answers[key] = found
-        answer: Changes = self.answers[key]
-        return answer
+        found: Changes = {}
+        todo: list[tuple[App, ast.AST]] = [(self, node) for node in own_nodes(root)]
+        seen: set[ast.AST] = set()
+        for module, node in todo:  # the list grows as helpers are found
+            found.update(module.change(node, trust))
+            if isinstance(node, ast.Call):
+                for callee in module.callees(node):
+                    if callee.function not in seen and isinstance(callee.module, App):
+                        seen.add(callee.function)
+                        body = callee.function.body
+                        parts = body if isinstance(body, list) else [body]
+                        todo += [(callee.module, part) for part in own_nodes(*parts)]
+        return found
+
+    @cached_property
+    def kept(self) -> dict[str, list[ast.expr]]:
+        """The functions whose results assignments put into the session state, by key."""
+        found: dict[str, list[ast.expr]] = {}
+        for node in self.scopes:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                for key in filter(None, map(self.state_key, node.targets)):
+                    found.setdefault(key, []).append(node.value.func)
+        return found
+
+    @cached_property
+    def starts(self) -> list[tuple[int, Changes]]:
+        """What each run of the page sets under no condition, with the line."""
+        lines = [node for node in self.tree.body if isinstance(node, ast.Assign)]
+        return [(node.lineno, found) for node in lines if (found := self.changes(node, False))]
 
     def change(self, node: ast.AST, trust: bool) -> Changes:
         """Return what one assignment or call changes in the session state."""
@@ -655,19 +644,19 @@ class App(Module):
         for _ in range(5):  # names may be circular
             values: Sequence[Binding] = []
             if isinstance(test, ast.Name | ast.Call) and not self.state_key(test):
-                values = self._results(test)
+                values = self._bound_or_returned(test)
             if len(values) != 1 or not isinstance(values[0], ast.expr):
                 break
             test = values[0]
         return test
 
     @remember(None)
-    def reads(self, test: Binding) -> set[str] | None:
+    def deciding_keys(self, test: Binding) -> set[str] | None:
         """Return the keys of the session state that decide `test`; None if other things do, too."""
         if isinstance(test, ast.expr) and (key := self.state_key(test)):
             return {key}
         if isinstance(test, ast.expr) and (meaning := self.meaning(test)) is not test:
-            return self.reads(meaning)
+            return self.deciding_keys(meaning)
         parts: Sequence[Binding]
         match test:
             case ast.Constant():
@@ -688,7 +677,7 @@ class App(Module):
                 return None
         found: set[str] = set()
         for part in parts:
-            keys = self.reads(part)
+            keys = self.deciding_keys(part)
             if keys is None:
                 return None
             found |= keys
@@ -696,7 +685,7 @@ class App(Module):
 
     def after(self, test: ast.expr, changes: Changes) -> bool | str:
         """Return what a condition is after `changes`: true, false, `same` as before, or `?`."""
-        keys = self.reads(test)
+        keys = self.deciding_keys(test)
         test = self.meaning(test)
         if keys is None:
             is_layout = isinstance(test, ast.Call) and not self.widget(test)
@@ -711,10 +700,6 @@ class App(Module):
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 found = self.after(operand, changes)
                 return not found if isinstance(found, bool) else found
-            case ast.BoolOp(op=op, values=parts):
-                known = {self.after(part, changes) for part in parts}
-                ends = isinstance(op, ast.Or)
-                return ends if ends in known else not ends if known == {not ends} else "?"
             case ast.Compare(ops=[op], comparators=[ast.Constant(value=other)]) if value:
                 if isinstance(op, EQUALS | DIFFERS):
                     return (value.value == other) == isinstance(op, EQUALS)
@@ -722,7 +707,9 @@ class App(Module):
                 others = [getattr(item, "value", None) for item in known.elts]
                 if value and isinstance(op, ast.In | ast.NotIn):
                     return (value.value in others) == isinstance(op, ast.In)
-            case ast.Compare(left=ast.Constant(), ops=[op]) if value:  # `"job" in st.session_state`
+            case ast.Compare(ops=[op], comparators=[right]) if (
+                value and self.dotted(right) in STATES
+            ):
                 return isinstance(op, ast.In) == (value is not REMOVED)
             case ast.Attribute() | ast.Subscript() | ast.Call() | ast.Name() if value:
                 return bool(value.value)
@@ -731,13 +718,19 @@ class App(Module):
     def stays(self, call: ast.Call, changes: Changes, seen: set[ast.AST]) -> bool:
         """Tell whether a full rerun after `changes` runs `call` again, as far as this file says."""
         for guard in self.guards(self.points.get(call)):
-            after = self.after(guard.test, changes) if guard.test else "?"
-            if after not in ("same", guard.holds):
+            parts: list[ast.expr | None] = [guard.test]
+            if (
+                isinstance(guard.test, ast.BoolOp)
+                and isinstance(guard.test.op, ast.And) == guard.holds
+            ):
+                parts = [*guard.test.values]  # each of them held
+            after = {self.after(part, changes) if part else "?" for part in parts}
+            if after - {"same", guard.holds}:
                 return False
+        if len(self.functions(call.func)) > 1:  # `PAGES[name]()`: one of them
+            return False
         function = self.owner(call)
-        if function is None:
-            return True
-        if function in seen:
+        if function is None or function in seen:
             return True
         seen.add(function)
         if self.is_dialog(function) or function in self.by_function:
@@ -761,7 +754,7 @@ def rendered_by(callee: Callee) -> str:
     return module.renders.get(function, "") if isinstance(module, App) else ""
 
 
-def _results(callee: Callee) -> Iterator[bool | None]:
+def _interval_kinds(callee: Callee) -> Iterator[bool | None]:
     """Yield what a function may return as an interval."""
     module, function = callee
     assert isinstance(module, App)
@@ -770,10 +763,6 @@ def _results(callee: Callee) -> Iterator[bool | None]:
     annotation = getattr(function, "returns", None)
     if annotation is not None and "None" in ast.unparse(annotation):
         yield False
-
-
-def _returned(callee: Callee) -> list[ast.expr]:
-    return callee.module.returned(callee.function)
 
 
 def _differs(value: Binding, holds: bool) -> bool:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .app import (
+    ANYTHING,
     BLOCKS,
     CALLBACKS,
     REMOVED,
+    SELF,
     UNKNOWN,
     App,
     Fragment,
@@ -16,6 +18,7 @@ from .app import (
     rendered_by,
 )
 from .model import (
+    ENDINGS,
     Binding,
     Callee,
     Function,
@@ -29,13 +32,15 @@ from .model import (
 from .rules import ADVICE, WARNING
 from .sql import SqlTexts
 
-ENDS = {"streamlit.rerun", "streamlit.switch_page", "streamlit.stop"}
+ENDS = ENDINGS - {"sys.exit"}  # of a timer, or of one run of it
 # Modules whose values are the same for all sessions.
 STATIC_MODULES = {"importlib", "os", "packaging", "platform", "sys", "typing"}
-LOADERS = (
-    *("load", "read", "get", "fetch", "query", "poll", "list", "find", "select", "compute"),
-    *("now", "utcnow", "today"),
-)
+# The first word of the names of functions that load data.
+LOADERS = """
+    load read get fetch fetchall fetchone query poll list listdir find select compute now utcnow
+    today
+"""
+CHECK_NAME = "check the name against a list of allowed names"  # what FC08 says about names
 ENDLESS = {"itertools.count", "itertools.cycle", "itertools.repeat"}
 
 
@@ -46,6 +51,7 @@ class Found(NamedTuple):
     node: ast.expr | ast.stmt
     message: str
     severity: str = ""  # that of the rule, if it is empty
+    fix: str = ""  # as above
 
 
 def check(app: App) -> Iterator[Found]:
@@ -70,8 +76,8 @@ def check(app: App) -> Iterator[Found]:
     sql = SqlTexts(app)
     for text, how, name in sql.findings():
         if sql.is_identifier(text):
-            message = f"{how} puts a name into the SQL that {name}() runs: compare it with a list"
-            yield Found("FC08", text, message, WARNING)
+            message = f"{how} puts a name into the SQL that {name}() runs"
+            yield Found("FC08", text, message, WARNING, CHECK_NAME)
         else:
             yield Found("FC08", text, f"{how} puts values into the SQL that {name}() runs")
 
@@ -83,7 +89,7 @@ def check_places(app: App) -> Iterator[Found]:
         if app.click(item.node):
             what = "under a button, which is true for one run only"
             yield Found("FC01", item.node, f"{message} {what}")
-        elif is_called(app, item.node):
+        elif getattr(app.parents[item.node], "func", None) is item.node:
             continue  # `st.fragment(draw, run_every=1)()` is more a call than a definition
         elif item.timed and (line := block_around(app, item.node)):
             what = f"in the block of line {line}, not at module level"
@@ -98,9 +104,11 @@ def check_places(app: App) -> Iterator[Found]:
     for call, name, guard in rendered:
         if guard is None:
             continue
-        keeps = name in later and any(app.changes(item, trust=False) for item in guard.branch)
+        keeps = name in later and any(app.changes(item, False) for item in guard.branch)
         if not keeps:
-            message = f"only the run of a click renders {name}; the next full rerun drops it"
+            message = (
+                f"{name} is rendered only in the run of a click; the next full rerun removes it"
+            )
             yield Found("FC02", call, message)
 
 
@@ -110,14 +118,10 @@ def check_dialogs(app: App) -> Iterator[Found]:
         for call in calls:
             own = [callee.function for callee in app.callees(call) if callee.module is app]
             if app.click(call) and any(map(app.is_dialog, own)):
-                message = "only the run of a click opens the dialog; the next full rerun closes it"
+                message = (
+                    "the dialog is opened only in the run of a click; the next full rerun closes it"
+                )
                 yield Found("FC12", call, message)
-
-
-def is_called(app: App, node: ast.AST) -> bool:
-    """Tell whether a fragment is called where it is made."""
-    parent = app.parents[node]
-    return isinstance(parent, ast.Call) and parent.func is node
 
 
 def block_around(app: App, node: ast.AST) -> int:
@@ -199,7 +203,7 @@ def check_end(app: App, item: Fragment, function: Function) -> Iterator[Found]:
         if name == "streamlit.stop" or not module.click(call, flags=False):
             ends.setdefault(name, here)
     if not ends:
-        message = f"neither {item.name} nor a helper in this project reaches st.rerun or st.stop()"
+        message = f"{item.name} never stops: no tick reaches a full st.rerun() or st.switch_page()"
         yield Found("FC04", item.node, message)
     elif ends.keys() == {"streamlit.stop"}:
         message = (
@@ -216,7 +220,7 @@ def is_ended_by_the_page(app: App, function: Function) -> bool:
     inside.add(function)
     for call in calls:
         tests = [guard.test for guard in app.guards(app.points.get(call)) if guard.test]
-        keys = {key for test in tests for key in app.reads(test) or ()}
+        keys = {key for test in tests for key in app.deciding_keys(test) or ()}
         changes = [change for key in keys for change in app.changed.get(key, [])]
         is_cleared = any(is_false(value) and owner not in inside for owner, value in changes)
         if not is_cleared and not any(is_switch(app, test) for test in tests):
@@ -259,8 +263,10 @@ def check_frozen(app: App, item: Fragment, function: Function) -> Iterator[Found
     calls = app.callers.get(function, []) if item.node is function else []
     given = [value for call in calls for value in (*call.args, *(k.value for k in call.keywords))]
     given += [value for name in names for value in app.defaults(name)]
-    is_method = isinstance(app.parents[function], ast.ClassDef) and any(map(app.is_self, names[:1]))
-    are_constant = calls and not is_method and all(is_constant(app, value) for value in given)
+    is_method = isinstance(app.parents[function], ast.ClassDef) and any(
+        item.arg in SELF for item in names[:1]
+    )
+    are_constant = calls and not is_method and all(app.is_constant(value) for value in given)
     if names and not are_constant:
         arguments = ", ".join(node.arg for node in names)
         message = f"the arguments of {item.name} ({arguments}) freeze until the next full rerun"
@@ -271,20 +277,9 @@ def check_frozen(app: App, item: Fragment, function: Function) -> Iterator[Found
                 for name in drawn(app, value):
                     if is_snapshot(app, name, function):
                         message = (
-                            f"{item.name} draws {name.id}, which only a full rerun reads again"
+                            f"{item.name} draws {name.id}, which is loaded only in a full rerun"
                         )
                         yield Found("FC07", name, message, ADVICE)
-
-
-def is_constant(app: App, value: ast.expr) -> bool:
-    """Tell whether a value is the same in each run: a literal, or a name of one."""
-    if isinstance(value, ast.Name):
-        values = app.values(value)
-        return len(values) == 1 and isinstance(values[0], ast.Constant)
-    return all(
-        isinstance(node, ast.Constant | ast.UnaryOp | ast.unaryop | ast.Tuple | ast.expr_context)
-        for node in ast.walk(value)
-    )
 
 
 def drawn(app: App, value: ast.expr) -> Iterator[ast.Name]:
@@ -295,20 +290,28 @@ def drawn(app: App, value: ast.expr) -> Iterator[ast.Name]:
             yield node
         elif isinstance(node, ast.Call):
             todo += node.args if app.builtin(node) else []
-        elif not isinstance(node, ast.Lambda):
+        elif not isinstance(node, ast.Lambda | ast.Attribute):  # an attribute is read at each tick
             todo += children(node)
 
 
 def is_snapshot(app: App, name: ast.Name, function: Function) -> bool:
     """Tell whether a name is bound, outside of a function, to data that a call loaded."""
-    calls = [value for value in app.values(name) if isinstance(value, ast.Call)]
-    return bool(calls) and all(
-        called_name(value).lower().startswith(LOADERS)
-        and app.owner(value) is not function
-        and not app.dotted(value.func).startswith("streamlit.")
-        and not app.state_key(value)
-        for value in calls
-    )
+    todo, seen = [name], {name}
+    for item in todo:  # the list grows as names are followed: `top = rows[:10]`
+        values = [value for value in app.values(item) if isinstance(value, ast.expr)]
+        calls = [value for value in values if isinstance(value, ast.Call)]
+        inner = [] if calls else [part for value in values for part in drawn(app, value)]
+        todo += [part for part in inner if part not in seen]
+        seen |= {*inner}
+        if calls and all(
+            called_name(value).lower().lstrip("_").partition("_")[0] in LOADERS.split()
+            and app.owner(value) is not function
+            and not app.dotted(value.func).startswith("streamlit.")
+            and not app.state_key(value)
+            for value in calls
+        ):
+            return True
+    return False
 
 
 class Way(NamedTuple):
@@ -356,8 +359,8 @@ def follow_points(way: Way, call: ast.Call) -> Way:
             continue
         is_guarded = True
         if point.test is not None:
-            changes |= module.changes(point.test, trust=False)
-            reads = module.reads(point.test)
+            changes |= module.changes(point.test, False)
+            reads = module.deciding_keys(point.test)
             keys |= reads or state_in(module, point.test)
             if reads and not point.holds and len(reads) == 1:
                 changes |= dict.fromkeys(reads, REMOVED)  # it is cleared already
@@ -394,19 +397,24 @@ def why_loop(app: App, item: Fragment, call: ast.Call, way: Way) -> str:
         return ""
     if not way.is_guarded:
         return f"every tick of {item.name} reruns the app, which renders it again: a loop"
+    sites = app.callers.get(item.function, []) if item.function and not item.may_end else []
     if not changes:
         set_by_page = [value for key in way.keys for _, value in app.changed.get(key, [])]
         if any(value is None for value in set_by_page):
             return ""  # the rerun itself changes the condition
+        if not all(app.stays(site, changes, set()) for site in sites):
+            return ""  # what is no session state decides
         return f"no change of session state before it: the rerun renders {item.name} again"
-    sites = app.callers.get(item.function, []) if item.function and not item.may_end else []
+    for line, found in app.starts:
+        if all(line < site.lineno for site in sites):
+            changes |= {key: found[key] for key in found.keys() & changes.keys()}
     if UNKNOWN in changes or not sites or way.keys:
         return ""
     if all(app.stays(site, changes, set()) for site in sites):
         what = ", ".join(sorted(changes)).replace("*", "session state")
         if not any(list(app.guards(app.points.get(site))) for site in sites):
             return f"{item.name} is called under no condition: the rerun renders it again, a loop"
-        return f"the change ({what}) keeps the condition that renders {item.name}: a loop"
+        return f"the change ({what}) leaves the condition for {item.name} true: a loop"
     return ""
 
 
@@ -417,9 +425,7 @@ def check_loops(app: App) -> Iterator[Found]:
         body = getattr(current, "body", [])
         for node in own_nodes(*body) if isinstance(body, list) else ():
             if isinstance(node, ast.While | ast.For) and is_endless(app, node):
-                message = (
-                    f"the run of the page never ends, because of the loop in line {node.lineno}"
-                )
+                message = "this loop never ends, so neither does the run of the page"
                 yield Found("FC11", node, message)
         for call in app.calls.get(current, []):
             for module, function in app.callees(call):
@@ -430,7 +436,8 @@ def check_loops(app: App) -> Iterator[Found]:
 def is_endless(app: App, loop: ast.While | ast.For) -> bool:
     """Tell whether a loop never ends: by its condition or iterator, and by what is in it."""
     if isinstance(loop, ast.While):
-        return is_always_true(app, loop.test) and not has_end(app, loop)
+        is_endless = is_always_true(app, loop.test) or keeps_state(app, loop)
+        return is_endless and not has_end(app, loop)
     source = loop.iter
     while isinstance(source, ast.Call) and app.builtin(source) == "enumerate" and source.args:
         source = source.args[0]
@@ -439,6 +446,14 @@ def is_endless(app: App, loop: ast.While | ast.For) -> bool:
     is_endless = app.dotted(source.func) in ENDLESS
     is_counted = called_name(source) == "repeat" and len(source.args) + len(source.keywords) > 1
     return is_endless and not is_counted and not has_end(app, loop)
+
+
+def keeps_state(app: App, loop: ast.While) -> bool:
+    """Tell whether a loop runs on session state, a constant that nothing in the loop changes."""
+    keys = app.deciding_keys(loop.test) or set()
+    changes = {key for part in loop.body for key in app.changes(part)}
+    values = [value for key in keys for _, value in app.changed.get(key, [(None, None)])]
+    return bool(values) and all(values) and not changes & {*keys, ANYTHING, UNKNOWN}
 
 
 def is_always_true(app: App, test: ast.expr) -> bool:
@@ -457,12 +472,17 @@ def has_end(app: App, loop: ast.While | ast.For) -> bool:
     for node, is_inner in todo:  # the list grows as parts are found
         if isinstance(node, Function | ast.ClassDef):
             continue
-        if isinstance(node, ast.Return | ast.Raise) or (
+        if isinstance(node, ast.Return | ast.Raise | ast.Yield | ast.YieldFrom) or (
             isinstance(node, ast.Break) and not is_inner
         ):
             return True
-        if isinstance(node, ast.Call) and app.dotted(node.func) in {*ENDS, "sys.exit"}:
-            return True
+        if isinstance(node, ast.Call):
+            if app.dotted(node.func) in ENDINGS or app.builtin(node) in ("exit", "quit"):
+                return True
+            for callee in app.callees(node):
+                for module, call, _ in callee.module.reached(callee.function):
+                    if module.dotted(call.func) in ENDINGS:
+                        return True
         is_loop = isinstance(node, ast.For | ast.AsyncFor | ast.While)
         todo += [(part, is_inner or is_loop) for part in children(node)]
     return False

@@ -70,9 +70,12 @@ def known_rules(names: Iterable[str]) -> list[str]:
 def rule_list(text: str) -> list[str]:
     """Return the rules that an option names."""
     try:
-        return known_rules(text.split(","))
+        rules = known_rules(text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    if not rules:
+        raise argparse.ArgumentTypeError(f"no rule is named; the rules are {', '.join(RULES)}")
+    return rules
 
 
 def version() -> str:

@@ -38,7 +38,7 @@ def _files_in(folder: Path, problems: list[str], ignored: set[Path]) -> Iterator
             continue
         if child.is_dir():
             is_skipped = child.name in SKIPPED_FOLDERS or child.name.startswith(".")
-            if not (is_skipped or child.is_symlink() or _is_environment(child)):
+            if not (is_skipped or child.is_symlink() or os.path.exists(child / "pyvenv.cfg")):
                 yield from _files_in(child, problems, ignored)
         elif child.suffix == ".py" and child.is_file():  # no pipe, no broken link
             yield child
@@ -56,25 +56,12 @@ def _ignored(folder: Path) -> set[Path]:
     return set() if "./" in names else {folder / name for name in names}
 
 
-def _is_environment(folder: Path) -> bool:
-    """Tell whether a folder is a virtual environment."""
-    try:
-        return (folder / "pyvenv.cfg").exists()
-    except OSError:  # it cannot be read, which is reported when its files are listed
-        return False
-
-
 def is_excluded(file: Path, patterns: Sequence[str], root: Path) -> bool:
     """Tell whether a pattern matches a file, its name or a folder of it, also from the root."""
     absolute = Path(os.path.abspath(file))
-    paths = [file, *([absolute.relative_to(root)] if absolute.is_relative_to(root) else [])]
-    names = {name for path in paths for part in (path, *path.parents) for name in names_of(part)}
-    return any(fnmatch(name, pattern.rstrip("/")) for name in names for pattern in patterns)
-
-
-def names_of(path: Path) -> tuple[str, str]:
-    """Return a path and its last name, as a pattern may give it."""
-    return path.as_posix(), path.name
+    path = absolute.relative_to(root) if absolute.is_relative_to(root) else absolute
+    names = {name for part in (path, *path.parents) for name in (part.as_posix(), part.name)}
+    return any(fnmatch(name, os.path.normpath(item)) for name in names for item in patterns)
 
 
 def read(path: Path) -> str:

@@ -4,16 +4,14 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from .app import App
 from .checks import Found, check
-from .model import Project, lines_of_text
+from .model import Project
 from .rules import ADVICE, RULES
 
-MARKER = "fragment-lint: ignore"
+TOOL = "fragment-lint"
 COMMENT = re.compile(r"#\s*fragment-lint:\s*ignore\b\s*(?:\[([^\]]*)\]|([A-Z0-9, ]*))")
 
 
@@ -47,9 +45,9 @@ def check_source(source: str, filename: str, project: Project | None = None) -> 
     `project` keeps what was read of other files, for the next call.
     """
     try:
-        app = read_app(source, filename, project or Project())
+        app = App(source, filename, project or Project())
         found = [*check(app)]
-        ignores = ignore_comments(source)
+        ignores = ignore_comments(app.lines)
     except (SyntaxError, RecursionError) as error:
         line, reason = getattr(error, "lineno", None) or 1, getattr(error, "msg", error)
         raise UnreadableError(f"{filename}:{line}: cannot be parsed: {reason}") from error
@@ -69,15 +67,6 @@ def check_source(source: str, filename: str, project: Project | None = None) -> 
     return sorted(findings.values())
 
 
-def read_app(source: str, filename: str, project: Project) -> App:
-    """Return the module of a source; another file that imports it may have read it."""
-    known = project.modules.get(Path(filename).resolve())
-    if isinstance(known, App) and known.source == source:
-        known.filename = filename
-        return known
-    return App(source, filename, project)
-
-
 def make(app: App, found: Found) -> Finding:
     """Return the finding for what a rule reports; of a block, the first line is its place."""
     rule, node = RULES[found.rule], found.node
@@ -89,7 +78,8 @@ def make(app: App, found: Found) -> Finding:
         end = line, app.column(line, node.end_col_offset or 0)
     name = f"{found.rule} {rule.name}"
     severity = found.severity or rule.severity
-    return Finding(app.filename, *start, name, found.message, rule.fix, severity, *end)
+    fix = found.fix or rule.fix
+    return Finding(app.filename, *start, name, found.message, fix, severity, *end)
 
 
 def lines_of(app: App, node: ast.AST) -> range:
@@ -105,26 +95,16 @@ def lines_of(app: App, node: ast.AST) -> range:
     return range(first, last + 1)
 
 
-def ignore_comments(source: str) -> dict[tuple[int, str], tuple[int, int]]:
+def ignore_comments(lines: list[str]) -> dict[tuple[int, str], tuple[int, int]]:
     """Return line and rule of each accepting comment, with the columns of the comment."""
     found: dict[tuple[int, str], tuple[int, int]] = {}
-    if MARKER.partition(":")[0] not in source:
+    if not any(TOOL in line for line in lines):
         return found
-    lines = lines_of_text(source)
-    for token in comments(lines):
-        if match := COMMENT.search(token.string):
+    for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+        match = COMMENT.search(token.string) if token.type == tokenize.COMMENT else None
+        if match:
             named = match.group(1) if match.group(1) is not None else match.group(2)
             for rule in re.split(r"[,\s]+", named.strip()):
                 start = len(lines[token.start[0] - 1][: token.start[1]].encode())
                 found[token.start[0], rule] = (start, start + len(token.string.encode()))
     return found
-
-
-def comments(lines: list[str]) -> Iterator[tokenize.TokenInfo]:
-    """Yield the comments of a source that Python can parse."""
-    try:
-        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
-            if token.type == tokenize.COMMENT:
-                yield token
-    except (tokenize.TokenError, SyntaxError):
-        return

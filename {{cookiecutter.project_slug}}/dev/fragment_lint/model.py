@@ -19,7 +19,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef
 ENDINGS = {"streamlit.rerun", "streamlit.stop", "streamlit.switch_page", "sys.exit"}
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 TRIES = (ast.Try, getattr(ast, "TryStar", ast.Try))  # Python 3.10 has no except*
-# They call a function that they get.
+# They call the functions passed to them.
 RUNS_ITS_FUNCTION = {"map", "filter", "sorted", "min", "max", "streamlit.Page"}
 # What these return runs the function that is their first argument.
 WRAPPERS = {"functools.partial", "functools.lru_cache", "functools.cache", "streamlit.fragment"}
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 Binding = ast.AST | Origin | Part
-PLAIN_FIELDS = {"ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment"}
+PLAIN = (ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
 UNBOUND: list[Binding] = []  # the values of a name that nothing binds
 
 
@@ -50,7 +50,7 @@ class Scope:
         """Start without names."""
         self.node, self.outer = node, outer
         self.names: dict[str, list[Binding]] = {}
-        self.not_here: set[str] = set()  # global and nonlocal
+        self.declared_outside: set[str] = set()  # global and nonlocal
 
     def bind(self, name: str, value: Binding) -> None:
         """Add a value that the name has at some time."""
@@ -58,7 +58,7 @@ class Scope:
         if not isinstance(value, Part):
             while isinstance(scope.node, Comprehension) and scope.outer:  # `:=`
                 scope = scope.outer
-        while name in scope.not_here and scope.outer:
+        while name in scope.declared_outside and scope.outer:
             scope = scope.outer
         scope.names.setdefault(name, []).append(value)
 
@@ -84,7 +84,7 @@ class Point:
         holds: bool = True,
         branch: Sequence[ast.stmt] = (),
     ) -> None:
-        """Note a `step` that ran; without one, a condition, whose `test` may be no expression."""
+        """Note a `step` that ran, or a condition; `test` is None if it is not an expression."""
         self.before, self.step = before, step
         self.test, self.holds, self.branch = test, holds, branch
         earlier = before.guard if before else None
@@ -99,20 +99,23 @@ class Callee(NamedTuple):
 
 
 Answer = TypeVar("Answer")
-Question = Callable[[Any, Any], Answer]  # a method with one argument
+Question = Callable[..., Answer]  # a method whose first argument is a node
 
 
 def remember(default: Any) -> Callable[[Question[Answer]], Question[Answer]]:
-    """Make a method answer once for each node; names may be circular, there it is `default`."""
+    """Make a method answer once for each node.
+
+    While a circular name is followed, the answer is `default`.
+    """
 
     def decorate(method: Question[Answer]) -> Question[Answer]:
         @wraps(method)
-        def answer(self: Any, node: Any) -> Answer:
+        def answer(self: Any, node: Any, *options: Any) -> Answer:
             values = self.values(node) if isinstance(node, ast.Name) else None
-            key = (method, id(values) if values else node)
+            key = (method, id(values) if values else node, *options)
             if key not in self.answers:
                 self.answers[key] = default
-                self.answers[key] = method(self, node)
+                self.answers[key] = method(self, node, *options)
             found: Answer = self.answers[key]
             return found
 
@@ -158,18 +161,17 @@ class Module:
         self.stars: list[str] = []
         self.top = Scope(self.tree, None)
         self.answers: dict[object, Any] = {}
-        self._files: dict[str, tuple[Path, str] | None] = {}
         self._read_names()
         # In a snippet that binds no `st`, it is Streamlit.
         if not self.stars and not any("st" in scope.names for scope in set(self.scopes.values())):
             self.top.bind("st", Origin("streamlit"))
-        order = Order(self)
+        order = RunOrder(self)
         self.points, self.calls = order.points, order.calls
 
     @cached_property
     def lines(self) -> list[str]:
         """The lines of the source, as Python counts them."""
-        return lines_of_text(self.source)
+        return self.source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
     def column(self, line: int, offset: int) -> int:
         """Return the column of a place, from 1, in characters; Python counts bytes from 0."""
@@ -205,11 +207,6 @@ class Module:
                 (part, inner if part in inside or isinstance(part, ast.arguments) else scope)
                 for part in children(node)
             ]
-            if isinstance(node, ast.arguments):
-                # Defaults and annotations are evaluated outside; that makes no difference here.
-                for item in ast.walk(node):
-                    if isinstance(item, ast.arg):
-                        scope.bind(item.arg, item)
             for part, _ in parts:
                 self.parents[part] = node
             todo += reversed(parts)
@@ -218,8 +215,11 @@ class Module:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 scope.bind(node.name, node)
+            case ast.arg(arg=name):
+                # Defaults and annotations are evaluated outside; that makes no difference here.
+                scope.bind(name, node)
             case ast.Global(names=names) | ast.Nonlocal(names=names):
-                scope.not_here.update(names)
+                scope.declared_outside.update(names)
                 if isinstance(node, ast.Global):
                     for name in names:
                         self.top.names.setdefault(name, [])
@@ -319,13 +319,7 @@ class Module:
         found: list[Binding] = []
         wholes: list[Binding] = [part.whole, *self.values(part.whole)]
         if isinstance(part.whole, ast.Call):
-            callees = self.functions(part.whole.func)
-            wholes += [
-                item
-                for module, function in callees
-                if module is self
-                for item in module.returned(function)
-            ]
+            wholes += self.results(part.whole)
         for whole in wholes:
             elements = items(whole)
             if part.position is not None and part.position < len(elements):
@@ -369,18 +363,17 @@ class Module:
     def dotted(self, node: ast.AST) -> str:
         """Return the dotted name of an imported object (`streamlit.rerun`), or an empty string."""
         match node:
-            case ast.Attribute(value=owner, attr=attr):
-                return _current(f"{name}.{attr}") if (name := self.dotted(owner)) else ""
-            case ast.Call(
-                func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(attr)), *_]
+            case (
+                ast.Attribute(value=owner, attr=attr)
+                | ast.Call(
+                    func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(attr)), *_]
+                )
             ):
                 return _current(f"{name}.{attr}") if (name := self.dotted(owner)) else ""
             case ast.IfExp(body=body, orelse=orelse):
                 return self.dotted(body) or self.dotted(orelse)
             case ast.BoolOp(values=parts):
                 return next(filter(None, map(self.dotted, parts)), "")
-            case ast.NamedExpr(value=value):
-                return self.dotted(value)
             case ast.Name(id=name):
                 values = self.values(node)
                 if not values:
@@ -430,8 +423,6 @@ class Module:
             return found or self._imported(self.dotted(node))
         if isinstance(node, ast.Call) and self.returns_its_argument(node):
             return self.functions(node.args[0])
-        if isinstance(node, ast.NamedExpr):
-            return self.functions(node.value)
         return []
 
     def returns_its_argument(self, call: ast.Call) -> bool:
@@ -440,18 +431,12 @@ class Module:
         return bool(call.args) and self.dotted(func) in WRAPPERS
 
     def _imported(self, dotted: str) -> list[Callee]:
-        module, name = self.follow(dotted)
-        if module is None or module is self:
-            return []
-        return [
-            Callee(module, value)
-            for value in module.top.names.get(name, [])
-            if isinstance(value, Definition)
-        ]
+        found = self.imported(dotted)
+        return [Callee(module, value) for module, value in found if isinstance(value, Definition)]
 
-    def imported(self, node: ast.AST) -> Iterator[tuple["Module", Binding]]:
+    def imported(self, dotted: str) -> Iterator[tuple["Module", Binding]]:
         """Yield what an imported name is bound to in another file of the project."""
-        module, name = self.follow(self.dotted(node))
+        module, name = self.follow(dotted)
         if module is not None and module is not self:
             for value in module.top.names.get(name, []):
                 yield module, value
@@ -468,6 +453,12 @@ class Module:
                     if callee.function not in seen:
                         seen.add(callee.function)
                         todo.append((callee.module, callee.function, here))
+
+    def statement(self, node: ast.AST) -> ast.AST:
+        """Return the statement around a node."""
+        while not isinstance(node, ast.stmt) and node in self.parents:
+            node = self.parents[node]
+        return node
 
     def owner(self, node: ast.AST) -> Function | None:
         """Return the function around a node, or None at module level."""
@@ -486,15 +477,16 @@ class Module:
                 found.append(statement.value)
         return found
 
+    def results(self, call: ast.Call) -> list[ast.expr]:
+        """Return what the functions of this file that `call` calls return."""
+        found = (item for item in self.functions(call.func) if item.module is self)
+        return [value for item in found for value in self.returned(item.function)]
+
     # Other files of the project.
 
+    @remember(None)
     def file_of(self, dotted: str) -> tuple[Path, str] | None:
         """Return the file of this project that defines an imported name, and its name there."""
-        if dotted not in self._files:
-            self._files[dotted] = self._find(dotted)
-        return self._files[dotted]
-
-    def _find(self, dotted: str) -> tuple[Path, str] | None:
         name = dotted.lstrip(".")
         if not name or name.startswith("streamlit."):
             return None
@@ -544,7 +536,7 @@ def _parts(value: Binding, targets: list[ast.expr]) -> list[Binding]:
 
 
 def items(whole: Binding, index: ast.expr | None = None) -> list[Binding]:
-    """Return the items of a literal list or dictionary; with an `index`, that item if it can."""
+    """Return the items of a literal list or dictionary; with an `index`, that item, if known."""
     keys: list[object] = []
     values: list[Binding] = []
     match whole:
@@ -558,17 +550,12 @@ def items(whole: Binding, index: ast.expr | None = None) -> list[Binding]:
     return [value for key, value in zip(keys, values, strict=True) if key in wanted] or values
 
 
-def lines_of_text(source: str) -> list[str]:
-    """Return the lines of a source."""
-    return source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
 def _current(dotted: str) -> str:
     """Return the current name of what Streamlit called `experimental_...`."""
     return dotted.replace("streamlit.experimental_", "streamlit.", 1)
 
 
-class Order:
+class RunOrder:
     """Visits the lines of a module in the order in which they run; what never runs is left out."""
 
     def __init__(self, module: Module) -> None:
@@ -615,8 +602,8 @@ class Order:
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
                     self.expression(item, point)
-                calls = (item.context_expr for item in node.items)
-                if any(map(self.suppresses, calls)):
+                calls = (getattr(item.context_expr, "func", node) for item in node.items)
+                if "contextlib.suppress" in map(self.module.dotted, calls):  # no end of the run
                     return self.block(node.body, Point(point))[0], True
                 return self.block(node.body, point)
             case ast.For() | ast.AsyncFor() | ast.While():
@@ -624,7 +611,7 @@ class Order:
             case ast.Match():
                 return self.match(node, point)
             case _ if isinstance(node, TRIES):
-                return self.attempt(node, point)
+                return self.try_block(node, point)
             case ast.Assert():
                 self.expression(node, point)
                 return Point(after, None, node.test, True), True
@@ -641,11 +628,6 @@ class Order:
                     return after, False
         return self.after(point, node, exits), True
 
-    def suppresses(self, node: ast.expr) -> bool:
-        """Tell whether a block under `node` may end early, by an error that is no end."""
-        func = node.func if isinstance(node, ast.Call) else node
-        return self.module.dotted(func) == "contextlib.suppress"
-
     def after(self, point: Point | None, node: ast.stmt, exits: int) -> Point:
         """Return the point after a block: it is a condition that no return in it was reached."""
         after = Point(point, step=node)
@@ -654,7 +636,7 @@ class Order:
     def if_chain(self, node: ast.If, point: Point | None) -> tuple[Point | None, bool]:
         """Visit an if and its elifs, which the parser nests: a long chain must not recurse."""
         first, start, exits = node, point, self.exits
-        left: list[Point | None] = []  # the points at the end of each branch that goes on
+        ends: list[Point | None] = []  # the points at the end of each branch that goes on
         goes_on = True
         while True:
             self.expression(node.test, point)
@@ -662,7 +644,7 @@ class Order:
             if known is None or known:
                 inside = point if known else Point(point, None, node.test, True, node.body)
                 end, is_reached = self.block(node.body, inside)
-                left += [end] if is_reached else []
+                ends += [end] if is_reached else []
             if known:
                 goes_on = False
                 break
@@ -673,10 +655,10 @@ class Order:
             self.points[node] = point
         if goes_on:
             point, goes_on = self.block(node.orelse, point)
-            left += [point] if goes_on else []
-        if len(left) == 1:  # all others ended: what holds there holds from now on
-            return left[0], True
-        return self.after(start, first, exits), bool(left)
+            ends += [point] if goes_on else []
+        if len(ends) == 1:  # all others ended: what holds there holds from now on
+            return ends[0], True
+        return self.after(start, first, exits), bool(ends)
 
     def loop(
         self, node: ast.For | ast.AsyncFor | ast.While, point: Point | None
@@ -705,18 +687,21 @@ class Order:
 
     def match(self, node: ast.Match, point: Point | None) -> tuple[Point | None, bool]:
         """Visit a match: each case is a condition on the subject."""
-        exits, left, is_complete = self.exits, [], False
+        exits, ends, is_complete = self.exits, [], False
         other: bool | None = None  # what the subject counts as in a last `case _`
         self.expression(node.subject, point)
         for case in node.cases:
-            is_complete |= isinstance(case.pattern, ast.MatchAs) and not (
-                case.pattern.pattern or case.guard
-            )
+            is_default = isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
+            is_complete |= is_default and case.guard is None
             inside = Point(point)
-            if not is_wildcard(case.pattern):
+            if not is_default:
                 single = case.pattern if isinstance(case.pattern, ast.MatchSingleton) else None
                 holds = single is None or bool(single.value)
-                inside = Point(point, None, node.subject, holds, case.body)
+                kinds = getattr(case.pattern, "patterns", [case.pattern])
+                values = [kind.value for kind in kinds if isinstance(kind, ast.MatchValue)]
+                test = ast.Compare(node.subject, [ast.In()], [ast.Tuple(values)])
+                is_known = len(values) == len(kinds)
+                inside = Point(point, None, test if is_known else node.subject, holds, case.body)
                 if single and not case.guard:
                     other = not holds
             elif other is not None:
@@ -725,28 +710,28 @@ class Order:
                 self.expression(case.guard, inside)
                 inside = Point(inside, None, case.guard, True, case.body)
             end, is_reached = self.block(case.body, inside)
-            left += [end] if is_reached else []
-        if is_complete and len(left) == 1:
-            return left[0], True
-        return self.after(point, node, exits), bool(left) or not is_complete
+            ends += [end] if is_reached else []
+        if is_complete and len(ends) == 1:
+            return ends[0], True
+        return self.after(point, node, exits), bool(ends) or not is_complete
 
-    def attempt(self, node: ast.Try, point: Point | None) -> tuple[Point | None, bool]:
+    def try_block(self, node: ast.Try, point: Point | None) -> tuple[Point | None, bool]:
         """Visit a try: its handlers and its else are conditions."""
         exits = self.exits
         end, goes_on = self.block(node.body, point)
-        left = []
+        ends = []
         if goes_on:
             if node.orelse:
                 end, goes_on = self.block(node.orelse, Point(end))
-            left += [end] if goes_on else []
+            ends += [end] if goes_on else []
         for handler in node.handlers:
             end, is_reached = self.block(handler.body, Point(point))
-            left += [end] if is_reached else []
+            ends += [end] if is_reached else []
         after = self.after(point, node, exits)
         if node.finalbody:
             end, is_reached = self.block(node.finalbody, after)
-            return end, is_reached and bool(left)
-        return after, bool(left)
+            return end, is_reached and bool(ends)
+        return after, bool(ends)
 
     def expression(self, root: ast.AST, point: Point | None) -> None:
         """Visit an expression: `a and b` runs b under the condition a."""
@@ -766,11 +751,8 @@ class Order:
                     continue
                 case ast.IfExp(test=test, body=body, orelse=orelse):
                     todo.append((test, point))
-                    known = constant(test)
-                    if known is None or known:
-                        todo.append((body, Point(point, None, test, True)))
-                    if not known:
-                        todo.append((orelse, Point(point, None, test, False)))
+                    todo.append((body, Point(point, None, test, True)))
+                    todo.append((orelse, Point(point, None, test, False)))
                     continue
                 case ast.Tuple(elts=parts) | ast.List(elts=parts):
                     for part in parts:
@@ -790,21 +772,9 @@ def constant(node: ast.AST) -> bool | None:
     return bool(node.value) if isinstance(node, ast.Constant) else None
 
 
-def is_wildcard(pattern: ast.pattern) -> bool:
-    """Tell whether a pattern matches everything, or one of several that a default would."""
-    return isinstance(pattern, ast.MatchAs) and pattern.pattern is None
-
-
 def children(node: ast.AST) -> list[ast.AST]:
     """Return the parts of a node, but for operators and contexts."""
-    found: list[ast.AST] = []
-    for name in node._fields:
-        part = getattr(node, name, None) if name not in PLAIN_FIELDS else None
-        if isinstance(part, ast.AST):
-            found.append(part)
-        elif isinstance(part, list):
-            found += [item for item in part if isinstance(item, ast.AST)]
-    return found
+    return [part for part in ast.iter_child_nodes(node) if not isinstance(part, PLAIN)]
 
 
 def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:

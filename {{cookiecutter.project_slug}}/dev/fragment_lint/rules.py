@@ -28,13 +28,9 @@ RULES = {
         "A comment that accepts no finding hides the next one.",
         "It follows from what the comments do.",
         """\
-import streamlit as st
-
 st.title("Jobs")  # fragment-lint: ignore[FC04]
 """,
         """\
-import streamlit as st
-
 st.title("Jobs")
 """,
     ),
@@ -48,8 +44,6 @@ st.title("Jobs")
         "A block that the program decides on, as by a version, counts as module level.",
         "Streamlit 1.67 in a browser: a click on another button removed the fragment.",
         """\
-import streamlit as st
-
 if st.button("Draw"):
 
     @st.fragment
@@ -59,9 +53,6 @@ if st.button("Draw"):
     chart()
 """,
         """\
-import streamlit as st
-
-
 @st.fragment
 def chart():
     st.line_chart([1, 2, 3])
@@ -76,13 +67,10 @@ if st.toggle("Draw"):
         ERROR,
         "a fragment that is rendered only in the run of a click, or by a callback",
         "call it under session state that the button sets",
-        "A button is true for one run. The fragment is on the page until the next full rerun of "
-        "any cause. What a callback renders is there for one run, too.",
+        "A button is true for one run. The fragment is on the page until the next full rerun, "
+        "whatever causes it. What a callback renders is there for one run, too.",
         "Streamlit 1.67 in a browser: a click on another button removed the fragment.",
         """\
-import streamlit as st
-
-
 @st.fragment
 def chart():
     st.line_chart([1, 2, 3])
@@ -92,9 +80,6 @@ if st.button("Draw"):
     chart()
 """,
         """\
-import streamlit as st
-
-
 @st.fragment
 def chart():
     st.line_chart([1, 2, 3])
@@ -114,9 +99,6 @@ if st.session_state.get("is_drawn"):
         "Each tick draws the widget again while the user works with it.",
         "Streamlit 1.67 in a browser: each tick ran the line of the widget, 14 times in 7 s.",
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     limit = st.slider("Limit", 1, 100)
@@ -130,9 +112,6 @@ if st.session_state.get("job"):
     live()
 """,
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     st.table(newest(st.session_state.limit))
@@ -156,9 +135,6 @@ if st.session_state.get("job"):
         "For a page that never ends, say so with an ignore comment.",
         "Streamlit 1.67 in a browser: the ticks went on for as long as the page was open.",
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     st.progress(progress())
@@ -168,9 +144,6 @@ if st.session_state.get("job"):
     live()
 """,
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     st.progress(progress())
@@ -191,9 +164,6 @@ if st.session_state.get("job"):
         "st.stop() ends one run of the fragment. The timer is in the browser and fires again.",
         "Streamlit 1.67 in a browser: 16 more ticks in the 8 s after st.stop() at run_every=0.5.",
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     if is_done():
@@ -206,9 +176,6 @@ if st.session_state.get("job"):
     live()
 """,
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     if is_done():
@@ -232,9 +199,6 @@ if st.session_state.get("job"):
         'scope="fragment" are legal in the run of a click only.',
         "Streamlit 1.67 in a browser: 60 full reruns in 1.1 s, without a pause.",
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     st.progress(progress())
@@ -247,9 +211,6 @@ if st.session_state.get("job"):
     live()
 """,
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     st.progress(progress())
@@ -272,9 +233,6 @@ if st.session_state.get("job"):
         "same at each call are fine. Data that the page loads and the fragment draws is advice.",
         "Streamlit 1.67 in a browser: 9 ticks got the old argument, the next full rerun the new.",
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live(job):
     st.progress(progress(job))
@@ -287,9 +245,6 @@ if st.session_state.get("job"):
     live(st.session_state.job)
 """,
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     job = st.session_state.job
@@ -304,7 +259,7 @@ if st.session_state.get("job"):
 """,
     ),
     "FC08": Rule(
-        "sql-f-string",
+        "sql-values-in-text",
         ERROR,
         "SQL with values in its text instead of bound parameters",
         "bind parameters: a constant statement with placeholders, and values",
@@ -335,9 +290,6 @@ def find(connection: sqlite3.Connection, name: str):
         "Streamlit never awaits the coroutine: the fragment draws nothing.",
         "Streamlit 1.67 in a browser: nothing drawn, a warning that nothing awaited the coroutine.",
         """\
-import streamlit as st
-
-
 @st.fragment
 async def chart():
     st.line_chart(await load())
@@ -347,8 +299,6 @@ chart()
 """,
         """\
 import asyncio
-
-import streamlit as st
 
 
 @st.fragment
@@ -368,9 +318,6 @@ chart()
         "Streamlit 1.67 in a browser: with 0.5 s outside and 2 s inside, the inner fragment ran 20 "
         "times in 8 s instead of 4.",
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=5)
 def totals():
     st.table(load_totals())
@@ -391,9 +338,6 @@ if st.session_state.get("job"):
     live()
 """,
         """\
-import streamlit as st
-
-
 @st.fragment
 def totals():
     st.table(load_totals())
@@ -422,8 +366,6 @@ if st.session_state.get("job"):
 import itertools
 import time
 
-import streamlit as st
-
 
 @st.fragment(run_every=1)
 def live():
@@ -441,8 +383,6 @@ for second in itertools.count():
 """,
         """\
 import time
-
-import streamlit as st
 
 
 @st.fragment(run_every=1)
@@ -465,9 +405,6 @@ if st.session_state.get("job"):
         "A full rerun that a timed fragment requests closes a dialog that only a click opened.",
         "Streamlit 1.67 in a browser: the dialog was closed by the tick that saw the end.",
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     if is_done():
@@ -486,9 +423,6 @@ if st.button("Details"):
     details()
 """,
         """\
-import streamlit as st
-
-
 @st.fragment(run_every=1)
 def live():
     if is_done():

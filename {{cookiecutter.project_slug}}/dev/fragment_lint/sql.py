@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from .app import App
-from .model import Binding, Function, Origin, Part, argument, called_name, items
+from .model import Binding, Function, Origin, Part, argument, called_name, children, items, remember
 
 # What runs SQL, with the names that its first argument may have. These get SQL only:
 SQL_ONLY = {"executemany", "executescript", "read_sql", "read_sql_query"}
 NAMES = """
+    fetch fetchrow fetchval
     command copy_expert exec_driver_sql execute execute_async execute_query execute_sql
     execute_string fetch_all fetch_one query query_df query_arrow raw raw_sql read_database
     run_query run_sql scalar scalars sql
 """
 RUNNERS = SQL_ONLY.union(NAMES.split())
-ASYNCPG = {"fetch", "fetchrow", "fetchval"}
 # What gets SQL only from these names: others have an `execute`, too.
 CONNECTIONS = {"con", "conn", "connection", "cur", "cursor", "db", "engine", "session", "tx"}
 KEYWORDS = ("sql", "query", "statement", "operation", "command", "sql_script")
@@ -27,13 +27,13 @@ NUMBERS = {"int", "float", "len", "bool", "range", "abs", "round", "hash"}
 # What these return consists of parts of what they get.
 SAME_PARTS = {"str", "enumerate", "list", "tuple", "sorted", "zip", "reversed", "set", "frozenset"}
 SAME_PARTS |= {"min", "max", "sum", "dict"}
+NUMBER_WIDGETS = {"number_input", "slider", "checkbox", "toggle", "date_input", "time_input"}
 QUOTES = {"quote_ident", "quote_identifier", "quote_name", "quoted_name"}  # of SQL libraries
 CHOICES = {"selectbox", "radio", "pills", "segmented_control", "select_slider"}
 # What the environment and these modules say comes from no viewer.
 SAFE = ("os.environ", "os.getenv", "streamlit.secrets", "uuid.", "datetime.", "time.", "psycopg")
 CHECKS = {"isidentifier", "isalnum", "isalpha", "isdigit", "isdecimal", "match", "fullmatch"}
 NEAREST = 50  # conditions on a line that are looked at
-SEQUENCES = ast.List | ast.Tuple | ast.Set | ast.ListComp | ast.GeneratorExp | ast.SetComp
 VALUE = "{}"  # stands for a value in the shape of a text
 MARK = re.escape(VALUE)
 OBJECTS = (
@@ -77,8 +77,7 @@ class SqlTexts:
     def __init__(self, app: App) -> None:
         """Find the helpers that pass a parameter on as SQL."""
         self.app = app
-        self._literals: dict[int, bool] = {}
-        self._shapes: dict[object, str] = {}
+        self.values, self.answers = app.values, app.answers  # for `remember`
         self.calls = [call for calls in app.calls.values() for call in calls]
         self.helpers: dict[Function, ast.arg] = {}
         todo = [text for call in self.calls for text in self._given(call)]
@@ -108,8 +107,6 @@ class SqlTexts:
         self, given: ast.expr, name: str, is_sql: bool, from_connection: bool
     ) -> Iterator[tuple[ast.expr, str, str]]:
         texts = self.texts(given)
-        if is_sql and not isinstance(given, ast.Name):
-            is_sql = not any(self.shape(text).strip(" (\n") for text in texts[1:])
         is_sql |= any(self.shape(text).startswith(VALUE) for text in texts) and from_connection
         if is_sql or any(SQL.match(self.shape(text)) for text in texts):
             for text in texts:
@@ -118,11 +115,7 @@ class SqlTexts:
 
     def _given(self, call: ast.Call) -> list[ast.expr]:
         """Return what a call runs as SQL."""
-        name = called_name(call)
-        origin = self.app.dotted(call.func)
-        if name in RUNNERS or name in ASYNCPG or self._is_sql_only(call):
-            if origin.startswith(("streamlit.", "psycopg")) and name not in RUNNERS:
-                return []
+        if called_name(call) in RUNNERS or self._is_sql_only(call):
             options = (argument(call, word) for word in KEYWORDS)
             given = argument(call, "sql", 0) or next(filter(None, options), None)
             return [given] if given is not None else []
@@ -158,28 +151,20 @@ class SqlTexts:
                     todo.append(owner)
                 case ast.Dict(values=parts):
                     todo += parts
-                case ast.Call(args=[first, *_]) if self._passes_on(node):
-                    todo.append(first)
                 case ast.Call(func=ast.Attribute(value=owner, attr="strip" | "lstrip" | "rstrip")):
                     todo.append(owner)
-                case ast.Call(func=func) if helpers := app.functions(func):
-                    for module, function in helpers:
-                        todo += app.returned(function) if module is app else []
+                case ast.Call(func=func) if app.functions(func):
+                    todo += app.results(node)
+                case ast.Call(args=[first, *_]) if called_name(node) in TEXT_WRAPPERS:
+                    todo.append(first)
                 case _:
                     found.append(node)
         return found
 
-    def _passes_on(self, call: ast.Call) -> bool:
-        is_local = isinstance(call.func, ast.Name) and self.app.functions(call.func)
-        return called_name(call) in TEXT_WRAPPERS and not is_local
-
+    @remember(VALUE)
     def shape(self, node: ast.AST) -> str:
         """Return the start of a text, with `{}` for each value that is not known."""
-        key = id(self.app.values(node)) if isinstance(node, ast.Name) else node
-        if key not in self._shapes:
-            self._shapes[key] = VALUE  # while a circular binding is followed
-            self._shapes[key] = self._shape(node)[:LONG_ENOUGH]
-        return self._shapes[key]
+        return self._shape(node)[:LONG_ENOUGH]
 
     def _shape(self, node: ast.AST) -> str:
         match node:
@@ -197,8 +182,6 @@ class SqlTexts:
                 return self.shape(left) + self.shape(right)
             case ast.BinOp(left=left, op=ast.Mod()):
                 return self.shape(left)
-            case ast.IfExp(body=body):
-                return self.shape(body)
             case ast.Call(func=ast.Attribute(value=owner, attr="join"), args=[given, *_]):
                 glue = owner.value if isinstance(owner, ast.Constant) else " "
                 return str(glue).join(self.shape(part) for part in self._joined(given)) or VALUE
@@ -233,23 +216,33 @@ class SqlTexts:
         return VALUE in shape and VALUE not in IDENTIFIER.sub("", shape)
 
     def is_checked(self, name: ast.Name) -> bool:
-        """Tell whether a condition on a line compares a name with literals."""
-        node: ast.AST = name
-        while not isinstance(node, ast.stmt) and node in self.app.parents:
-            node = self.app.parents[node]
-        for guard in islice(self.app.guards(self.app.points.get(node)), NEAREST):
-            test, holds = guard.test, guard.holds
-            while isinstance(test, ast.UnaryOp):
-                test, holds = test.operand, not holds
-            match test:
-                case ast.Compare(left=ast.Name(id=left), ops=[op], comparators=[allowed]):
-                    is_in = isinstance(op, ast.In) == holds and isinstance(op, ast.In | ast.NotIn)
-                    is_in |= isinstance(op, ast.Eq) and holds
-                    if left == name.id and is_in and self.is_literal(allowed):
-                        return True
-                case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args) if holds:
-                    if attr in CHECKS and name.id in {getattr(i, "id", "") for i in (owner, *args)}:
-                        return True
+        """Tell whether a condition on a line, or one that sets a default, checks a name."""
+        point = self.app.points.get(self.app.statement(name))
+        guards = islice(self.app.guards(point), NEAREST)
+        if any(self._checks(guard.test, guard.holds, name.id) for guard in guards):
+            return True
+        for _ in range(NEAREST):
+            match point and point.step:  # `if order not in ORDERS: order = "name"`
+                case ast.If(test, [ast.Assign(targets=[ast.Name(id=target)], value=value)], []):
+                    if target == name.id and self._checks(test, False, target):
+                        return self.is_literal(value)
+                case ast.Assign(targets=[ast.Name(id=target)]) if target == name.id:
+                    return False
+            point = point and point.before
+        return False
+
+    def _checks(self, test: ast.expr | None, holds: bool, name: str) -> bool:
+        """Tell whether a name is one of literals, or an identifier, if a condition is `holds`."""
+        while isinstance(test, ast.UnaryOp):
+            test, holds = test.operand, not holds
+        match test:
+            case ast.Compare(left=ast.Name(id=left), ops=[op], comparators=[allowed]):
+                is_in = isinstance(op, ast.In) == holds and isinstance(op, ast.In | ast.NotIn)
+                is_in |= isinstance(op, ast.Eq) and holds
+                return left == name and is_in and self.is_literal(allowed)
+            case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args):
+                names = {getattr(item, "id", "") for item in (owner, *args)}
+                return holds and attr in CHECKS and name in names
         return False
 
     def is_literal(self, node: object) -> bool:
@@ -265,21 +258,17 @@ class SqlTexts:
                 return True
             case ast.FormattedValue(value=value, format_spec=spec):
                 return _is_number_format(spec) or self.is_literal(value)
-            case ast.JoinedStr(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
-                return all(map(self.is_literal, parts))
-            case ast.Set(elts=parts) | ast.Dict(values=parts):
+            case ast.JoinedStr() | ast.List() | ast.Tuple() | ast.Set() | ast.BoolOp():
+                return all(map(self.is_literal, children(node)))
+            case ast.Dict(values=parts):
                 return all(map(self.is_literal, parts))
             case ast.Starred(value=value) | ast.NamedExpr(value=value) | ast.UnaryOp(operand=value):
                 return self.is_literal(value)
             case ast.ListComp(elt=part) | ast.GeneratorExp(elt=part) | ast.SetComp(elt=part):
                 return self.is_literal(part)
-            case ast.IfExp(body=body, orelse=orelse):
-                return self.is_literal(body) and self.is_literal(orelse)
-            case ast.BoolOp(values=parts):
-                return all(map(self.is_literal, parts))
             case ast.BinOp(left=left, op=ast.Mult()):  # "?" * len(ids)
                 return self.is_literal(left)
-            case ast.BinOp(left=left, right=right):
+            case ast.IfExp(body=left, orelse=right) | ast.BinOp(left=left, right=right):
                 return self.is_literal(left) and self.is_literal(right)
             case ast.Subscript(value=owner):  # a dictionary of literals
                 return self.app.dotted(owner).startswith(SAFE) or self.is_literal(owner)
@@ -300,6 +289,7 @@ class SqlTexts:
         given = [*self.app.given(parameter), *self.app.defaults(parameter)]
         return is_private and bool(given) and all(map(self.is_literal, given))
 
+    @remember(True)
     def _is_literal_call(self, call: ast.Call) -> bool:
         app, given = self.app, [*call.args, *(item.value for item in call.keywords)]
         name = app.builtin(call)
@@ -307,18 +297,19 @@ class SqlTexts:
             return True
         if name in SAME_PARTS or app.dotted(call.func) == "string.Template":
             return bool(given) and all(map(self.is_literal, given))
+        if app.widget(call) in NUMBER_WIDGETS:
+            return True
         if app.widget(call) in CHOICES and (choices := argument(call, "options", 1)) is not None:
             return self.is_literal(choices)
         if isinstance(call.func, ast.Attribute):
             attr, owner = call.func.attr, call.func.value
-            if attr == "isoformat":
+            if attr in ("isoformat", "strftime"):
                 return True
             if attr in SAME_TEXT or attr in TEMPLATES:
                 return all(map(self.is_literal, (owner, *given)))
             if attr in ("get", "items", "keys", "values") and self.is_literal(owner):
                 return all(map(self.is_literal, given[1:]))
-        found = [item.function for item in app.functions(call.func) if item.module is app]
-        values = [value for function in found for value in app.returned(function)]
+        values = app.results(call)
         return bool(values) and all(map(self.is_literal, values))
 
     def _is_literal_name(self, node: ast.Name | ast.Attribute) -> bool:
@@ -328,15 +319,14 @@ class SqlTexts:
             return origin.rpartition(".")[2].isupper() or origin.startswith(SAFE)
         if isinstance(node, ast.Name) and self.is_checked(node):
             return True
-        key = id(values) if isinstance(node, ast.Name) else id(node)
-        if key not in self._literals:
-            self._literals[key] = True  # while a circular binding is followed
-            if any(
-                isinstance(item, ast.AST) and self.app.builtin(item) == "int" for item in values
-            ):
-                values = [item for item in values if not isinstance(item, ast.arg)]  # `n = int(n)`
-            self._literals[key] = all(map(self.is_literal, values))
-        return self._literals[key]
+        return self._are_literal(node)
+
+    @remember(True)
+    def _are_literal(self, node: ast.Name | ast.Attribute) -> bool:
+        values = self.app.values(node)
+        if any(isinstance(item, ast.AST) and self.app.builtin(item) == "int" for item in values):
+            values = [item for item in values if not isinstance(item, ast.arg)]  # `n = int(n)`
+        return all(map(self.is_literal, values))
 
     def how_built(self, node: ast.AST) -> str:
         """Return how `node` puts values into a text, or an empty string if it does not."""
@@ -346,10 +336,10 @@ class SqlTexts:
             case ast.JoinedStr():
                 return "an f-string"
             case ast.BinOp(op=ast.Add()):
-                return "+ concatenation"
+                return "concatenation with +"
             case ast.BinOp(left=left, op=ast.Mod()) if self.is_literal(left):
                 return "% formatting"
-            case ast.Call(func=ast.Attribute(attr=name)) if name in TEMPLATES:
+            case ast.Call(func=ast.Attribute(attr=name)) if name in {*TEMPLATES, "format_map"}:
                 return f".{name}()" if self.shape(node) != VALUE else ""
             case ast.Call(func=ast.Attribute(value=owner, attr="join")):
                 is_text = self.shape(node).replace(VALUE, "").strip()
@@ -357,8 +347,6 @@ class SqlTexts:
             case ast.Call(func=ast.Attribute(value=owner, attr="replace"), args=args):
                 are_same = all(map(self.is_literal, args)) or self.shape(owner) == VALUE
                 return self.how_built(owner) if are_same else ".replace()"
-            case ast.Call(func=ast.Attribute(value=owner, attr="format_map")):
-                return ".format_map()" if self.shape(owner) != VALUE else ""
             case ast.Call(func=ast.Attribute(value=owner, attr="format")):
                 # Not the method of a composed object: sql.SQL("...").format(sql.Identifier(table)).
                 made = (owner, *self.app.values(owner))
