@@ -103,7 +103,9 @@ _QUEUE = "\n".join(
             row_number() OVER (ORDER BY turn, created_at, number) AS position
         FROM (
             SELECT operation_id, job, options, not_before, created_at, status, rowid AS number,
-                row_number() OVER (PARTITION BY owner ORDER BY status = 'queued', created_at, rowid) AS turn
+                row_number() OVER (
+                    PARTITION BY owner ORDER BY status = 'queued', created_at, rowid
+                ) AS turn
             FROM operations WHERE
         """,
         sql.ACTIVE,
