@@ -75,5 +75,5 @@ JOBS: Jobs = {
         retries=2,
         max_running=1,
     ),
-    "check_orders": Job(load_orders, subjects=FILES),
+    "check_orders": Job(check_orders, subjects=FILES),
 }

@@ -120,7 +120,7 @@ def shoot_job(page: Page, url: str) -> None:
     page.set_viewport_size({"width": 900, "height": 1500})
     start(page, url, "Load orders")
     page.get_by_text("Log", exact=True).click()
-    page.get_by_text("Batch 12").first.wait_for()
+    page.get_by_text(re.compile(r"1\d of 31 items")).wait_for()
     shoot(page, "parameters")
     page.get_by_text("Completed").wait_for()
     page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
