@@ -60,7 +60,8 @@ class Job:
     parameters: "type[BaseModel] | None" = field(default=None, kw_only=True)
     """The model of its parameters: the page draws a form from it."""
     time_limit: str = field(default="", kw_only=True)
-    """How long it may run, like "30m"; then it fails. Each process of it has this time."""
+    """How long it may run, like "30m"; then it fails. All retries together, but for those after its
+    process died: the new process has the whole time again."""
     retries: int = field(default=0, kw_only=True)
     """How often it runs again after an error."""
     retry_delay: str = field(default="5s", kw_only=True)
