@@ -189,15 +189,19 @@ def test_demo_serves_and_ends_everything_that_it_started(
     template: Path, backend: str, ending: signal.Signals
 ) -> None:
     port = free_port()
-    # Not in pytest's folder: the path of a socket has at most about 100 characters.
-    temporary = tempfile.mkdtemp()
+    # Not in pytest's folder: the path of a socket has at most about 100 characters, and a server
+    # may run as another user, whom pytest keeps out.
+    parent = Path(tempfile.mkdtemp())
+    temporary = parent / "tmp"
+    temporary.mkdir()
+    clone = shutil.copytree(template, parent / "template", symlinks=True)
     demo = subprocess.Popen(
         [*MAKE, "demo", f"BACKEND={backend}"],
-        cwd=template,
-        env=ENVIRONMENT | {"PORT": str(port), "TMPDIR": temporary},
+        cwd=clone,
+        env=ENVIRONMENT | {"PORT": str(port), "TMPDIR": str(temporary)},
         start_new_session=True,
     )
-    folder = template / "build" / f"demo-{backend}"
+    folder = clone / "build" / f"demo-{backend}"
     try:
         deadline = time.monotonic() + 240
         while not answers(port):
@@ -218,9 +222,9 @@ def test_demo_serves_and_ends_everything_that_it_started(
         remaining = [name for name in os.listdir(temporary) if not known.fullmatch(name)]
         assert remaining == []
     finally:
-        shutil.rmtree(temporary)
         for pid in processes_in(folder):
             os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(parent)
 
 
 def processes_in(folder: Path) -> dict[int, str]:

@@ -22,7 +22,7 @@ from progress.text import sanitize
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MULTILINE: dict[str, Any] = {"multiline": True}
-Tree = TypeAliasType("Tree", "list[Tree] | int")  # type: ignore[misc]
+Tree = TypeAliasType("Tree", "list[Tree] | int")
 
 
 class Color(Enum):
@@ -98,7 +98,7 @@ def model_of(kinds: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
 
 
 job = Job(print, parameters=model_of(KINDS))
-ODD = [
+ODD: list[Any] = [
     None, True, 0, -1, 5, 7, 2**53, -(2**70), 0.5, -0.0, 1e308, 12345.678901234, math.inf, math.nan,
     "", "a", "b", "abcd", "a\nb", "a\r\nb", "\0", "\udce4", "5", "null", "1990-01-01", "0001-01-01",
     "9999-12-31", "2026-13-40", "1990-01-01T12:30:00", "1990-01-01T12:30:07", "9999-12-31T23:59:59",
@@ -342,6 +342,6 @@ def test_what_json_does_not_have_is_a_message(
     declared = use(monkeypatch, most=(float, math.inf))
     draw(page)
     assert [*page.session_state["errors"]] == [""]
+    monkeypatch.setattr(parameters, "values", lambda *args: {"most": math.nan})
     with pytest.raises(ParameterErrors):
-        monkeypatch.setattr(parameters, "values", lambda *args: {"most": math.nan})
         parameters.options("job", declared)

@@ -1920,7 +1920,7 @@ GOOD = {
         """,
 }
 
-# What is true only in the run of a click: in such a block a fragment is lost at the next full rerun.
+# True only in the run of a click: in such a block a fragment is lost at the next full rerun.
 CLICKS = {
     "a button": 'if st.button("Start"):',
     "a button of a column": "left, right = st.columns(2)\nif left.button('Start') and ready:",
@@ -1931,7 +1931,8 @@ CLICKS = {
     "a name": "clicked = st.button('A')\ngo = clicked and st.session_state.get('on')\nif go:",
     "a guard": "if not st.button('Start'):\n    st.stop()\nwith st.container():",
     "the else of a not": "if not st.button('Start'):\n    st.write('...')\nelse:",
-    "a comparison": "clicked = st.button('A')\nif clicked is False:\n    st.stop()\nwith st.container():",
+    "a comparison": "clicked = st.button('A')\nif clicked is False:\n    st.stop()\n"
+    "with st.container():",
     "one of two results": "def ask():\n    return st.button('A'), st.radio('B', kinds)\n"
     "start, kind = ask()\nif start:",
     "a result": "def ask():\n    return st.button('A')\nif ask():",

@@ -72,12 +72,13 @@ def test_a_retry_has_the_same_parameters_and_edit_fills_the_form() -> None:
 def test_a_retry_has_the_limits_that_jobs_py_has_now(monkeypatch: pytest.MonkeyPatch) -> None:
     page = run_until(start(open_page(), "fail"), lambda page: bool(page.error))
     (old,) = entries(page)
-    monkeypatch.setitem(jobs.JOBS, "fail", Job(jobs.fail, time_limit="1h", max_running=3))
+    limited = Job(jobs.fail, time_limit="1h", max_running=3)
+    monkeypatch.setattr(jobs, "JOBS", {**jobs.JOBS, "fail": limited})
     click(page, f"retry-{old.operation_id}")
     (new,) = entries(page)
     assert (new.options.time_limit, new.options.max_running) == (3600, 3)
     run_until(page, lambda page: bool(page.error))
-    monkeypatch.delitem(jobs.JOBS, "fail")
+    monkeypatch.setattr(jobs, "JOBS", {"succeed": jobs.succeed})
     click(page, f"retry-{new.operation_id}")
     assert entries(page)[0].options.time_limit == 3600, "what is no longer declared runs as before"
 

@@ -333,8 +333,13 @@ def test_the_names_are_read_once_for_all_batches(
     make_old(store)
     (store.files.folder / "runner.log").touch()
     os.utime(store.files.folder / "runner.log", (0, 0))
-    read_ids, calls = store.ids, []
-    monkeypatch.setattr(store, "ids", lambda: calls.append(1) or read_ids())
+    read_ids, calls = store.ids, list[int]()
+
+    def counted() -> list[str]:
+        calls.append(1)
+        return read_ids()
+
+    monkeypatch.setattr(store, "ids", counted)
     left = []
     for _ in runner.remove_old(store, 3600):
         left.append(len(list(store.files.folder.iterdir())))
