@@ -13,8 +13,6 @@ DEEP_TESTS = Path(__file__).parent / "app"
 # `every_backend` runs with each of them. What is the same with every backend is tested with one.
 GROUPS = {
     "sqlite": ("common", "session", "live_feed", "sqlite"),
-    # Pages and session do not know the backend: a file and a service are as different as can be.
-    "api": ("session", "api"),
 }
 
 # What the deep tests need, and the tests of a project do not.

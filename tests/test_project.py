@@ -57,6 +57,14 @@ SAME = [
 SLOW = ["test_board.py", "test_pages.py"]
 LEFT_OUT = {"postgres": SAME, "snowflake": SAME + SLOW, "api": SAME}
 
+# These are about the page and its session, whatever the backend: in a browser with the default one.
+SAME_IN_A_BROWSER = [
+    "test_a_page_without_interaction_stops_polling",
+    "test_coming_back_to_the_page_resumes",
+    "test_a_reload_and_a_second_tab_go_on_following",
+    "test_a_double_click_starts_one_operation",
+]
+
 # The browser tests with the default backend take longest, so they run in two parts: these files,
 # which have servers of their own or wait a lot, are the second part.
 REST = ["test_access", "test_edit", "test_jobs", "test_login", "test_slow_jobs"]
@@ -94,6 +102,9 @@ def test_make(project: BakedProject, name: str, target: str) -> None:
         left_out += sorted(rest)
     assert all(map(project.has_file, left_out))
     options = " ".join(f"--ignore={file}" for file in left_out)
+    if name in LEFT_OUT and target == "test-browser":
+        tests = (f"tests/browser/test_live.py::{test}" for test in SAME_IN_A_BROWSER)
+        options += " " + " ".join(f"--deselect={test}" for test in tests)
     result = project.run(*MAKE, target.removesuffix("-rest"), PYTEST_ADDOPTS=options)
     print(result.stdout[-20_000:], result.stderr[-3000:])
     assert result.returncode == 0

@@ -32,7 +32,8 @@ ENDS: dict[str, str | re.Pattern[str]] = {
 
 def steps_shown(viewer: Viewer) -> int:
     """Return the number of steps that the page shows of a job without a total."""
-    found = re.search(r"(\d+) steps so far", viewer.page.get_by_text("steps so far").inner_text())
+    shown = viewer.page.get_by_text("steps so far").last  # after a restart, React still has the old
+    found = re.search(r"(\d+) steps so far", shown.inner_text())
     assert found is not None
     return int(found[1])
 
