@@ -22,12 +22,12 @@ hide_what_windows_lacks()
 """
 
 
-def processes_of(folder: Path) -> set[str]:
-    """Return the commands of all processes that work in a folder."""
+def processes_with(path: Path) -> set[str]:
+    """Return the commands of all processes whose environment names a path."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if process.joinpath("cwd").readlink() == folder:
+            if bytes(path) in process.joinpath("environ").read_bytes():
                 command = process.joinpath("cmdline").read_bytes()
                 found.add(command.replace(b"\0", b" ").decode() + process.name)
         except OSError:  # it has ended
@@ -55,7 +55,6 @@ def test_dev_serves_and_ends_with_what_windows_has(tmp_path: Path, data_folder: 
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    before = processes_of(ROOT)
     dev = subprocess.Popen(
         [sys.executable, "-m", "dev"],
         cwd=ROOT,
@@ -65,14 +64,16 @@ def test_dev_serves_and_ends_with_what_windows_has(tmp_path: Path, data_folder: 
         start_new_session=True,
     )
     try:
-        assert_serves_and_ends(dev, port)
+        wait_until_served(dev, port)
+        assert processes_with(tmp_path)
+        assert_ends(dev)
     finally:
         dev.kill()
         dev.communicate()
-    assert processes_of(ROOT) == before
+    assert not processes_with(tmp_path)
 
 
-def assert_serves_and_ends(dev: "subprocess.Popen[str]", port: str) -> None:
+def wait_until_served(dev: "subprocess.Popen[str]", port: str) -> None:
     address = f"http://127.0.0.1:{port}/_stcore/health"
     deadline = time.monotonic() + 90
     while True:
@@ -83,6 +84,9 @@ def assert_serves_and_ends(dev: "subprocess.Popen[str]", port: str) -> None:
             assert dev.poll() is None, dev.stderr and dev.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.2)
+
+
+def assert_ends(dev: "subprocess.Popen[str]") -> None:
     os.killpg(dev.pid, windows.SIGBREAK)  # Ctrl-Break reaches the whole group
     _, printed = dev.communicate(timeout=40)
     assert dev.returncode == 0, printed

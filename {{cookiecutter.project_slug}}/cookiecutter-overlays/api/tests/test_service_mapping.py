@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,10 +94,10 @@ def test_your_mapping_is_valid() -> None:
     YOURS.check()
 
 
-@pytest.mark.parametrize("path", sorted(record.RECORDED.glob("*.json")), ids=lambda path: path.stem)
-def test_a_recorded_answer_is_read_as_before(path: Path) -> None:
-    recorded = json.loads(path.read_text("utf-8"))
-    assert record.read(YOURS, recorded["body"]) == recorded["operation"]
+def test_recorded_answers_are_read_as_before() -> None:
+    for path in sorted(record.RECORDED.glob("*.json")):
+        recorded = json.loads(path.read_text("utf-8"))
+        assert record.read(YOURS, recorded["body"]) == recorded["operation"], path.name
 
 
 @pytest.mark.parametrize(("word", "status"), SERVICE.statuses.items())
