@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol
 
 from progress.operation import (
     MAX_NAME,
+    MAX_OPTIONS,
     NO_OPTIONS,
     Log,
     LogLine,
@@ -43,7 +44,7 @@ class Backend(Protocol):
         retry_of: str = "",
         options: Options = NO_OPTIONS,
     ) -> None:
-        """Add an operation and start its job, once for each id. Begins with `check_names`.
+        """Add an operation and start its job, once for each id. Begins with `check_start`.
 
         The id is an idempotency key: after BackendUnavailable call this again with the same id.
 
@@ -88,8 +89,8 @@ class Backend(Protocol):
 
 
 class ProgressWriter(Protocol):
-    """The job's side: stores the progress of one operation. Only `progress` and `result` are called
-    by several threads, one at a time.
+    """The job's side: stores the progress of one operation. Threads of the job may call `log` and
+    the methods for files at the same time; all others are called one at a time.
     """
 
     def progress(self, progress: Progress) -> bool:
@@ -174,11 +175,12 @@ class OperationLost(BaseException):
     """The operation has ended, or another worker has it: stop, and store nothing."""
 
 
-def check_names(job: str, subject: str, owner: str) -> None:
+def check_start(job: str, subject: str, owner: str, options: Options) -> None:
     """Refuse what is too long to be stored with an operation: a browser may send any text.
 
     Raises:
-        BackendRejected: One of them has more than MAX_NAME characters.
+        BackendRejected: A name has more than MAX_NAME characters, or the options have more than
+            MAX_OPTIONS.
     """
     for what, name in {"job": job, "subject": subject, "owner": owner}.items():
         if len(name) > MAX_NAME:
@@ -186,3 +188,7 @@ def check_names(job: str, subject: str, owner: str) -> None:
                 f"The {what} {truncate(name, 50)!r} has {len(name):,} characters."
                 f" At most {MAX_NAME:,} can be stored."
             )
+    if (size := len(options.text())) > MAX_OPTIONS:
+        raise BackendRejected(
+            f"The parameters have {size:,} characters. At most {MAX_OPTIONS:,} can be stored."
+        )

@@ -47,6 +47,8 @@ class Status(StrEnum):
 
 MAX_NAME = 2_000
 """Characters that a job, a subject and an owner have at most."""
+MAX_OPTIONS = 100_000
+"""Characters that options have at most, as text: each poll reads them."""
 _ID = re.compile(r"[\w.:+~-]{1,200}", re.ASCII)
 
 
@@ -164,7 +166,8 @@ class Options:
     max_running: int = 0
     """How many operations of the job run at the same time; 0: no limit of its own."""
     upload: str = ""
-    """The operation with which the file was stored that is the subject; "" if it is no file."""
+    """Under which id the file was stored that is the subject: the hash of its content. "" if it is
+    no file."""
 
     def delay(self, retry: int) -> float:
         """Return the seconds before a retry; 0 is the first."""
@@ -284,16 +287,18 @@ class Operation:
 
     @property
     def rate(self) -> float | None:
-        """Steps per second, from the start to the latest update; None if that is too little."""
+        """Steps per second, from the start to the latest update; None if that is too little, or
+        after a retry: when that began is not stored."""
         until = self.last_updated or self.finished_at
-        if self.started_at is None or until is None:
+        if self.started_at is None or until is None or self.live.retries:
             return None
         seconds = _seconds(self.started_at, until)
         return self.current_step / seconds if self.current_step > 1 and seconds >= 1 else None
 
     @property
     def remaining(self) -> float | None:
-        """Estimated seconds until the end, at the rate so far; None before two steps have ended.
+        """Estimated seconds until the end, at the rate so far; None before two steps have ended,
+        and after a retry.
 
         0 once it lasts longer than was estimated when the current step started.
         """
@@ -303,6 +308,7 @@ class Operation:
             or self.current_step < 2
             or self.started_at is None
             or self.last_updated is None
+            or self.live.retries
         ):
             return None
         per_step = _seconds(self.started_at, self.last_updated) / self.current_step

@@ -14,6 +14,7 @@ from progress.job import as_job
 from progress.operation import (
     LAST_STEPS,
     MAX_NAME,
+    MAX_OPTIONS,
     MAX_STEP_DESCRIPTION,
     Operation,
     Options,
@@ -70,6 +71,13 @@ def test_names_that_are_too_long_are_refused(connection: ProgressConnection, num
     operation_id = new_operation_id()
     with pytest.raises(BackendRejected, match="has 2,001 characters"):
         connection.start(operation_id, job, subject, owner)
+    assert not connection.read([operation_id])
+
+
+def test_parameters_that_are_too_long_are_refused(connection: ProgressConnection) -> None:
+    operation_id, options = new_operation_id(), Options({"text": "x" * MAX_OPTIONS})
+    with pytest.raises(BackendRejected, match=r"The parameters have 100,\d\d\d characters"):
+        connection.start(operation_id, "succeed", "fast", OWNER, options=options)
     assert not connection.read([operation_id])
 
 

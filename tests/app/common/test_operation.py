@@ -84,7 +84,13 @@ def test_elapsed_ends_with_the_operation() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"current_step": 1}, {"total_steps": None}, {"status": "queued"}, {"started_at": None}],
+    [
+        {"current_step": 1},
+        {"total_steps": None},
+        {"status": "queued"},
+        {"started_at": None},
+        {"live": {"retries": 1}},
+    ],
 )
 def test_no_estimate_before_there_is_a_rate(changes: dict[str, Any]) -> None:
     assert operation_from_row(row(**changes)).remaining is None
@@ -203,6 +209,7 @@ def test_the_rate_ignores_the_time_after_the_latest_step() -> None:
         {"started_at": None},
         {"last_updated": after(2)},
         {"last_updated": after(2.9)},
+        {"live": {"retries": 1}},
     ],
 )
 def test_no_rate_of_a_single_step_or_of_a_moment(changes: dict[str, Any]) -> None:

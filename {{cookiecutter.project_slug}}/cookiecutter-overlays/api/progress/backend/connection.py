@@ -10,7 +10,7 @@ from progress.backend.client import Client
 from progress.backend.credentials import configuration
 from progress.backend.mapping import Service, load_service
 from progress.backend.remote import RemoteOperations
-from progress.contract import Backend, Feature, check_names
+from progress.contract import Backend, Feature, check_start
 from progress.operation import NO_OPTIONS, Log, Operation, Options, Query, Status
 
 
@@ -52,7 +52,7 @@ class ProgressConnection(BaseConnection[RemoteOperations], Backend):
         retry_of: str = "",
         options: Options = NO_OPTIONS,
     ) -> None:
-        check_names(job, subject, owner)
+        check_start(job, subject, owner, options)
         remote = self._instance
         remote.client.run(remote.start(operation_id, job, subject, owner, retry_of, options))
 

@@ -7,7 +7,7 @@ from streamlit.connections import BaseConnection
 
 from progress.backend import store
 from progress.backend.database import Pool, open_pool, required_dsn
-from progress.contract import Backend, Feature, check_names
+from progress.contract import Backend, Feature, check_start
 from progress.operation import NO_OPTIONS, Log, Operation, Options, Query, Status
 
 POOL_SIZE = 4
@@ -36,7 +36,7 @@ class ProgressConnection(BaseConnection[Pool], Backend):
         retry_of: str = "",
         options: Options = NO_OPTIONS,
     ) -> None:
-        check_names(job, subject, owner)
+        check_start(job, subject, owner, options)
         store.start(self._instance, operation_id, job, subject, owner, retry_of, options)
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:

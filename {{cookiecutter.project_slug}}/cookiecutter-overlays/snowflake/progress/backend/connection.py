@@ -9,7 +9,7 @@ from progress.backend import store
 from progress.backend.account import Account, configured_options
 from progress.backend.recovery import Recovery
 from progress.backend.runner import call_procedure, cancel_calls
-from progress.contract import Backend, Feature, check_names
+from progress.contract import Backend, Feature, check_start
 from progress.operation import NO_OPTIONS, Log, Operation, Options, Query, Status
 
 
@@ -42,7 +42,7 @@ class ProgressConnection(BaseConnection[Account], Backend):
         retry_of: str = "",
         options: Options = NO_OPTIONS,
     ) -> None:
-        check_names(job, subject, owner)
+        check_start(job, subject, owner, options)
         account = self._instance
         if store.create(account.execute, operation_id, job, subject, owner, retry_of, options):
             call_procedure(account, operation_id, job, subject, options)

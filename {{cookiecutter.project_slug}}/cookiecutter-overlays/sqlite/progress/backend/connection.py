@@ -9,7 +9,7 @@ from streamlit.connections import BaseConnection
 
 from progress.backend import runner
 from progress.backend.store import OperationStore
-from progress.contract import Backend, Feature, check_names
+from progress.contract import Backend, Feature, check_start
 from progress.operation import NO_OPTIONS, Log, Operation, Options, Query, Status
 from progress.settings import ROOT
 
@@ -42,7 +42,7 @@ class ProgressConnection(BaseConnection[OperationStore], Backend):
         retry_of: str = "",
         options: Options = NO_OPTIONS,
     ) -> None:
-        check_names(job, subject, owner)
+        check_start(job, subject, owner, options)
         store = self._instance
         if store.insert(operation_id, job, subject, owner, retry_of, options):
             runner.launch(store.path)
