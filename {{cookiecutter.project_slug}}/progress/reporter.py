@@ -82,7 +82,6 @@ class FailureList:
 
     def add(self, line: str) -> None:
         """Add a line. Once half of the room is taken, it replaces older lines than the first."""
-        line = as_line(line, MAX_FAILURE)  # several lines would be counted, and cut, as several
         self._added += 1
         if not self._last and self._first_size + len(line) <= MAX_FAILURES // 2:
             self._first.append(line)
@@ -92,6 +91,11 @@ class FailureList:
         self._last_size += len(line) + 1
         while self._last_size > MAX_FAILURES // 2:
             self._last_size -= len(self._last.popleft()) + 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether lines are replaced from now on."""
+        return bool(self._last)
 
     def text(self) -> str:
         """Return the lines, and in the middle how many are missing."""
@@ -172,15 +176,19 @@ class ProgressLog:
     def fail_step(self, reason: str) -> None:
         """Note that the current step failed. It may fail several times, and counts once."""
         with self._lock:
-            if self._step_started is None:
-                self._failures.add(f"Before the first step: {reason}")
-                return
-            if not self._has_failed:
-                self._has_failed = True
-                failed_steps = self.progress.failed_steps + 1
-                self.progress = replace(self.progress, failed_steps=failed_steps)
-            number, description = self.progress.current_step + 1, self.progress.step_description
-            self._failures.add(f"Step {number}, {truncate(description)}: {reason}")
+            where = "Before the first step"
+            if self._step_started is not None:
+                if not self._has_failed:
+                    self._has_failed = True
+                    failed_steps = self.progress.failed_steps + 1
+                    self.progress = replace(self.progress, failed_steps=failed_steps)
+                number, description = self.progress.current_step + 1, self.progress.step_description
+                where = f"Step {number}, {truncate(description)}"
+            line = as_line(f"{where}: {reason}", MAX_FAILURE)
+            self._failures.add(line)
+            is_full = self._failures.is_full
+        if not is_full:  # the log has lines of the job, too
+            log.warning("%s", line)  # the process may be ended before these lines are stored
 
     def failures(self) -> str:
         """Return the lines about the failures, the first and the last; "" if no step failed."""
@@ -384,12 +392,7 @@ class Reporter:
     def step_failed(self, reason: BaseException | str) -> None:
         """Report that the current step failed. The job goes on, and will end as partial."""
         self._check_process()
-        if isinstance(reason, BaseException):
-            # Not the lines before it, the code of a SyntaxError, nor the notes after it.
-            lines = traceback.format_exception_only(reason)
-            text = next(line for line in lines if not line.startswith(" ")).strip()
-        else:
-            text = str(reason)
+        text = _message(reason) if isinstance(reason, BaseException) else str(reason)
         self._log.fail_step(sanitize(truncate(text, MAX_FAILURE)))
 
     def track(
@@ -523,8 +526,7 @@ class Reporter:
         if self._result:
             self._result = {}
             self.result({})
-        reason = "".join(traceback.format_exception_only(error)).strip().splitlines()
-        self._log.begin_retry(as_line(sanitize(reason[-1]), MAX_FAILURE))
+        self._log.begin_retry(as_line(sanitize(_message(error)), MAX_FAILURE))
         self._writer.write()  # it counts, however soon the process dies
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -560,6 +562,13 @@ class Reporter:
         # A process that was forked has a copy: no heartbeat, and the file of the database open.
         if os.getpid() != self._process:
             raise RuntimeError(OTHER_PROCESS)
+
+
+def _message(error: BaseException) -> str:
+    """Return the kind and the message of an exception: not the lines before them, the code of a
+    SyntaxError, nor the notes after them."""
+    lines = traceback.format_exception_only(error)
+    return next(line for line in lines if not line.startswith(" ")).strip()
 
 
 def _whole(value: object, what: str) -> int:

@@ -345,7 +345,7 @@ def test_the_reasons_of_failed_steps_are_kept_however_the_job_ends(
 
 
 def test_of_many_failures_the_first_and_the_last_are_kept_with_the_count(
-    run: Run, writer: Recorder
+    run: Run, writer: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     def job(report: Reporter, subject: str) -> None:
         for number in range(1, 100_001):
@@ -356,6 +356,8 @@ def test_of_many_failures_the_first_and_the_last_are_kept_with_the_count(
     assert run(job) is Status.FAILED
     error = writer.outcomes[0][2] or ""
     operation = read(error)
+    assert 100 < len(caplog.records) < 1_000, "the first are in the log, and leave it room"
+    assert caplog.messages[0] == "Step 1, row 1: row 1: bad amount"
     assert operation.error == error, "it is stored no longer than it is read"
     assert (operation.reason or "").startswith("RuntimeError: mmm")
     numbers = [int(number) for number in re.findall("row ([0-9]+): bad amount", error)]

@@ -430,7 +430,8 @@ def test_an_error_is_retried_and_what_was_reported_before_is_forgotten(
     run: Run, writer: Recorder
 ) -> None:
     calls: list[int] = []
-    errors: list[BaseException] = [OSError("not\nyet"), ValueError("nor now")]
+    errors: list[BaseException] = [OSError("not\nyet"), ValueError("nor\nnow")]
+    errors[-1].add_note("a note")
     assert attempts_of(run, errors, Options(retries=2, retry_delay=0.0), calls) is Status.COMPLETED
     assert calls == [1, 2, 3]
     assert json.loads(writer.results[-1]) == {}, "what page shows of the earlier attempt"
