@@ -215,6 +215,10 @@ class _Converter:
         elif is_dataclass(value) and not isinstance(value, type):
             value = {field.name: getattr(value, field.name) for field in fields(value)}
         elif hasattr(value, "to_dict") and hasattr(value, "columns"):  # a data frame
+            with suppress(Exception):  # a column has the name of the index
+                # As groups and names, but not the numbers of the rows.
+                if any(value.index.names) or value.index.dtype.kind not in "iu":
+                    value = value.reset_index()
             value = value.to_dict("records")
         elif hasattr(value, "dtype") and hasattr(value, "tolist"):  # numpy, a column of pandas
             if type(value).__module__ == "numpy" and value.dtype.kind in "mM":

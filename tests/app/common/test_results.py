@@ -137,6 +137,16 @@ def stored(value: object) -> Any:
             pd.DataFrame({"at": [DAY], "n": np.array([1]), "x": [float("nan")]}),
             [{"at": "2026-01-02", "n": 1, "x": None}],
         ),
+        (
+            pd.DataFrame({"a": [2, 2, 3], "n": [1, 1, 1]}).groupby("a").sum(),
+            [{"a": 2, "n": 2}, {"a": 3, "n": 1}],
+        ),
+        (
+            pd.DataFrame({"n": [1, 2]}, index=["x", "y"]),
+            [{"index": "x", "n": 1}, {"index": "y", "n": 2}],
+        ),
+        (pd.DataFrame({"n": [1, 2]})[1:], [{"n": 2}]),
+        (pd.DataFrame({"a": [1]}).set_index("a", drop=False), [{"a": 1}]),
     ],
     ids=lambda value: type(value).__name__,
 )
