@@ -108,7 +108,7 @@ def _call(report: Reporter, name: str, subject: str, options: Options, calls: in
         raise LookupError(f"There is no job {name!r}; the jobs are {', '.join(jobs)}.")
     job = as_job(jobs[name])
     parameters = job.validate(options.parameters)
-    with tempfile.TemporaryDirectory(prefix="job-") as folder:
+    with tempfile.TemporaryDirectory(prefix="job-", dir=os.environ.get("JOB_FOLDER")) as folder:
         work_on: object = subject
         if isinstance(job.subjects, Upload):
             work_on = report.uploaded(options.upload, subject, Path(folder))

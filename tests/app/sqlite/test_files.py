@@ -3,6 +3,8 @@
 import os
 import resource
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -98,19 +100,29 @@ def test_a_tail_reads_little(kept: JobFiles, monkeypatch: pytest.MonkeyPatch) ->
     assert 0 < sum(read) <= 2 * files.CHUNK
 
 
-def test_a_full_disk_leaves_no_half_line(kept: JobFiles) -> None:
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let the disk be full when a file has so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_leaves_no_half_line_and_no_half_file(kept: JobFiles) -> None:
     log = kept.log("a1")
     log.append(lines(0, 10))
     size = next(kept.folder.iterdir()).stat().st_size
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 35, limits[1]))
-    try:
+    with largest_file(size + 35):
         with pytest.raises(BackendUnavailable, match=r"^The log cannot be written: "):
             log.append(lines(10, 20))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with pytest.raises(BackendUnavailable, match=r"^The file cannot be stored: "):
+            kept.save("a1", "a", b"x" * 10_000)
     log.append(lines(10, 20))
     assert list(log.read(100).lines) == lines(0, 20)
+    assert [path.name for path in kept.folder.glob("*.files/*")] == []
 
 
 def test_a_file_is_stored_whole_replaced_and_removed(kept: JobFiles) -> None:
@@ -168,6 +180,7 @@ def test_what_cannot_be_written_or_read_is_unavailable_without_its_path(tmp_path
         lambda: kept.save("a1", "a", b""),
         lambda: kept.read("a1", "a"),
         lambda: kept.log("a1").append(lines(0, 1)),
+        lambda: kept.log("a1").read(1),
     ):
         with pytest.raises(BackendUnavailable) as caught:
             call()

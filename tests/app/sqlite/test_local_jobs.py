@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from progress.backend import runner
+from progress.backend.files import MAX_SIZE
 from progress.backend.runner import Runner
 from progress.backend.store import OperationStore, OperationWriter
 from progress.contract import BackendRejected, BackendUnavailable, OperationLost
@@ -77,12 +78,16 @@ def test_a_runner_that_cannot_start_is_not_started_at_every_poll(
 ) -> None:
     insert(store)
     monkeypatch.setattr(runner, "MODULE", "no_such_module")
+    log = store.path.with_suffix(".jobs") / "runner.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_bytes(b"x" * (MAX_SIZE + 1))
     runner.launch(store.path)
     launched = runner._launched[store.path]
     assert launched[0].wait(20) != 0
     runner.launch(store.path)
     assert runner._launched[store.path] is launched
-    assert "no_such_module" in (store.path.with_suffix(".jobs") / "runner.log").read_text()
+    assert "no_such_module" in log.read_text()
+    assert log.stat().st_size < MAX_SIZE < log.with_suffix(".log.1").stat().st_size
 
 
 def test_a_queued_operation_that_is_cancelled_never_begins(store: OperationStore) -> None:
@@ -162,6 +167,39 @@ def test_a_job_that_dies_runs_again_as_often_as_it_may(store: OperationStore) ->
     operation = read(store, begun.operation_id)
     assert (operation.status, operation.error) == (Status.FAILED, "It died.")
     assert (operation.current_step, operation.step_description) == (2, "x")
+
+
+def test_a_job_that_dies_after_a_request_to_cancel_does_not_run_again(
+    store: OperationStore,
+) -> None:
+    begun = taken(store, options=Options(retries=1))
+    store.request_cancel(begun.operation_id)
+    store.end_or_requeue(begun, Status.FAILED, "log\nIt died.", None, may_retry=True)
+    operation = read(store, begun.operation_id)
+    assert (operation.status, operation.error) == (Status.CANCELLED, "log\nIt died.")
+    assert operation.finished_at is not None
+
+
+def test_an_end_is_announced_as_soon_as_the_store_is_available(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced: list[Status] = []
+    monkeypatch.setattr(runner, "notify", lambda ended: announced.append(ended.status))
+    operation_id = insert(store, "succeed", "fast")
+    real, errors = store.read, [BackendUnavailable("locked")]
+
+    def read_later(ids: list[str]) -> dict[str, Operation]:
+        if errors and threading.current_thread().name.startswith("job-"):
+            raise errors.pop()
+        return real(ids)
+
+    monkeypatch.setattr(store, "read", read_later)
+    work(store)
+    wait_for_end(store, operation_id)
+    deadline = time.monotonic() + 5
+    while not announced and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (announced, errors) == ([Status.COMPLETED], [])
 
 
 def test_what_its_runner_left_is_ended_or_runs_again(
@@ -262,6 +300,21 @@ def test_an_idle_runner_ends_also_if_a_row_can_never_end(
     store.execute("UPDATE operations SET status = 'banana'", ())
     thread = threading.Thread(target=runner.run_queue, args=(store.path,), daemon=True)
     thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_an_idle_runner_ends_also_if_it_cannot_read_its_file(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "IDLE_TIMEOUT", 0.5)
+    begun = taken(store, options=Options(retries=1, retry_delay=60.0))
+    store.end_or_requeue(begun, Status.FAILED, "It died.", None, may_retry=True)
+    thread = work(store)
+    time.sleep(1)
+    assert thread.is_alive(), "it waits for the retry"
+    remove(store)
+    store.path.write_text("no database" * 1000)
     thread.join(10)
     assert not thread.is_alive()
 

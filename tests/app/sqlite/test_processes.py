@@ -4,7 +4,9 @@ import ctypes
 import os
 import re
 import resource
+import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -20,9 +22,10 @@ from progress.backend import runner
 from progress.backend import store as store_module
 from progress.backend.runner import Runner
 from progress.backend.store import OperationStore
-from progress.job import Jobs
+from progress.job import Job, Jobs, Upload
 from progress.operation import Operation, Options, Status, new_operation_id
 from progress.reporter import Reporter
+from tests.app.test_supervisor import is_ending, is_running
 from tests.test_sqlite import insert, read, wait_for_end
 
 
@@ -42,6 +45,7 @@ def end_in_a_step(report: Reporter, subject: str) -> None:
 
 
 def end_by_exit(report: Reporter, subject: str) -> None:
+    report.step_failed("no such row")
     print("half done")
     os._exit(int(subject))
 
@@ -84,6 +88,20 @@ def raise_or_die(report: Reporter, subject: str) -> None:
     os._exit(7)
 
 
+def die_with_upload(report: Reporter, subject: Path) -> None:
+    print(subject)
+    os.kill(os.getpid(), 9)
+
+
+def leave_a_child(report: Reporter, subject: str) -> None:
+    print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
+    report.step("a child runs")
+    while subject == "cancelled":
+        report.step("next")
+        time.sleep(0.05)
+    assert subject == "completed"
+
+
 def never_stored(report: Reporter, subject: str) -> None:
     """Note each run in a file, and end. The writer of the outcome gives up soon."""
     with Path(subject).open("a") as runs:
@@ -102,6 +120,8 @@ JOBS: Jobs = {
     "hold_the_interpreter": hold_the_interpreter,
     "print_any_text": print_any_text,
     "print_nothing": print_nothing,
+    "die_with_upload": Job(die_with_upload, subjects=Upload()),
+    "leave_a_child": leave_a_child,
     "never_stored": never_stored,
     "raise_or_die": raise_or_die,
     "fill_the_disk": fill_the_disk,
@@ -150,6 +170,8 @@ def test_the_reason_is_how_the_process_ended_with_its_last_output(
     assert "\n    half done\n" in operation.error
     if job == "crash":
         assert "in string_at" in operation.error, "the traceback of faulthandler"
+    if job == "end_by_exit":
+        assert "Before the first step: no such row" in operation.error
 
 
 def test_the_last_step_is_known_however_soon_the_process_dies(run: Run) -> None:
@@ -181,6 +203,43 @@ def test_a_job_that_does_not_stop_is_cancelling_until_it_is_stopped_by_force(
     assert operation.status is Status.CANCELLED
     assert operation.reason == "The process of the job was stopped by force."
     assert operation.step_description in ("asleep", "in C")
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+def test_what_a_job_started_goes_on_only_if_the_job_ended_well(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch, status: Status
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+    operation_id = insert(store, "leave_a_child", status.value)
+    threading.Thread(target=Runner(store, 1).work, daemon=True).start()
+    deadline = time.monotonic() + 20
+    while not (lines := store.files.log(operation_id).read(1).lines):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    if status is Status.CANCELLED:
+        store.request_cancel(operation_id)
+    assert wait_for_end(store, operation_id).status is status
+    child = int(lines[0].text)
+    if status is Status.COMPLETED:
+        time.sleep(1)
+        assert is_running(child)
+        os.kill(child, signal.SIGKILL)
+    assert is_ending(child)
+
+
+def test_the_copy_of_an_upload_is_removed_although_its_job_was_killed(
+    store: OperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_MODULE", __name__)
+    operation_id = new_operation_id()
+    store.files.save(operation_id, "a.csv", b"x")
+    options = Options(upload=operation_id)
+    store.insert(operation_id, "die_with_upload", "a.csv", "", options=options)
+    threading.Thread(target=Runner(store, 1).work, daemon=True).start()
+    wait_for_end(store, operation_id)
+    [line] = store.files.log(operation_id).read(1).lines
+    assert line.text.endswith("upload.csv")
+    assert not Path(line.text).exists()
 
 
 def test_a_process_that_cannot_be_started_is_the_reason(

@@ -8,7 +8,7 @@ from progress.operation import Query
 LIST_COLUMNS = """operation_id, job, subject, owner, status, current_step, total_steps,
     failed_steps, step_description, created_at, started_at, last_updated, heartbeat_at,
     finished_at, cancel_requested, attempt, retry_of"""
-"""The columns of a list: all but result, error and steps, which may be long."""
+"""The columns of a list: all but result, error, steps, `live` and options, which may be long."""
 ACTIVE = "status NOT IN ('completed', 'partial', 'failed', 'cancelled')"
 """No terminal status. As literals: SQLite uses a partial index for nothing else."""
 

@@ -138,12 +138,13 @@ def run_process(
     Raises:
         OSError: The process cannot be started.
     """
-    with tempfile.TemporaryDirectory(prefix="job-") as folder:
+    with tempfile.TemporaryDirectory(prefix="job-", ignore_cleanup_errors=True) as folder:
         step = Path(folder, "step")
         process = subprocess.Popen(
             [*command, str(step)],
             cwd=ROOT,
-            env=os.environ | _ENVIRONMENT,
+            # The folder is removed however the process ends: the copy of an upload is in it.
+            env=os.environ | _ENVIRONMENT | {"JOB_FOLDER": folder},
             # It ends when this process does: see `Supervisor`.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -307,10 +308,12 @@ def run_supervised(
         # Running it again is no help. The disk may have room for this, although not for a result.
         reason = f"The outcome could not be stored: {error}"
         when_available(lambda: fail(reason), supervisor.stopping)
-        return
+        status = Status.FAILED
     if status is None and supervisor.stopping.is_set():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)  # so that the supervisor can say so
+    if status not in (Status.COMPLETED, Status.PARTIAL):
+        sys.exit(1)  # the supervisor ends what the job has started
 
 
 class StepFile:

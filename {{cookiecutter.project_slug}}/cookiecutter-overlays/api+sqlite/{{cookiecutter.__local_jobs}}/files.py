@@ -51,10 +51,12 @@ class JobFiles:
         path = self._path(operation_id, name)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # This module creates it for this user only, with a name that no other thread has.
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(content)
-            Path(file.name).replace(path)
+            # No other thread has this folder, and nothing of it stays if the disk is full.
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                part = Path(folder, "part")
+                with open(part, "wb", opener=_private) as file:
+                    file.write(content)
+                part.replace(path)
         except OSError as error:
             raise BackendUnavailable(f"The file cannot be stored: {reason_of(error)}") from error
 
@@ -113,11 +115,18 @@ class LogFile:
             raise BackendUnavailable(f"The log cannot be written: {reason_of(error)}") from error
 
     def read(self, limit: int) -> Log:
-        """Return at most `limit` of the latest lines."""
-        lines = _last_lines(self._path, limit)
-        if len(lines) < limit:
-            lines = _last_lines(self._older, limit - len(lines)) + lines
-        return Log(tuple(lines), _dropped(self._path))
+        """Return at most `limit` of the latest lines.
+
+        Raises:
+            BackendUnavailable: They cannot be read.
+        """
+        try:
+            lines = _last_lines(self._path, limit)
+            if len(lines) < limit:
+                lines = _last_lines(self._older, limit - len(lines)) + lines
+            return Log(tuple(lines), _dropped(self._path))
+        except OSError as error:
+            raise BackendUnavailable(f"The log cannot be read: {reason_of(error)}") from error
 
     def _append(self, lines: list[LogLine]) -> None:
         if self._path.exists() and self._path.stat().st_size > MAX_SIZE:

@@ -36,6 +36,7 @@ from progress.supervisor import (
 )
 from progress.text import reason_of
 
+from .files import MAX_SIZE
 from .store import OperationStore, OperationWriter
 
 log = logging.getLogger("runner")
@@ -71,7 +72,10 @@ def launch(database: Path) -> None:
         if time.monotonic() - launched_at < LAUNCH_TIME or _is_running(database):
             return
         try:
-            with _path(database, "runner.log").open("ab") as output:
+            path = _path(database, "runner.log")
+            if path.exists() and path.stat().st_size > MAX_SIZE:
+                path.replace(f"{path}.1")
+            with path.open("ab") as output:
                 process = subprocess.Popen(
                     [sys.executable, "-m", MODULE, str(database)],
                     cwd=ROOT,
@@ -155,6 +159,7 @@ class Runner:
                     raise
                 # The jobs go on: it may be locked for a while, or the disk full.
                 log.warning("The queue could not be read: %s", error)
+                self._has_queued = False  # without a job it ends, and does not log this for ever
             if self._jobs or self._has_queued:
                 idle_since = time.monotonic()
             time.sleep(INTERVAL)
@@ -196,9 +201,10 @@ class Runner:
         end = partial(self._store.end_or_requeue, taken, ending.status, ending.reason, ending.step)
         try:
             when_available(partial(end, may_retry=not ending.stopped), self._stopping)
-            self._notify(operation_id)
         except BackendError as error:
             log.warning("The end of a job could not be stored, %s: %s", ending.reason, error)
+        else:
+            when_available(partial(self._notify, operation_id), self._stopping)
 
     def _end_orphans(self) -> None:
         """End what is in progress, but not here: its runner has died, and it with it."""

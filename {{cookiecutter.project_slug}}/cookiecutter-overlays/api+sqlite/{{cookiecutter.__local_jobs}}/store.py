@@ -289,7 +289,8 @@ class OperationStore:
             status: How it ended.
             error: The reason.
             step: The number and the description of its last step, if they are known.
-            may_retry: Whether it runs again if its job has retries left.
+            may_retry: Whether it runs again if its job has retries left. If cancel was requested,
+                it is cancelled then.
         """
         key = (taken.operation_id, taken.attempt)
         current = self.taken(*key)
@@ -298,17 +299,21 @@ class OperationStore:
         if may_retry and current.attempts <= current.options.retries:
             live = current.live.for_retry(truncate(error.splitlines()[-1])).text()
             pause = timedelta(seconds=current.options.delay(current.attempts - 1))
-            self.execute(
+            requeued = self.execute(
                 "UPDATE operations SET status = 'queued', current_step = 0, total_steps = NULL,"
                 " failed_steps = 0, step_description = '', last_steps = '[]', result = NULL,"
                 " live = ?, not_before = ?"
-                " WHERE operation_id = ? AND attempt = ? AND status = 'in_progress'",
+                " WHERE operation_id = ? AND attempt = ? AND status = 'in_progress'"
+                " AND NOT cancel_requested RETURNING operation_id",
                 (live, _time(datetime.now(UTC) + pause), *key),
             )
-            return
+            if requeued:
+                return
+            status = Status.CANCELLED
         ended_steps, description = (None, None) if step is None else (step[0] - 1, step[1])
         self.execute(
-            "UPDATE operations SET status = ?, error = ?, finished_at = utc_now(),"
+            "UPDATE operations SET status = ?, error = ?,"
+            " finished_at = utc_now(), last_updated = utc_now(),"
             " current_step = coalesce(?, current_step),"
             " step_description = coalesce(?, step_description)"
             " WHERE operation_id = ? AND attempt = ? AND status = 'in_progress'",
