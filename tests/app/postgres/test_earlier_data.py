@@ -155,7 +155,8 @@ $$;
 # The worker of the one that runs ended before the update.
 ROWS = """
 SELECT start_operation(name, 'succeed', 'fast', 'somebody@example.com')
-FROM unnest(ARRAY['completed', 'failed', 'running', 'queued', 'unwanted']) AS name;
+FROM unnest(ARRAY['completed', 'failed', 'running', 'queued', 'unwanted', 'cancelled']) AS name;
+SELECT cancel_operation('cancelled');
 UPDATE operations SET created_at = created_at - interval '1 hour';
 UPDATE procrastinate_jobs SET status = 'succeeded'
 WHERE args ->> 'operation_id' IN ('completed', 'failed');
@@ -201,6 +202,9 @@ def test_operations_of_an_earlier_version_are_read_and_go_on(earlier: str) -> No
     assert (failed.status, failed.error) == (Status.FAILED, "It broke")
     app.cancel("unwanted")
     assert app.read(["unwanted"])["unwanted"].status == Status.CANCELLED
+    with psycopg.connect(earlier, options=f"-c search_path={schema_name()}") as connection:
+        left = connection.execute("SELECT 1 FROM procrastinate_jobs WHERE status = 'cancelled'")
+        assert left.fetchall() == []
 
     new = new_operation_id()
     app.start(new, "succeed", "fast", OWNER, "failed")
@@ -211,7 +215,7 @@ def test_operations_of_an_earlier_version_are_read_and_go_on(earlier: str) -> No
             assert (ended.status, ended.attempt) == (Status.COMPLETED, attempt)
     page = app.recent(Query(OWNER))
     assert {operation.operation_id for operation in page} == {
-        *("completed", "failed", "running", "queued", "unwanted", new)
+        *("completed", "failed", "running", "queued", "unwanted", "cancelled", new)
     }
     assert (page[0].operation_id, page[0].retry_of) == (new, "failed")
     assert app.counts(Query(OWNER))[Status.COMPLETED] == 4

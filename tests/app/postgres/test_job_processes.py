@@ -6,10 +6,11 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from dev.local_server import workers
 from progress.backend import runner, store
 from progress.backend.connection import ProgressConnection
 from progress.backend.database import Pool, execute
-from progress.contract import BackendRejected
+from progress.contract import BackendRejected, BackendUnavailable
 from progress.operation import (
     Live,
     LogLine,
@@ -33,6 +34,7 @@ from progress.operation import (
     Status,
     new_operation_id,
 )
+from progress.supervisor import Ending
 from tests.app.test_workers import is_alive
 from tests.conftest import OWNER, wait_for_end, wait_until
 from tests.test_postgres import queue_jobs, start, wait_for_step
@@ -176,6 +178,18 @@ def test_the_pause_before_a_retry_has_a_limit(
     assert timedelta(hours=23) < row["pause"] < timedelta(hours=24)
 
 
+def test_a_job_that_dies_after_a_request_to_cancel_does_not_run_again(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id = start_with(operations, "wait", "0", retries=1)
+    queue_job = begin(database)
+    operations.cancel(operation_id)
+    runner.store_ending(database, queue_job, Ending(7))
+    ended = operations.read([operation_id])[operation_id]
+    assert (ended.status, ended.attempt) == (Status.CANCELLED, 1)
+    assert ended.reason == "The process of the job ended with exit code 7."
+
+
 def test_a_forced_stop_ends_the_job_and_its_children_soon(
     dsn: str, operations: ProgressConnection, tmp_path: Path
 ) -> None:
@@ -221,6 +235,12 @@ def test_a_part_of_the_result_and_a_file_survive_a_failure(
     assert len(execute(database, "SELECT part FROM operation_files", {})) == 1
 
 
+def fail_once(call: Callable[..., Any], errors: list[BackendUnavailable], *arguments: Any) -> Any:
+    if errors:
+        raise errors.pop()
+    return call(*arguments)
+
+
 # The pipe to the process is closed when nothing refers to it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
@@ -236,7 +256,10 @@ def test_the_worker_announces_the_end_once(
     announced: list[Operation] = []
     monkeypatch.setattr(runner, "notify", announced.append)
     monkeypatch.setenv("JOBS_MODULE", "tests.app.process_jobs")
-    operation_id = start(operations, "wait", subject)
+    operation_id = start_with(operations, "wait", subject, max_running=1)
+    errors = [BackendUnavailable("away"), BackendUnavailable("away")]
+    for name in ("wake", "read"):  # wake fails twice, and then read does not
+        monkeypatch.setattr(store, name, partial(fail_once, getattr(store, name), errors))
     (row,) = queue_jobs(database)
     context = SimpleNamespace(
         job=SimpleNamespace(id=row["id"], attempts=0),
@@ -245,6 +268,7 @@ def test_the_worker_announces_the_end_once(
     for _ in range(2):
         runner.run_operation.func(cast(JobContext, context), operation_id)
     assert [(ended.operation_id, ended.status) for ended in announced] == [(operation_id, status)]
+    assert not errors
 
 
 def test_a_worker_announces_what_it_gives_up(

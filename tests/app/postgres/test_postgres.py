@@ -71,7 +71,19 @@ def test_cancel_of_a_queued_operation_ends_it_and_its_job(
     operation = operations.read([operation_id])[operation_id]
     assert operation.status is Status.CANCELLED
     assert operation.finished_at is not None
-    assert [job["status"] for job in queue_jobs(database)] == ["cancelled"]
+    assert queue_jobs(database) == []
+
+
+def test_cancel_of_an_operation_that_a_worker_has_taken_leaves_its_job_in_the_queue(
+    operations: ProgressConnection, database: Pool
+) -> None:
+    operation_id = start(operations, "succeed")
+    execute(database, "UPDATE procrastinate_jobs SET status = 'doing'", {})
+    operations.cancel(operation_id)
+    assert operations.read([operation_id])[operation_id].is_cancelling
+    (job,) = queue_jobs(database)
+    # With this request the job could not be postponed.
+    assert (job["status"], job["abort_requested"]) == ("doing", False)
 
 
 # --- requeue and attempts ---
@@ -124,15 +136,18 @@ def test_a_row_with_unreadable_json_does_not_affect_others(
     assert read[bad].problem == "result is not JSON; last_steps is not a list of steps"
 
 
-def test_the_next_attempt_begins_without_steps(
+def test_the_next_attempt_begins_without_steps_and_result(
     operations: ProgressConnection, database: Pool
 ) -> None:
     operation_id, writer, job = begin(operations, database)
     step = Step(1, "one", 0.5, failed=True)
     writer.progress(Progress(1, 6, last_steps=(step,)))
-    assert operations.read([operation_id])[operation_id].last_steps == (step,)
+    writer.result('{"a": 1}')
+    begun = operations.read([operation_id])[operation_id]
+    assert (begun.last_steps, begun.result) == ((step,), {"a": 1})
     assert store.begin(database, job) is not None
-    assert operations.read([operation_id])[operation_id].last_steps == ()
+    begun = operations.read([operation_id])[operation_id]
+    assert (begun.last_steps, begun.result) == ((), None)
 
 
 def test_a_terminal_status_is_never_overwritten(

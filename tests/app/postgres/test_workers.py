@@ -192,6 +192,22 @@ def test_a_job_that_a_worker_does_not_know_waits_for_another_worker(
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
 
 
+def test_a_job_that_was_added_while_the_worker_runs_is_known(
+    dsn: str, operations: ProgressConnection
+) -> None:
+    module = ROOT / "edited_jobs.py"
+    module.write_text("JOBS = {'first': lambda report, subject: None}\n", "utf-8")
+    try:
+        changed = {"JOBS_MODULE": module.stem, "WORKER_STALE_AFTER": "600"}
+        with worker(variables(dsn) | changed):
+            wait_for_end(operations, start(operations, "first"))
+            module.write_text("JOBS = {'added': lambda report, subject: None}\n", "utf-8")
+            ended = wait_for_end(operations, start(operations, "added"))
+    finally:
+        module.unlink()
+    assert (ended.status, ended.error) == (Status.COMPLETED, None)
+
+
 def test_a_job_ends_with_its_worker_although_a_child_of_it_goes_on(
     dsn: str, operations: ProgressConnection, tmp_path: Path
 ) -> None:
@@ -214,8 +230,9 @@ def is_alive(process: int) -> bool:
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-WITHOUT_LOOP_SIGNALS = """
-import asyncio, sys
+AS_ON_WINDOWS = """
+import asyncio, signal, sys
+signal.SIGBREAK = signal.SIGUSR1
 def refuse(*_): raise NotImplementedError
 asyncio.SelectorEventLoop.add_signal_handler = refuse
 from progress.backend import runner
@@ -223,9 +240,12 @@ sys.exit(runner.main())
 """
 
 
-def test_a_worker_needs_no_signal_handlers_of_the_loop_which_windows_lacks(dsn: str) -> None:
-    with worker(variables(dsn), "-c", WITHOUT_LOOP_SIGNALS) as process:
-        process.send_signal(signal.SIGTERM)
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_worker_stops_as_it_does_on_windows_which_lacks_signal_handlers_of_the_loop(
+    dsn: str, sent: signal.Signals
+) -> None:
+    with worker(variables(dsn), "-c", AS_ON_WINDOWS) as process:
+        process.send_signal(sent)
         assert process.wait(10) == 0
 
 

@@ -42,9 +42,10 @@ from progress.backend.database import (
     with_limits,
 )
 from progress.contract import BackendError, BackendRejected
+from progress.edits import forget_edited_modules
 from progress.execution import jobs_module
 from progress.notifications import notify
-from progress.operation import Operation
+from progress.operation import Operation, Status
 from progress.settings import load_settings
 from progress.supervisor import FORCE_STOP, Ending, run_process, when_available
 from progress.text import reason_of, truncate
@@ -162,7 +163,10 @@ def run_operation(context: JobContext, operation_id: str) -> None:
         taken = store.taken(pool, queue_job)
         if taken is None:
             return
-        if is_unknown(taken.job) and context.job.attempts < UNKNOWN_JOB_TRIES:
+        if is_unknown(taken.job):
+            forget_edited_modules()  # it may have been added since
+        tries = 0 if taken.cancel_requested else UNKNOWN_JOB_TRIES
+        if is_unknown(taken.job) and context.job.attempts < tries:
             if context.job.attempts == 0:
                 log.warning("Operation %s: unknown job %r, requeued", operation_id, taken.job)
             raise Postpone(3 * context.additional_context["stale_after"] / UNKNOWN_JOB_TRIES)
@@ -183,7 +187,7 @@ def run_operation(context: JobContext, operation_id: str) -> None:
             running.queue_jobs.discard(queue_job)
         log.info("Operation %s: %s", operation_id, how)
         if taken.options.max_running:
-            store.wake(pool, taken.job)
+            when_available(lambda: store.wake(pool, taken.job), stopping)
         if is_own:
             notify_end(pool, operation_id)
     except BackendError as error:
@@ -193,7 +197,7 @@ def run_operation(context: JobContext, operation_id: str) -> None:
 
 def notify_end(pool: Pool, operation_id: str) -> None:
     """Send a message if the operation has ended."""
-    operation = store.read(pool, [operation_id]).get(operation_id)
+    operation = when_available(lambda: store.read(pool, [operation_id]), stopping).get(operation_id)
     if operation is not None and operation.status.is_terminal:
         notify(operation)
 
@@ -229,15 +233,17 @@ def store_ending(pool: Pool, queue_job: int, ending: Ending) -> str:
         is_requeued = store.requeue(pool, [queue_job])
         return "requeued, because this worker stops" if is_requeued else "ended"
     reason = ending.reason
-    last_line = reason.splitlines()[-1]
+    last_line, status = reason.splitlines()[-1], ending.status
     current = store.taken(pool, queue_job)
     if current is None:
         return "ended"
     if not ending.stopped and current.attempts <= current.options.retries:
         delay = current.options.delay(current.attempts - 1)
         live = current.live.for_retry(truncate(last_line))
-        return f"{last_line} Retry." if store.retry(pool, queue_job, live, delay) else "ended"
-    is_ended = store.end(pool, queue_job, ending.status, reason, ending.step)
+        if store.retry(pool, queue_job, live, delay):
+            return f"{last_line} Retry."
+        status = Status.CANCELLED
+    is_ended = store.end(pool, queue_job, status, reason, ending.step)
     return last_line if is_ended else "ended"
 
 
@@ -303,9 +309,10 @@ async def work(dsn: str, concurrency: int, stale_after: float) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(concurrency + 4))
     stopped = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        # Windows has no `loop.add_signal_handler`.
-        signal.signal(signal_number, lambda *_: loop.call_soon_threadsafe(stop, stopped))
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        # Only Windows has the last, and it has no `loop.add_signal_handler`.
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop, stopped))
     await asyncio.to_thread(wait_for_database, dsn)
     if stopping.is_set():
         return

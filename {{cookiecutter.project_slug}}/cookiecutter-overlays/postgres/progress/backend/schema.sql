@@ -47,6 +47,8 @@ DROP FUNCTION IF EXISTS start_operation(text, text, text, text);
 DROP FUNCTION IF EXISTS start_operation(text, text, text, text, text);
 DROP FUNCTION IF EXISTS defer_operation(text);
 DROP FUNCTION IF EXISTS recover_operation(bigint, integer, text);
+-- Earlier versions left these.
+DELETE FROM procrastinate_jobs WHERE task_name = 'run_operation' AND status = 'cancelled';
 
 -- What the jobs print. `number` counts the lines of an operation from 1, those that were removed included.
 CREATE TABLE IF NOT EXISTS operation_log (
@@ -117,12 +119,12 @@ BEGIN
     UPDATE operations SET cancel_requested = true
     WHERE operation_id = p_operation_id AND status IN ('queued', 'in_progress')
     RETURNING queue_job INTO job_id;
-    IF procrastinate_cancel_job_v1(job_id, true, false) IS NULL THEN
-        RETURN;
+    -- It removes the queue job, unless a worker has it. Nothing is to be aborted there: the worker reads the request.
+    IF procrastinate_cancel_job_v1(job_id, false, true) IS NOT NULL THEN
+        UPDATE operations
+        SET status = 'cancelled', finished_at = clock_timestamp(), last_updated = clock_timestamp()
+        WHERE operation_id = p_operation_id AND status = 'queued';
     END IF;
-    UPDATE operations SET status = 'cancelled', finished_at = clock_timestamp(), last_updated = clock_timestamp()
-    WHERE operation_id = p_operation_id AND status = 'queued'
-      AND (SELECT status FROM procrastinate_jobs WHERE id = job_id) = 'cancelled';
 END;
 $$;
 
@@ -167,7 +169,7 @@ BEGIN
         END IF;
     END IF;
     UPDATE operations SET status = 'in_progress', attempt = attempt + CASE status WHEN 'queued' THEN 1 ELSE 0 END,
-        current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '', last_steps = '[]',
+        current_step = 0, total_steps = NULL, failed_steps = 0, step_description = '', last_steps = '[]', result = NULL,
         live = json_strip_nulls(json_build_object(
             'retries', live->'retries', 'retry_reason', live->'retry_reason')),
         started_at = clock_timestamp(), heartbeat_at = clock_timestamp()

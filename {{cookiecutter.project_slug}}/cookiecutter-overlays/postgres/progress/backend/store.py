@@ -35,6 +35,9 @@ MAX_LOG = 10_000
 """Lines of a log. The oldest above are removed."""
 PART_SIZE = 1_000_000
 """Bytes of each part of a file."""
+RETENTION_BATCH = 20
+"""How many operations, and parts of files, are removed at a time: with them up to MAX_LOG lines of
+each, within the time limit of a statement."""
 
 _CONDITIONS = {
     "owner": "owner = %(owner)s",
@@ -314,18 +317,16 @@ def end(
 
 
 def retry(pool: Pool, queue_job: int, live: Live, delay: float) -> bool:
-    """Requeue an operation whose process has died; False if it had stored an end."""
+    """Requeue an operation whose process has died; False if it had stored an end, or cancel was
+    requested."""
     rows = execute(
         pool,
         "UPDATE operations SET status = 'queued', current_step = 0, total_steps = NULL,"
         " failed_steps = 0, step_description = '', last_steps = '[]', result = NULL,"
         " live = %(live)s, queue_job = defer_operation(operation_id, NULL, %(delay)s)"
-        " WHERE queue_job = %(queue_job)s AND status = 'in_progress' RETURNING operation_id",
-        {
-            "queue_job": queue_job,
-            "live": live.text(),
-            "delay": delay,
-        },
+        " WHERE queue_job = %(queue_job)s AND status = 'in_progress' AND NOT cancel_requested"
+        " RETURNING operation_id",
+        {"queue_job": queue_job, "live": live.text(), "delay": delay},
     )
     return bool(rows)
 
@@ -396,7 +397,7 @@ def requeue_lost(pool: Pool, queue_job: int) -> None:
     )
 
 
-def remove_ended(pool: Pool, keep: float, limit: int = 200) -> int:
+def remove_ended(pool: Pool, keep: float, limit: int = RETENTION_BATCH) -> int:
     """Remove what ended more than `keep` seconds ago, and the files of no operation.
 
     At most `limit` operations with their logs, and as many parts of files. Return how many; 0 also
