@@ -195,10 +195,7 @@ class OperationStore:
 
     def read(self, operation_ids: Sequence[str]) -> dict[str, Operation]:
         """Return the operations that exist, in one statement."""
-        rows = self.execute(
-            _READ,
-            (json.dumps(list(operation_ids)),),
-        )
+        rows = self.execute(_READ, (json.dumps(list(operation_ids)),))
         return {row["operation_id"]: operation_from_row(dict(row)) for row in rows}
 
     def recent(self, query: Query) -> list[Operation]:
@@ -256,10 +253,8 @@ class OperationStore:
 
     def taken(self, operation_id: str, attempt: int) -> Operation | None:
         """Return what `take` returned; None if the operation has ended or was requeued since."""
-        rows = self.execute(
-            _TAKEN + " AND operation_id = ? AND attempt = ?",
-            (operation_id, attempt),
-        )
+        key = operation_id, attempt
+        rows = self.execute(_TAKEN + " AND operation_id = ? AND attempt = ?", key)
         return operation_from_row(dict(rows[0])) if rows else None
 
     def stale(self, seconds: float) -> list[Operation]:

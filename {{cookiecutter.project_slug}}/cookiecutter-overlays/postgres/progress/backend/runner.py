@@ -73,7 +73,7 @@ RETENTION_INTERVAL = 3600.0
 """Seconds between two removals of old operations."""
 RETENTION_PAUSE = 0.2
 """Seconds between two batches of them: others want to write."""
-STOP_TIMEOUT = 5.0
+WORKER_STOP_TIMEOUT = 5.0
 """Seconds that the processes of jobs have to end when the worker stops. They are killed before."""
 EXIT_TIMEOUT = 9.0
 """Seconds after which a worker that stops has ended in any case. `docker stop` kills after 10."""
@@ -144,8 +144,8 @@ class Running:
     """The queue jobs that this worker runs."""
 
     queue_jobs: set[int] = field(default_factory=set)
-    forced: set[int] = field(default_factory=set)
-    """Those that must be stopped by force."""
+    to_force_stop: set[int] = field(default_factory=set)
+    """Those whose process must be ended."""
 
 
 # Not its lines about each job, with a traceback for each that is requeued.
@@ -214,7 +214,7 @@ def supervise(pool: Pool, queue_job: int, taken: Operation, running: Running) ->
     """Run the process of a job to its end, and store its log."""
 
     def stop_reason() -> str:
-        if queue_job in running.forced:
+        if queue_job in running.to_force_stop:
             return FORCE_STOP
         return WORKER_STOPS if stopping.is_set() else ""
 
@@ -254,7 +254,9 @@ async def send_heartbeats(pool: Pool, running: Running, heartbeat_interval: floa
         await asyncio.sleep(WATCH_INTERVAL)
         if queue_jobs := list(running.queue_jobs):
             with suppress(BackendError):  # a job also notices an outage, and logs it
-                running.forced = await asyncio.to_thread(store.forced, pool, queue_jobs)
+                running.to_force_stop = await asyncio.to_thread(
+                    store.to_force_stop, pool, queue_jobs
+                )
                 if time.monotonic() - heartbeat_sent_at > heartbeat_interval:
                     await asyncio.to_thread(store.beat, pool, queue_jobs)
                     heartbeat_sent_at = time.monotonic()
@@ -365,7 +367,7 @@ async def run_jobs(
                 raise backend_error(error.__cause__) from error
             raise
     worker.cancel()
-    await asyncio.wait([worker], timeout=STOP_TIMEOUT)
+    await asyncio.wait([worker], timeout=WORKER_STOP_TIMEOUT)
     if worker.done():
         await asyncio.gather(worker, return_exceptions=True)  # the database may be unreachable
         return

@@ -268,14 +268,11 @@ def begin(pool: Pool, queue_job: int, max_running: int = 0) -> int | None:
 
 def wake(pool: Pool, job: str) -> None:
     """Let the operations that wait for the limit of a job start now, as far as it allows."""
-    execute(
-        pool,
-        "SELECT wake_operations(%(job)s, %(pause)s)",
-        {"job": job, "pause": LIMIT_PAUSE},
-    )
+    values = {"job": job, "pause": LIMIT_PAUSE}
+    execute(pool, "SELECT wake_operations(%(job)s, %(pause)s)", values)
 
 
-def forced(pool: Pool, queue_jobs: list[int]) -> set[int]:
+def to_force_stop(pool: Pool, queue_jobs: list[int]) -> set[int]:
     """Return those of the queue jobs whose process must be ended."""
     rows = execute(
         pool,
@@ -511,8 +508,8 @@ class OperationWriter:
             " current_step = %(current_step)s, total_steps = %(total_steps)s,"
             " failed_steps = %(failed_steps)s, step_description = %(step_description)s,"
             " last_steps = %(last_steps)s, live = %(live)s"
-            " WHERE queue_job = %(queue_job)s"
-            " AND status = 'in_progress' RETURNING cancel_requested",
+            " WHERE queue_job = %(queue_job)s AND status = 'in_progress'"
+            " RETURNING cancel_requested",
             progress.columns() | self._key,
         )
         if not rows:
@@ -532,8 +529,7 @@ class OperationWriter:
             " last_steps = %(last_steps)s, live = %(live)s,"
             " finished_at = clock_timestamp(), last_updated = clock_timestamp(),"
             " heartbeat_at = clock_timestamp()"
-            " WHERE queue_job = %(queue_job)s"
-            " AND status = 'in_progress'",
+            " WHERE queue_job = %(queue_job)s AND status = 'in_progress'",
             progress.columns()
             | {"status": status.value, "error": error, "result": result}
             | self._key,
