@@ -130,7 +130,8 @@ class Service:
     log_text: Field = "text"
     """Where the text is in a line, if that is an object."""
     log_dropped: Field = "dropped"
-    """Where in the JSON it is how many older lines the service has removed, if it says so."""
+    """Where in the JSON it is how many older lines are missing, if it says so; True if some may be
+    missing."""
     file: Call | None = None
     """Returns the content of a file of a run, by its name: one of `files` in its result, which is a
     list of objects with name and size. None: only links are offered. A `url` in such an object is
