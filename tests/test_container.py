@@ -108,6 +108,7 @@ def test_the_manifests_run_what_compose_runs(bake: Bake) -> None:
     }
     (port,) = containers["web"]["ports"]
     assert f"EXPOSE {port['containerPort']}\n" in project.read("Dockerfile")
-    # Where Streamlit also looks for secrets: the home of the user of the image.
-    assert containers["web"]["volumeMounts"][0]["mountPath"] == "/home/app/.streamlit"
+    # Where the app and the workers also look for secrets: the home of the user of the image.
+    for name in ("web", "worker"):
+        assert containers[name]["volumeMounts"][0]["mountPath"] == "/home/app/.streamlit"
     assert "--create-home app" in project.read("Dockerfile")

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from importlib import metadata
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple
 from progress.contract import BackendError
 from progress.health import address
 from progress.operation import Query, new_operation_id
-from progress.settings import ROOT, SettingsError, load_settings
+from progress.settings import ROOT, SettingsError, load_settings, read_secrets
 
 SECRETS = Path(".streamlit") / "secrets.toml"
 POLLS = 5
@@ -222,6 +223,25 @@ def attempt(name: str, action: Callable[[], object], done: str) -> Check:
     except Exception as error:
         return Check(name, False, _reason(error))
     return Check(name, True, done)
+
+
+def without_effect(reasons: Mapping[str, str]) -> Iterator[Check]:
+    """Say which settings, and options of jobs, are set but have no effect with this backend.
+
+    Args:
+        reasons: By "keep", "notifications" or the name of an option, what happens instead.
+    """
+    from progress.execution import jobs_module  # they need the packages
+    from progress.job import as_job
+
+    used = {"keep"} if load_settings().keep != math.inf else set()
+    used |= read_secrets().keys()
+    with suppress(Exception, SystemExit):  # pages say what is wrong with jobs.py
+        for job in jobs_module().JOBS.values():
+            used |= json.loads(as_job(job).options().text()).keys()
+    for name, reason in reasons.items():
+        if name in used:
+            yield Check(name, True, f"no effect with this backend: {reason}")
 
 
 def _reason(error: Exception) -> str:

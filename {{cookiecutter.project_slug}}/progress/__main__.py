@@ -31,7 +31,7 @@ from progress.backend.connection import ProgressConnection
 from progress.contract import Backend, BackendError, BackendRejected, BackendUnavailable
 from progress.execution import JobsModule, jobs_module
 from progress.job import Job, Upload, as_job, defect, list_subjects
-from progress.operation import Operation, Query, Status, is_operation_id, new_operation_id
+from progress.operation import Log, Operation, Query, Status, is_operation_id, new_operation_id
 from progress.session import parameters
 from progress.settings import ROOT, SettingsError, load_settings
 from progress.text import as_line, format_duration, reason_of, sanitize
@@ -105,7 +105,9 @@ def cancel(backend: Backend, arguments: argparse.Namespace) -> int:
     """Ask a job to stop."""
     _read(backend, arguments.id)
     if arguments.force and "force_stop" not in backend.features:
-        raise BackendRejected("This backend cannot stop a job by force.")
+        raise BackendRejected(
+            "This backend cannot stop a job by force. Without --force it is asked to stop."
+        )
     backend.cancel(arguments.id)
     if arguments.force:
         backend.force_stop(arguments.id)
@@ -117,8 +119,10 @@ def log(backend: Backend, arguments: argparse.Namespace) -> int:
     _read(backend, arguments.id)
     if "logs" not in backend.features:
         raise BackendRejected("This backend has no logs.")
-    found = backend.logs([arguments.id], MAX_LINES).get(arguments.id)
-    for line in found.lines if found else ():
+    found = backend.logs([arguments.id], MAX_LINES).get(arguments.id, Log())
+    if found.notice:
+        err.print(found.notice)
+    for line in found.lines:
         print(line.at.isoformat(timespec="milliseconds"), line.text)
     return 0
 

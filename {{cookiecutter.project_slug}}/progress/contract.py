@@ -17,8 +17,8 @@ from progress.operation import (
 )
 from progress.text import truncate
 
-Feature = Literal["force_stop", "logs", "files"]
-"""Optional features of a backend, named after their methods."""
+Feature = Literal["force_stop", "logs", "files", "uploads"]
+"""Optional features of a backend, after its methods. "uploads": jobs may work on uploaded files."""
 
 
 class Backend(Protocol):

@@ -198,6 +198,15 @@ class Log:
     lines: tuple[LogLine, ...] = ()
     dropped: int = 0
     """How many older lines were removed, because a log is limited."""
+    is_part: bool = False
+    """Whether there may be older lines, which nobody counted."""
+
+    @property
+    def notice(self) -> str:
+        """That older lines are missing, or may be; "" if none is."""
+        if self.dropped:
+            return f"{self.dropped:,} older lines were removed."
+        return "Older lines may be missing." if self.is_part else ""
 
 
 def to_text(value: object) -> str:

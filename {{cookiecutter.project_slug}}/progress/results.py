@@ -47,8 +47,8 @@ def to_json(
     Args:
         value: What a job returned.
         reported: What the job had reported of its result before. What it returned takes precedence.
-        keep: Keeps a file, given its name and content. A table that is too large becomes one, and
-            the result has a part of it.
+        keep: Keeps a file, given its name and content: all rows of a table that is too large. The
+            result has the first of them, also without this.
     """
     converter = _Converter()
     result = converter.convert(value, "", ())
@@ -60,16 +60,18 @@ def to_json(
     if converter.replaced:
         result.setdefault(REPLACED, converter.notes())
     text = _dumps(result)
-    if _size(text) > MAX_RESULT and keep is not None and is_table(rows := result.get("table")):
+    if _size(text) > MAX_RESULT and is_table(rows := result.get("table")):
         part = _part_of_table(rows)
         if len(part) < len(rows):
             result |= {"table": part, TABLE_ROWS: len(rows)}
-            content = table_as_csv(rows)
-            try:
-                keep(TABLE_FILE, content)
-                result[FILES] = add_file(result.get(FILES), TABLE_FILE, len(content))
-            except Exception as error:  # the rest of the result is not lost
-                problem = problem or f"{TABLE_FILE} could not be stored: {reason_of(error)}"
+            if keep is not None:
+                content = table_as_csv(rows)
+                try:
+                    keep(TABLE_FILE, content)
+                    result[FILES] = add_file(result.get(FILES), TABLE_FILE, len(content))
+                except Exception as error:  # the rest of the result is not lost
+                    reason = f"{TABLE_FILE} could not be stored: {reason_of(error)}"
+                    problem = problem or reason
         text = _dumps(result)
     if (size := _size(text)) > MAX_RESULT:
         kept = _smallest(result)

@@ -57,6 +57,12 @@ def broken(report: Reporter, subject: str) -> None:
     raise RuntimeError("broken")
 
 
+def give_up(report: Reporter, subject: str) -> None:
+    """Report a result, then raise."""
+    report.result({"notes": ["So far."]})
+    raise RuntimeError("gave up")
+
+
 def partial(report: Reporter, subject: str) -> dict[str, Any]:
     """Run all steps; two of them fail."""
     report.total(STEPS)
@@ -70,6 +76,7 @@ def partial(report: Reporter, subject: str) -> dict[str, Any]:
 
 def endless(report: Reporter, subject: str) -> None:
     """Run until cancelled, for at most five minutes, without a total."""
+    print("endless began")
     number, began = 0, time.monotonic()
     while time.monotonic() - began < 300:
         number += 1
@@ -92,10 +99,11 @@ def rows(report: Reporter, subject: str) -> dict[str, Any]:
 def die(report: Reporter, subject: str) -> None:
     """Kill the process in the second step, as the kernel does when memory runs out."""
     report.total(STEPS)
+    report.metric("Rows", 3)
     report.step("Step number 1")
     pace(subject)
     report.step("Step number 2")
-    time.sleep(0.3)
+    time.sleep(0.6)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -217,6 +225,7 @@ JOBS: Jobs = {
     "unfit": unfit,
     "chatter": chatter,
     "broken": broken,
+    "give_up": give_up,
     "stubborn": stubborn,
     "work": Job(work, subjects=None, parameters=Work),
     "count": Job(count, subjects=["lines", "words"]),

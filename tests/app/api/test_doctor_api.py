@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from dev.doctor import Check, checks
 from progress.backend.connection import ProgressConnection
-from progress.settings import ROOT
+from progress.backend.profiles import airflow
+from progress.settings import ROOT, load_settings
 from tests.app.fault_server import Request, fault_server
 from tests.conftest import wait_for_end
 
@@ -151,3 +153,18 @@ def test_credentials_in_clear_text_are_named(patch: pytest.MonkeyPatch) -> None:
         for private in ("http://jobs:8080", "http://10.1.2.3", "http://jobs.internal"):
             patch.setenv("PROGRESS_API_URL", private)
             assert failed() == {}
+
+
+def test_what_has_no_effect_with_a_service_is_named(patch: pytest.MonkeyPatch) -> None:
+    used = replace(load_settings(), keep=3600.0)
+    patch.setattr("dev.doctor.load_settings", lambda: used)
+    names = {"keep", "time_limit", "retries", "max_running"}
+    assert not names & found().keys(), "the reference service has them all"
+    with fault_server(answer) as server:
+        patch.setenv("PROGRESS_API_URL", server.url)
+        patch.setattr("dev.backend_checks.load_service", lambda: airflow("a"))
+        lines = found()
+    assert names < lines.keys()
+    assert lines["retries"].message == (
+        'no effect with this backend: "{options}" is not in `start` of progress/backend/service.py'
+    )

@@ -14,7 +14,9 @@ import pytest
 from progress.backend import client as http
 from progress.backend import remote
 from progress.backend.connection import ProgressConnection
+from progress.backend.logs import read_log
 from progress.backend.mapping import Call, Service
+from progress.backend.profiles import prefect
 from progress.backend.reference import SERVICE
 from progress.contract import BackendError, BackendRejected, BackendUnavailable, PartlyUnavailable
 from progress.operation import NO_OPTIONS, Options, Query, Status, new_operation_id
@@ -79,10 +81,10 @@ NOTHING = {"force_stop": None, "log": None, "file": None, "upload": None}
         (set(), set()),
         ({"force_stop"}, {"force_stop"}),
         ({"log"}, {"logs"}),
-        ({"file"}, set()),
+        ({"file"}, {"files"}),
         ({"upload"}, set()),
-        ({"file", "upload"}, {"files"}),
-        (set(NOTHING), {"force_stop", "logs", "files"}),
+        ({"file", "upload"}, {"files", "uploads"}),
+        (set(NOTHING), {"force_stop", "logs", "files", "uploads"}),
     ],
 )
 def test_a_service_offers_what_its_mapping_has(
@@ -277,11 +279,20 @@ def test_the_latest_lines_are_returned_however_many_there_are(
     service.behavior = lambda request: request.answer(answer)
     log = api.logs([ID], 2)[ID]
     assert ([line.text for line in log.lines], log.dropped) == (["7", "8"], 7)
+    service.behavior = lambda request: request.answer(answer | {"dropped": True})
+    assert api.logs([ID], 2)[ID].is_part
     other = connect(log_lines="data.rows", log_at="t", log_text="m", log_dropped="gone")
     row = {"t": NOW, "m": "x"}
     service.behavior = lambda request: request.answer({"data": {"rows": [row]}, "gone": "many"})
     (line,) = other.logs([ID], 2)[ID].lines
     assert (line.at.isoformat(), line.text) == (NOW, "x")
+
+
+@pytest.mark.parametrize(("count", "is_part"), [(199, False), (200, True)])
+def test_prefect_returns_at_most_200_lines_and_the_log_says_so(count: int, is_part: bool) -> None:
+    rows = [{"timestamp": NOW, "message": "x"}] * count
+    log = read_log(prefect("a"), rows, 1_000, datetime.now(UTC))
+    assert (len(log.lines), log.is_part) == (count, is_part)
 
 
 @pytest.mark.parametrize(

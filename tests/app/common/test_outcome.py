@@ -189,6 +189,21 @@ def test_whatever_can_be_a_table_is_drawn(table: Any) -> None:
     assert not captions(page)
 
 
+@pytest.mark.parametrize(
+    ("files", "rest"),
+    [
+        ([{"name": "table.csv"}], " table.csv has all of them."),
+        ([{"name": "other.csv"}], ""),
+        ("odd", ""),
+        (None, ""),
+    ],
+)
+def test_a_part_of_a_table_says_so_and_where_the_rest_is(files: Any, rest: str) -> None:
+    result = {"table": [{"a": 1}] * 2, "table_rows": 6_000, "files": files}
+    page = draw(status="completed", result=result)
+    assert captions(page) == [f"The first 2 of 6,000 rows.{rest}"]
+
+
 def test_a_chart_and_a_table_without_rows_say_so() -> None:
     page = draw(status="completed", result={"chart": [], "table": [], "metrics": {}, "notes": []})
     assert captions(page) == ["The chart has no points.", "The table has no rows."]

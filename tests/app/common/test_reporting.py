@@ -317,6 +317,21 @@ def test_a_large_table_is_a_file_with_the_others(
     }
 
 
+def test_a_large_table_so_far_is_shown_in_part_and_is_a_file_when_the_job_ends(
+    run: Run, writer: Recorder
+) -> None:
+    def job(report: Reporter, subject: str) -> None:
+        report.result({"table": [{"a": "x" * 1000}] * 6000})
+        raise RuntimeError("broken")
+
+    assert run(job) is Status.FAILED
+    so_far, result = json.loads(writer.results[0]), outcome(writer)[2]
+    assert 1_000 < len(so_far["table"]) == len(result["table"]) < 6_000
+    assert so_far["table_rows"] == result["table_rows"] == 6_000
+    assert "files" not in so_far
+    assert [file["name"] for file in result["files"]] == [*writer.files] == ["table.csv"]
+
+
 # Files
 
 

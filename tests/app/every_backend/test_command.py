@@ -1,12 +1,14 @@
 """`python -m progress` with the backend of this project."""
 
 import hashlib
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -14,11 +16,12 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
+from rich.console import Console
 
 from progress.__main__ import EXIT_CODES, main
 from progress.backend.connection import ProgressConnection
 from progress.job import Job
-from progress.operation import Status, is_operation_id, new_operation_id
+from progress.operation import Log, LogLine, Status, is_operation_id, new_operation_id
 from progress.settings import ROOT
 from tests.conftest import OWNER, wait_until
 
@@ -219,13 +222,53 @@ def test_the_log_is_printed(
         assert capsys.readouterr().err == "This backend has no logs.\n"
 
 
+def test_the_log_says_that_older_lines_are_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["start", "succeed", "fast", "--follow"])
+    operation_id = capsys.readouterr().out.strip()
+    log = Log((LogLine(datetime.now(UTC), "a line"),), 7)
+    monkeypatch.setattr(ProgressConnection, "logs", lambda self, ids, limit: {operation_id: log})
+    assert main(["log", operation_id]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith(" a line\n")
+    assert printed.err == "7 older lines were removed.\n"
+
+
+def test_a_job_is_stopped_by_force_if_the_backend_can_do_that(
+    connection: ProgressConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operation_id = new_operation_id()
+    assert main(["start", "stubborn", "fast", "--id", operation_id]) == 0
+    wait_until(connection, operation_id, lambda operation: operation.current_step >= 1)
+    capsys.readouterr()
+    if "force_stop" in connection.features:
+        assert main(["cancel", operation_id, "--force"]) == 0
+    else:
+        assert main(["cancel", operation_id, "--force"]) == 2
+        assert capsys.readouterr().err == (
+            "This backend cannot stop a job by force. Without --force it is asked to stop.\n"
+        )
+        assert main(["cancel", operation_id]) == 0
+    assert main(["follow", operation_id]) == 4
+
+
+def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()
+    terminal = Console(file=printed, force_terminal=True, width=120)
+    monkeypatch.setattr("progress.__main__.err", terminal)
+    assert main(["start", "succeed", "slow", "--follow"]) == 0
+    assert "in_progress: Step number" in printed.getvalue()
+    assert re.search(r"[1-9]\d?%", printed.getvalue())
+
+
 def test_a_file_is_a_subject(
     connection: ProgressConnection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a b.csv"
     path.write_text("1,2\n", "utf-8")
     code = main(["start", "keep", str(path), "--follow"])
-    if "files" not in connection.features:
+    if "uploads" not in connection.features:
         assert code == 2
         return
     assert code == 0

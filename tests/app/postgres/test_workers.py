@@ -21,6 +21,7 @@ from progress.backend.database import Pool, execute, open_pool
 from progress.contract import BackendUnavailable
 from progress.operation import Status
 from progress.settings import ROOT
+from tests.app.receiver import receiving
 from tests.conftest import wait_for_end, wait_until
 from tests.test_postgres import start, wait_for_step
 
@@ -332,3 +333,21 @@ def worker(environment: dict[str, str], *command: str) -> Iterator["subprocess.P
             yield process
         finally:
             process.kill()
+
+
+def test_a_worker_sends_messages_with_the_secrets_of_its_home(
+    dsn: str, operations: ProgressConnection, tmp_path: Path
+) -> None:
+    secrets = tmp_path / ".streamlit" / "secrets.toml"
+    secrets.parent.mkdir()
+    with receiving() as (url, messages):
+        secrets.write_text(f'[notifications]\nurls = ["{url}"]\non = ["failed"]', "utf-8")
+        with workers(variables(dsn) | {"HOME": str(tmp_path), "JOBS_MODULE": "tests.jobs"}):
+            for job in ("succeed", "fail", "die"):
+                wait_for_end(operations, start(operations, job, "fast"))
+            deadline = time.monotonic() + 20
+            while len(messages) < 2:
+                assert time.monotonic() < deadline, messages
+                time.sleep(0.05)
+    assert [message["title"] for message in messages] == ["Failed: fail: fast", "Failed: die: fast"]
+    assert "SIGKILL" in messages[1]["message"]

@@ -2,20 +2,39 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from progress.backend.connection import ProgressConnection
 from progress.job import Job
-from progress.operation import NO_OPTIONS, Operation, Options, Status, new_operation_id
+from progress.operation import (
+    NO_OPTIONS,
+    Log,
+    LogLine,
+    Operation,
+    Options,
+    Status,
+    new_operation_id,
+)
 from progress.session import commands, polling, tracking, viewer
 from progress.session.tracking import Entry, Start
 from progress.ui import joblog
 from tests import jobs
 from tests.conftest import wait_for_end, wait_until
-from tests.pages import TESTER, captions, click, entries, markup, open_page, run_until, start
+from tests.pages import (
+    TESTER,
+    captions,
+    click,
+    end_all,
+    entries,
+    figures,
+    markup,
+    open_page,
+    run_until,
+    start,
+)
 
 pytestmark = pytest.mark.usefixtures("fresh_app")
 
@@ -84,7 +103,7 @@ def test_a_retry_has_the_limits_that_jobs_py_has_now(monkeypatch: pytest.MonkeyP
 
 
 def test_a_retry_of_an_upload_is_of_the_same_file(connection: ProgressConnection) -> None:
-    if "files" not in connection.features:
+    if "uploads" not in connection.features:
         pytest.skip("this backend takes no files")
     name, operation_id = "a.csv", new_operation_id()
     options = Options(upload=operation_id)  # without the file: it fails
@@ -123,7 +142,7 @@ def unended(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_is_already_worked_on_is_named(
     connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "files" not in connection.features:
+    if "uploads" not in connection.features:
         pytest.skip("this backend takes no files")
     unended(monkeypatch)
     monkeypatch.setattr(tracking, "DOUBLE_CLICK", 0.0)
@@ -157,7 +176,9 @@ def test_a_backend_without_files_has_no_uploads_and_no_downloads_of_files(
     assert len(page.get("link_button")) == 25
     assert "50 of 52 files are shown." in captions(page)
     page.selectbox(key="job").set_value("keep").run()
-    assert page.file_uploader
+    assert not page.file_uploader
+    monkeypatch.setattr(ProgressConnection, "features", frozenset({"files", "uploads"}))
+    assert page.run().file_uploader
     monkeypatch.setattr(ProgressConnection, "features", frozenset())
     page.run()
     assert kept_files(page) == []
@@ -234,5 +255,93 @@ def test_the_log_of_another_owner_is_not_read(
     monkeypatch.setattr(tracking, "is_log_shown", lambda entry: True)  # a forged widget
     monkeypatch.setattr(joblog, "draw_lines", lambda log: pytest.fail("it was read"))
     joblog.draw_tail(entry)
-    joblog.draw_whole(entry)
+    joblog.draw_ended(entry)
+    monkeypatch.setattr("streamlit.download_button", lambda *a, **k: pytest.fail("it was offered"))
+    joblog.draw_toggle(entry)
     assert entry.options is NO_OPTIONS
+
+
+LINE = LogLine(datetime(2026, 1, 2, tzinfo=UTC), "a line")
+
+
+@pytest.mark.parametrize(
+    ("log", "notice"),
+    [
+        (Log((LINE,), dropped=7), "7 older lines were removed."),
+        (Log((LINE,), is_part=True), "Older lines may be missing."),
+    ],
+)
+def test_a_log_says_that_lines_are_missing_on_the_page_and_in_its_download(
+    connection: ProgressConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    log: Log,
+    notice: str,
+) -> None:
+    operation_id = new_operation_id()
+    connection.start(operation_id, "succeed", "fast", TESTER)
+    wait_for_end(connection, operation_id)
+    monkeypatch.setattr(ProgressConnection, "logs", lambda self, ids, limit: {operation_id: log})
+    page = open_page(operation=operation_id)
+    page.toggle(key=f"log-{operation_id}").set_value(True).run()
+    assert notice in captions(page)
+    assert joblog.text(operation_id).startswith(f"({notice})\n")
+
+
+def test_a_backend_without_logs_and_force_stop_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProgressConnection, "features", frozenset())
+    monkeypatch.setattr(tracking, "unresponsive", lambda grace: tracking.running())
+    page = start(open_page(), "endless")
+    assert not page.toggle
+    assert {"This backend has no logs.", "This backend cannot stop a job by force."} < {
+        *captions(page)
+    }
+    end_all(page)
+
+
+def test_a_page_says_what_a_job_waits_for_whose_process_died(
+    connection: ProgressConnection,
+) -> None:
+    operation_id = new_operation_id()
+    options = Options(retries=2, retry_delay=600)
+    connection.start(operation_id, "die", "fast", TESTER, options=options)
+    wait_until(connection, operation_id, lambda operation: operation.live.retry_reason != "")
+    page = open_page(operation=operation_id)
+    assert "waiting for the next attempt" in bars(page)
+    assert "attempt 2 of 3 after The process of the job was killed by SIGKILL" in markup(page)
+    end_all(page)
+
+
+def bars(page: AppTest) -> str:
+    return "".join(bar.proto.text for bar in page.get("progress"))
+
+
+def test_what_a_job_reported_is_shown_when_its_process_died() -> None:
+    page = run_until(start(open_page(), "die"), lambda page: bool(page.error))
+    assert figures(page) == {"Rows": "3"}
+
+
+@pytest.mark.parametrize(("seconds", "is_unresponsive"), [(9, False), (11, True)])
+def test_a_job_is_unresponsive_after_the_grace_time(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, is_unresponsive: bool
+) -> None:
+    entry = Entry("a", cancelling_since=100.0)
+    monkeypatch.setattr(tracking, "running", lambda: [entry])
+    monkeypatch.setattr("time.monotonic", lambda: 100.0 + seconds)
+    assert tracking.unresponsive(10) == [entry] * is_unresponsive
+
+
+def test_a_page_and_the_board_are_usable_with_a_hundred_queued_operations(
+    connection: ProgressConnection,
+) -> None:
+    ids = [new_operation_id() for _ in range(100)]
+    for operation_id in ids:
+        options = Options(max_running=1)
+        connection.start(operation_id, "alone", "slow", TESTER, options=options)
+    wait_until(connection, ids[0], lambda operation: operation.current_step > 0)
+    page = open_page(operation=ids[-1])
+    assert "number 99 in the queue" in bars(page)
+    board = open_page("board")
+    assert figures(board)["Queued"] == "99"
+    for operation_id in reversed(ids):
+        connection.cancel(operation_id)
+    wait_for_end(connection, ids[0])

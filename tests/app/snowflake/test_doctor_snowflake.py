@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,16 @@ def test_an_account_that_cannot_be_used_is_named_without_its_password(
 def test_a_procedure_that_is_missing_is_named(account: FakeSnowflake) -> None:
     run(account, "DROP PROCEDURE RUN_OPERATION(VARCHAR, VARCHAR, VARCHAR)")
     assert failed()["procedure"].startswith("The role sees no procedure RUN_OPERATION: run `snow")
+
+
+def test_what_has_no_effect_is_named(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("JOBS_MODULE", "tests.jobs")
+    names = {"keep", "notifications", "max_running"}
+    assert names & found().keys() == {"max_running"}, "a job of the tests has one"
+    used = replace(load_settings(), keep=3600.0)
+    patch.setattr("dev.doctor.load_settings", lambda: used)
+    patch.setattr("dev.doctor.read_secrets", lambda: {"notifications": {"urls": [SECRET]}})
+    patch.setenv("JOBS_MODULE", "no_such_module")
+    lines = found()
+    assert names & lines.keys() == {"keep", "notifications"}
+    assert lines["notifications"].message == "no effect with this backend: no messages are sent"

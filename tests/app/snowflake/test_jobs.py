@@ -205,7 +205,7 @@ def test_of_a_flood_of_lines_the_newest_are_kept(
     assert [line.text for line in log.lines[-3:]] == [f"line {49_997 + i}" for i in range(3)]
 
 
-def test_the_log_of_a_killed_procedure_is_at_most_a_second_short(
+def test_the_log_of_a_killed_procedure_has_what_was_stored_before(
     operations: ProgressConnection,
 ) -> None:
     operation_id = start(operations, "flood")

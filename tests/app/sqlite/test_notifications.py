@@ -1,46 +1,28 @@
 """Messages about ended operations, sent by the runner to a real receiver."""
 
-import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from progress import notifications
 from progress.backend.store import OperationStore
 from progress.settings import ROOT
+from tests.app.receiver import Messages, receiving
 from tests.test_sqlite import insert, read, started, wait_for_end
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Apprise
 
-Messages = list[dict[str, Any]]
-
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, Messages]]:
-    """A receiver of Apprise's JSON messages: its address, and what arrived."""
-    messages: Messages = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"json://user:hunter2@127.0.0.1:{server.server_port}/", messages
-        server.shutdown()
+    """The address of a receiver, and what arrived."""
+    with receiving() as found:
+        yield found
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:

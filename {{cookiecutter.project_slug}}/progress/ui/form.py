@@ -27,7 +27,7 @@ def draw(name: str, job: Job) -> None:
 
 def draw_upload(upload: Upload) -> None:
     """Draw where the viewer chooses a file."""
-    if not commands.has_feature("files"):
+    if not commands.has_feature("uploads"):
         st.caption("This backend takes no uploads.")
     elif st.file_uploader("File", [*upload.types] or None, key=commands.UPLOAD) is None:
         st.caption("Choose a file.")

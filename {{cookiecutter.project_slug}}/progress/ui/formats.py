@@ -41,10 +41,16 @@ def format_steps(current: int, total: int | None, unit: str = "step") -> str:
 
 
 def format_attempts(operation: Operation) -> str:
-    """Return which attempt it is, and why the one before failed: "attempt 2 of 3 after OSError"."""
-    most = max(operation.options.retries + 1, operation.attempts)
-    after = f" after {operation.live.retry_reason}" if operation.live.retry_reason else ""
-    return f"attempt {operation.attempts}{f' of {most}' if most > 1 else ''}{after}"
+    """Return which attempt it is, or waits for, and why the one before failed; "" for the first.
+
+    Like "attempt 2 of 3 after OSError".
+    """
+    reason = operation.live.retry_reason
+    number = operation.attempts + (operation.status == Status.QUEUED and bool(reason))
+    if number < 2:
+        return ""
+    most = max(operation.options.retries + 1, number)
+    return f"attempt {number} of {most}{f' after {reason}' if reason else ''}"
 
 
 def format_parameters(parameters: Mapping[str, Any]) -> str:

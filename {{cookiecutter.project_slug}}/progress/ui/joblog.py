@@ -15,9 +15,22 @@ WHOLE = 1_000_000
 
 
 def draw_toggle(entry: Entry) -> None:
-    """Draw what shows and hides the log, if the backend has logs."""
-    if entry.job and commands.has_feature("logs"):  # unknown: it may be another user's
-        st.toggle("Log", key=tracking.log_key(entry))
+    """Draw what shows and hides the log, and if it is shown, a download of all lines."""
+    if not entry.job:  # unknown: it may be another user's
+        return
+    if not commands.has_feature("logs"):
+        st.caption("This backend has no logs.", width="content")
+        return
+    if st.toggle("Log", key=tracking.log_key(entry)):
+        st.download_button(
+            "Download log",
+            partial(text, entry.operation_id),
+            f"{entry.operation_id}.log",
+            "text/plain",
+            key=f"download-{tracking.log_key(entry)}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
 
 
 def draw_tail(entry: Entry) -> None:
@@ -31,8 +44,8 @@ def draw_tail(entry: Entry) -> None:
     draw_lines(snapshot.value or Log())
 
 
-def draw_whole(entry: Entry) -> None:
-    """Draw the last lines after the end, if the log is shown, and a download of all lines."""
+def draw_ended(entry: Entry) -> None:
+    """Draw the last lines after the end, if the log is shown."""
     if entry.operation is None or not tracking.is_log_shown(entry):
         return
     try:
@@ -41,21 +54,12 @@ def draw_whole(entry: Entry) -> None:
         st.text(str(error))
         return
     draw_lines(log)
-    st.download_button(
-        "Download log",
-        partial(text, entry.operation_id),
-        f"{entry.operation_id}.log",
-        "text/plain",
-        key=f"download-{tracking.log_key(entry)}",
-        icon=":material/download:",
-        on_click="ignore",
-    )
 
 
 def draw_lines(log: Log) -> None:
     """Draw lines, each with its time."""
-    if log.dropped:
-        st.caption(f"{log.dropped:,} older lines were removed.")
+    if log.notice:
+        st.caption(log.notice)
     zone = st.context.timezone
     lines = [f"{format_time(line.at, zone)}  {line.text}" for line in log.lines]
     st.code("\n".join(lines) or "The log is empty.", language=None, wrap_lines=True)
@@ -64,13 +68,13 @@ def draw_lines(log: Log) -> None:
 def text(operation_id: str) -> str:
     """Return all lines of a log, with times in UTC."""
     log = commands.read_log(operation_id, WHOLE)
-    first = [f"({log.dropped} older lines were removed)"] if log.dropped else []
+    first = [f"({log.notice})"] if log.notice else []
     lines = [f"{line.at.isoformat(timespec='milliseconds')} {line.text}" for line in log.lines]
     return "\n".join([*first, *lines, ""])
 
 
 def draw_force_stop(entry: Entry, suffix: str) -> None:
-    """Draw a button that ends the process of a job, if the backend can do that."""
+    """Draw a button that ends the process of a job, or that the backend cannot do that."""
     if commands.has_feature("force_stop"):
         st.button(
             "Force stop",
@@ -80,3 +84,5 @@ def draw_force_stop(entry: Entry, suffix: str) -> None:
             on_click=commands.force_stop,
             args=(entry.operation_id,),
         )
+    else:
+        st.caption("This backend cannot stop a job by force.", width="content")

@@ -6,6 +6,7 @@ import re
 import streamlit as st
 
 from progress.operation import Operation, Status
+from progress.results import merge
 from progress.session import choices, commands, tracking
 from progress.session.tracking import Entry
 from progress.text import truncate
@@ -90,16 +91,18 @@ def draw_content(entry: Entry) -> None:
     if operation.problem:
         st.warning("The stored progress is partly invalid:", icon=":material/rule:")
         st.text(operation.problem)
-    if operation.result:
-        result.draw(operation.result)
-        result.draw_downloads(operation, operation.result)
+    # A process that died has stored its metrics, and no result.
+    metrics = operation.live.metrics
+    if found := merge({"metrics": metrics} if metrics else {}, operation.result or {}):
+        result.draw(found)
+        result.draw_downloads(operation, found)
     count = len(operation.last_steps)
     if count or (operation.failed_in_step and not operation.current_step):
         shown = count + operation.failed_in_step
         label = "Steps" if count == operation.current_step else f"Last {shown} steps"
         with st.expander(label, key=f"steps-{operation.operation_id}", icon=":material/list:"):
             st.html(timeline(operation, count, accent_color()))
-    joblog.draw_whole(entry)
+    joblog.draw_ended(entry)
     draw_buttons(entry)
 
 
@@ -141,8 +144,8 @@ def draw_figures(operation: Operation) -> None:
         figures.append(f"Ended {format_datetime(operation.finished_at, st.context.timezone)}")
     if operation.rate is not None:
         figures.append(format_rate(operation.rate))
-    if operation.attempts > 1:
-        figures.append(format_attempts(operation))
+    if attempts := format_attempts(operation):
+        figures.append(attempts)
     if operation.options.parameters:
         figures.append(format_parameters(operation.options.parameters))
     if figures:

@@ -42,7 +42,7 @@ def draw(result: dict[str, Any]) -> None:
     draw_parts: dict[str, Callable[[Any], None]] = {
         "metrics": draw_metrics,
         "chart": draw_chart,
-        "table": partial(draw_table, count=result.get(TABLE_ROWS)),
+        "table": partial(draw_table, count=result.get(TABLE_ROWS), files=result.get(FILES)),
         "notes": draw_notes,
         REPLACED: draw_replaced,
     }
@@ -110,8 +110,11 @@ def is_numeric(values: Iterable[Any]) -> bool:
     )
 
 
-def draw_table(rows: list[dict[str, Any]], count: object = None) -> None:
-    """Draw one line for each row; `count` is how many there are, if these are only a part."""
+def draw_table(rows: list[dict[str, Any]], count: object = None, files: object = None) -> None:
+    """Draw one line for each row; if these are only a part, `count` is how many there are.
+
+    `files` are those of the result.
+    """
     if not rows:
         st.caption("The table has no rows.")
         return
@@ -122,7 +125,10 @@ def draw_table(rows: list[dict[str, Any]], count: object = None) -> None:
     st.dataframe(rows, hide_index=True)
     draw_limit("columns", SHOWN_COLUMNS, len(names))
     if isinstance(count, int) and count > len(rows):
-        st.caption(f"The first {len(rows):,} of {count:,} rows. {TABLE_FILE} has all of them.")
+        kept = files if is_table(files) else []
+        is_kept = any(file.get("name") == TABLE_FILE for file in kept)
+        rest = f" {TABLE_FILE} has all of them." if is_kept else ""
+        st.caption(f"The first {len(rows):,} of {count:,} rows.{rest}")
 
 
 def draw_notes(notes: list[Any]) -> None:

@@ -91,7 +91,8 @@ def headline(operation: Operation | None) -> str:
     if operation.status == Status.QUEUED:
         if operation.queue_position is not None and operation.queue_position > 1:
             return f"Queued: number {operation.queue_position:,} in the queue"
-        return "Queued: waiting for a worker"
+        waits_for = "the next attempt" if operation.live.retry_reason else "a worker"
+        return f"Queued: waiting for {waits_for}"
     done = format_steps(operation.current_step, operation.total_steps)
     return f"{done} so far" if operation.total_steps is None else done
 
@@ -127,8 +128,8 @@ def figures(operation: Operation | None, age: float = 0.0) -> str:
             counts.append(format_rate(operation.rate))
         if operation.failed_steps:
             counts.append(f"{operation.failed_steps:,} failed so far")
-        if operation.attempts > 1:
-            counts.append(format_attempts(operation))
+        if attempts := format_attempts(operation):
+            counts.append(attempts)
         if operation.retry_of:
             counts.append(f"retry of {operation.retry_of[:8]}")
         if operation.options.parameters:  # two runs of a subject may differ in nothing else

@@ -1,5 +1,6 @@
 """What a job declares and does, on the page: form, log, files, loops, and the end by force."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,21 @@ def test_the_log_is_live_and_a_download(visit: Visit) -> None:
     viewer.expect_no_polling()
 
 
+def test_the_log_is_a_download_while_the_job_runs(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start("endless")
+    viewer.see(re.compile("Round"))
+    operation_id = operation_in(viewer)
+    viewer.page.click(f".st-key-log-{operation_id} label")
+    viewer.see("endless began")
+    with viewer.page.expect_download() as started:
+        viewer.page.click(f".st-key-download-log-{operation_id} button")
+    assert Path(started.value.path()).read_text("utf-8").endswith(" endless began\n")
+    viewer.expect_polling()
+    viewer.page.click(".st-key-cancel button")
+    viewer.see("Cancelled after")
+
+
 def test_a_file_is_uploaded_and_kept_files_are_downloads(visit: Visit) -> None:
     viewer = visit()
     viewer.choose("job", "keep")
@@ -113,6 +129,8 @@ def test_a_job_that_does_not_stop_is_ended_by_force(visit: Visit) -> None:
     viewer.see("1 step so far")
     expect(viewer.page.locator("[class*=st-key-force] button")).to_have_count(0)
     viewer.page.click(".st-key-cancel button")
+    viewer.see("Cancelling: waiting for the job to stop.")
+    expect(viewer.page.locator("[class*=st-key-force] button")).to_have_count(0)
     viewer.page.click(".st-key-force button")
     viewer.see("Cancelled after")
     viewer.see("stopped by force")

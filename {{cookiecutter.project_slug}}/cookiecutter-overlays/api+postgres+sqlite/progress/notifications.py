@@ -1,6 +1,6 @@
 """Messages about ended operations, through Apprise: e-mail, Slack, Teams and a hundred more.
 
-.streamlit/secrets.toml configures them; without it nothing is sent:
+[notifications] in the secrets configures them; without it nothing is sent:
 
     [notifications]
     urls = ["slack://..."]           # https://github.com/caronc/apprise/wiki says how to write them

@@ -4,9 +4,11 @@ import ipaddress
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from dev.doctor import Check, attempt
+from dev.doctor import Check, attempt, without_effect
 from dev.local_server import configured
+from progress.backend import reference
 from progress.backend.connection import ProgressConnection
+from progress.backend.mapping import Service, load_service, placeholders
 from progress.operation import Query, new_operation_id
 
 CREDENTIALS = {"token", "token_file", "token_command", "username"}
@@ -14,12 +16,27 @@ CREDENTIALS = {"token", "token_file", "token_command", "username"}
 
 def checks(connection: ProgressConnection, is_connected: bool) -> Iterator[Check]:
     """Yield the checks of the service."""
+    yield from without_effect(reasons(load_service()))
     yield encryption()
     if is_connected:
         nothing = new_operation_id()
         may = "the service takes a cancel, and knows no operation that does not exist"
         yield attempt("rights", lambda: connection.cancel(nothing), may)
         yield mapping(connection)
+
+
+def reasons(service: Service) -> dict[str, str]:
+    """Return the settings that have no effect, each with what happens instead."""
+    found: dict[str, str] = {}
+    if service is not reference.SERVICE:
+        found = {
+            "keep": "what is kept is up to the service",
+            "notifications": "messages are up to the service",
+        }
+    if "options" not in placeholders(service.start):
+        not_sent = '"{options}" is not in `start` of progress/backend/service.py'
+        found |= dict.fromkeys(("time_limit", "retries", "max_running"), not_sent)
+    return found
 
 
 def encryption() -> Check:

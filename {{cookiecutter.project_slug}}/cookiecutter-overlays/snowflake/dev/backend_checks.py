@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from dev.doctor import Check, attempt
+from dev.doctor import Check, attempt, without_effect
 from progress.backend.account import Account, configured_options
 from progress.backend.connection import ProgressConnection
 from progress.operation import new_operation_id
@@ -13,10 +13,16 @@ from progress.settings import load_settings
 # Each role sees only what it may use.
 PROCEDURES = "SHOW PROCEDURES LIKE 'RUN_OPERATION'"
 WAREHOUSES = "SHOW WAREHOUSES"
+WITHOUT_EFFECT = {
+    "keep": "the roles cannot delete; schema.sql has the statements for a task",
+    "notifications": "no messages are sent",
+    "max_running": "the queue is that of the warehouse",
+}
 
 
 def checks(connection: ProgressConnection, is_connected: bool) -> Iterator[Check]:
     """Yield the checks of the account."""
+    yield from without_effect(WITHOUT_EFFECT)
     if not is_connected:
         return
     nothing = new_operation_id()

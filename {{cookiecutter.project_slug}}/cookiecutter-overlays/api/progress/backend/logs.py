@@ -55,7 +55,8 @@ def read_log(service: Service, body: Any, limit: int, start: datetime) -> Log:
         at = time or at
         lines += [LogLine(at, truncate(sanitize(line), MAX_LINE)) for line in text.split("\n")]
     dropped = pick(body, service.log_dropped)
-    return Log(tuple(lines[-limit:]), dropped if type(dropped) is int and dropped > 0 else 0)
+    count = dropped if type(dropped) is int and dropped > 0 else 0
+    return Log(tuple(lines[-limit:]), count, is_part=dropped is True)
 
 
 def _json_or_text(line: str) -> Any:

@@ -130,7 +130,8 @@ class Service:
     log_text: Field = "text"
     """Where the text is in a line, if that is an object."""
     log_dropped: Field = "dropped"
-    """Where in the JSON it is how many older lines the service has removed, if it says so."""
+    """Where in the JSON it is how many older lines are missing, if it says so; True if some may be
+    missing."""
     file: Call | None = None
     """Returns the content of a file of a run, by its name: one of `files` in its result, which is a
     list of objects with name and size. None: only links are offered. A `url` in such an object is
@@ -156,7 +157,7 @@ class Service:
                     f"{_MAPPING} fields has {name}, which is not one of {_join(columns)}."
                 )
         for name, allowed in _VALUES.items():
-            for value in _placeholders(getattr(self, name)):
+            for value in placeholders(getattr(self, name)):
                 if value not in allowed:
                     raise BackendRejected(
                         f"{_MAPPING} {name} has {{{value}}}, which is not one of {_join(allowed)}."
@@ -168,7 +169,7 @@ class Service:
         Raises:
             BackendRejected: There are parameters, or an upload, and no place for them.
         """
-        names = set(_placeholders(self.start))
+        names = set(placeholders(self.start))
         for name in ("parameters", "upload"):
             if getattr(options, name) and not names & {name, "options"}:
                 raise BackendRejected(
@@ -287,7 +288,8 @@ def _as_text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, Mapping) else str(value)
 
 
-def _placeholders(call: Call | None) -> Iterator[str]:
+def placeholders(call: Call | None) -> Iterator[str]:
+    """Yield the names that a call uses as `{name}`."""
     if call is None:
         return
     yield from re.findall(r"\{\+?(.*?)\}", call.path)

@@ -20,6 +20,7 @@ from progress.operation import Status
 
 _INPUTS = {name: f"{{{name}}}" for name in ("operation_id", "job", "subject", "owner")}
 _INPUTS_AND_PARAMETERS = _INPUTS | {"parameters": "{parameters}"}
+_PREFECT_LINES = 200
 
 
 def aip151(start: str = "/v1/jobs:run", operations: str = "/v1/operations") -> Service:
@@ -409,7 +410,7 @@ def prefect(deployment_id: str) -> Service:
 
     The flow has the parameters operation_id, job, subject and owner, and parameters, a dict, if its
     jobs have some. Prefect does not count steps: the page shows a bar with an unknown total, and
-    the message of the state. Of the log it returns the latest 200 lines.
+    the message of the state. Of the log it returns the latest 200 lines, and the page says so.
 
     Args:
         deployment_id: The id of the deployment, a UUID.
@@ -447,16 +448,17 @@ def prefect(deployment_id: str) -> Service:
         log=Call(
             method="POST",
             path="/logs/filter",
-            # Prefect refuses to return more than 200.
+            # Prefect refuses to return more.
             body={
                 "logs": {"flow_run_id": {"any_": ["{id}"]}},
                 "sort": "TIMESTAMP_DESC",
-                "limit": 200,
+                "limit": _PREFECT_LINES,
             },
             repeatable=True,
         ),
         log_at="timestamp",
         log_text="message",
+        log_dropped=lambda body: len(body) == _PREFECT_LINES,
         cancel=Call(
             method="POST",
             path="/flow_runs/{id}/set_state",

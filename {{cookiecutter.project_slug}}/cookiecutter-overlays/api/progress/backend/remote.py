@@ -97,7 +97,8 @@ class RemoteOperations:
         calls: dict[Feature, bool] = {
             "force_stop": service.force_stop is not None,
             "logs": service.log is not None,
-            "files": service.file is not None and service.upload is not None,
+            "files": service.file is not None,
+            "uploads": service.file is not None and service.upload is not None,
         }
         return frozenset(name for name, has_calls in calls.items() if has_calls)
 

@@ -25,7 +25,7 @@ class ProgressConnection(BaseConnection[Pool], Backend):
     def _connect(self, **kwargs: Any) -> Pool:
         return open_pool(kwargs.get("dsn") or required_dsn(), POOL_SIZE)
 
-    features: frozenset[Feature] = frozenset({"force_stop", "logs", "files"})
+    features: frozenset[Feature] = frozenset({"force_stop", "logs", "files", "uploads"})
 
     def start(
         self,

@@ -31,7 +31,7 @@ class ProgressConnection(BaseConnection[Account], Backend):
         return account
 
     # Not force_stop: cancel already cancels the query, in the middle of a step.
-    features: frozenset[Feature] = frozenset({"logs", "files"})
+    features: frozenset[Feature] = frozenset({"logs", "files", "uploads"})
 
     def start(
         self,

@@ -31,7 +31,7 @@ class ProgressConnection(BaseConnection[OperationStore], Backend):
         )
         return OperationStore(ROOT / Path(path))
 
-    features: frozenset[Feature] = frozenset({"force_stop", "logs", "files"})
+    features: frozenset[Feature] = frozenset({"force_stop", "logs", "files", "uploads"})
 
     def start(
         self,
