@@ -92,6 +92,8 @@ def headline(operation: Operation | None) -> str:
         if operation.queue_position is not None and operation.queue_position > 1:
             return f"Queued: number {operation.queue_position:,} in the queue"
         return "Queued: waiting for a worker"
+    if not (operation.current_step or operation.total_steps):
+        return "In progress"  # some services have no steps
     done = format_steps(operation.current_step, operation.total_steps)
     return f"{done} so far" if operation.total_steps is None else done
 
