@@ -14,6 +14,7 @@ except SettingsError as error:
     st.error(escape_markdown(str(error)), icon=":material/settings_alert:")
     st.stop()
 
+WIDE = {"board", "feed"}  # pages
 settings = resources.SETTINGS
 # A file: browsers would load the icons of Streamlit from the server of a third party.
 st.set_page_config(page_title=settings.title, page_icon=ROOT / ".streamlit" / "icon.svg")
@@ -47,6 +48,9 @@ except StreamlitAPIException as error:  # no such file or icon, or two files wit
     st.error("A page in settings.toml cannot be shown:", icon=":material/settings_alert:")
     st.text(str(error))
     st.stop()
+name = page.url_path or settings.pages[0].name
+if name in WIDE:  # before what is above the page is drawn: it would jump
+    st.set_page_config(layout="wide")
 if "is_logged_in" in st.user:
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.caption(escape_markdown(viewer.display_name()), width="content")
@@ -56,7 +60,6 @@ if viewer.warns_of_open_app():
         "No login: all who can reach this address can start, see and cancel all operations.",
         icon=":material/lock_open:",
     )
-name = page.url_path or settings.pages[0].name
 polling.open_page(name)
 
 

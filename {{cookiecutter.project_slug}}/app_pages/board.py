@@ -68,7 +68,7 @@ if selected := history.selected():
     history.clear_selected()
     st.switch_page("app_pages/run.py", query_params={"operation": selected})
 
-st.set_page_config(page_title=f"Board · {resources.SETTINGS.title}", layout="wide")
+st.set_page_config(page_title=f"Board · {resources.SETTINGS.title}")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Board", width="stretch")
     polling.restore_toggle(default=False)

@@ -1,4 +1,4 @@
-"""The page that starts, follows and cancels operations, and shows how they ended."""
+"""The page that starts, tracks and cancels operations, and shows how they ended."""
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -125,7 +125,7 @@ def draw_offers() -> None:
             st.caption(format_status(offer.status), width="content")
             st.button(
                 "Track",
-                key=f"follow-{offer.operation_id}",
+                key=f"track-{offer.operation_id}",
                 icon=":material/visibility:",
                 on_click=commands.track,
                 args=(offer.operation_id,),

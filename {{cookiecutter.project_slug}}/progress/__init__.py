@@ -1,1 +1,1 @@
-"""Start operations elsewhere, follow them live, and stop polling when they end."""
+"""Start operations elsewhere, track them live, and stop polling when they end."""

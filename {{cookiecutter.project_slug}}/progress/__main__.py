@@ -27,12 +27,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from progress.backend.connection import ProgressConnection
 from progress.contract import Backend, BackendError, BackendRejected, BackendUnavailable
 from progress.execution import JobsModule, jobs_module
 from progress.job import Job, Upload, as_job, defect, list_subjects
 from progress.operation import Log, Operation, Query, Status, is_operation_id, new_operation_id
-from progress.session import parameters
 from progress.settings import ROOT, SettingsError, load_settings
 from progress.text import as_line, format_duration, reason_of, sanitize
 
@@ -59,8 +57,8 @@ class _Console(Console):
         raise
 
 
-out = _Console(highlight=False, markup=False)
-err = _Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+out = _Console(highlight=False, markup=False, emoji=False)
+err = _Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def start(backend: Backend, arguments: argparse.Namespace) -> int:
@@ -85,7 +83,7 @@ def start(backend: Backend, arguments: argparse.Namespace) -> int:
             names = as_line(", ".join(offered), 300) or "none"
             raise ValueError(f"This job has no subject {subject!r}; the subjects are {names}.")
     backend.start(operation_id, arguments.job, subject, sanitize(arguments.owner), "", options)
-    out.print(operation_id)
+    print(operation_id)  # whole, also where the console is narrower
     return _follow(backend, operation_id) if arguments.follow else 0
 
 
@@ -161,7 +159,7 @@ def _follow(backend: Backend, operation_id: str) -> int:
 
 def _wait_for_end(backend: Backend, operation_id: str) -> Operation:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -249,6 +247,8 @@ def _find_job(module: JobsModule, name: str) -> Job:
 
 
 def _parameters(name: str, job: Job, given: Sequence[str]) -> dict[str, Any]:
+    from progress.session import parameters  # see `main`
+
     fields, values = parameters.fields(name, job), dict[str, Any]()
     for text in given:
         field, equals, value = text.partition("=")
@@ -352,7 +352,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     parsed = _parser().parse_args(arguments)
     try:
-        connection = _connection()
+        from progress.session import resources  # it reads settings.toml, which may be invalid
+
+        connection = resources.backend()
         try:
             code: int = parsed.run(connection, parsed)
             sys.stdout.flush()
@@ -371,19 +373,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         err.print("Interrupted.")
         return INTERRUPTED
     return code
-
-
-def _connection() -> ProgressConnection:
-    try:
-        return ProgressConnection("progress")
-    except BackendError:
-        raise
-    except Exception as error:
-        # Without its text, which may quote a secret.
-        raise BackendRejected(
-            f"The connection cannot be opened ({type(error).__name__}):"
-            " check [connections] in .streamlit/secrets.toml."
-        ) from None
 
 
 if __name__ == "__main__":

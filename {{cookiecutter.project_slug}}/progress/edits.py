@@ -1,5 +1,6 @@
 """Edits of the user's modules while the server runs. No Streamlit."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ def forget_edited_modules() -> None:
 
 
 def _is_own(file: str) -> bool:
-    if not file.startswith(str(ROOT)):  # of some thousand modules, this is true for a few
+    if not file.startswith(f"{ROOT}{os.sep}"):  # of some thousand modules, this is true for a few
         return False
     parts = Path(file).relative_to(ROOT).parts
     is_installed = "site-packages" in parts or any(part.startswith(".") for part in parts)

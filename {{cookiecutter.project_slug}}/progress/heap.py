@@ -6,8 +6,6 @@ import threading
 
 WARMUP_DELAY = 1.0
 """Seconds from the first page to this work, so that the page does not wait for it."""
-LAZY_IMPORTS = ("pandas",)
-"""What Streamlit imports with the first table, which takes seconds."""
 
 _scheduled = threading.Lock()
 
@@ -27,7 +25,6 @@ def settle() -> None:
     unless `postScriptGC` is off, as in .streamlit/config.toml. Python's own collections remain.
     They then only search through what came later: the sessions, which are freed as usual.
     """
-    for name in LAZY_IMPORTS:
-        importlib.import_module(name)
+    importlib.import_module("pandas")  # as Streamlit does with the first table: it takes seconds
     gc.collect()
     gc.freeze()

@@ -112,13 +112,24 @@ class Job:
 
         try:
             model = self.parameters.model_validate(values)
-            to_text(model.model_dump(mode="json"))  # raises for NaN and infinity
-            return model
+            stored = model.model_dump(mode="json", by_alias=True)
+            to_text(stored)  # raises for NaN and infinity
+            read = self.parameters.model_validate(stored)  # as the process of the job does
         except ValidationError as error:
             raise ParameterErrors(_messages(error)) from None
         except Exception as error:  # a validator of the model, too, may raise anything
             text = as_line(sanitize(f"{type(error).__name__}: {error}"))
             raise ParameterErrors({"": text}) from error
+        lost = [
+            name
+            for name in sorted(model.model_fields_set - read.model_fields_set)
+            if getattr(model, name) != getattr(read, name)
+        ]
+        if lost:  # it has another alias where it is read, and the job would get the default
+            names = ", ".join(lost)
+            text = f"The job would not get {names}: the model must read what it is stored as."
+            raise ParameterErrors({"": text})
+        return model
 
 
 class ParameterErrors(ValueError):

@@ -210,6 +210,12 @@ def test_active_operations_have_bars(store: Store) -> None:
     assert "and 5 more" in markup(page)
 
 
+def test_an_operation_without_steps_is_in_progress(store: Store) -> None:
+    store.put(0, Status.IN_PROGRESS, total_steps=None, current_step=0)
+    assert "Succeed: 0000<br>in progress<" in markup(open_page("board"))
+    assert "Succeed: 0000<br>In progress<" in markup(open_page(operation="0"))
+
+
 def test_a_bar_says_how_fast_it_goes_and_how_long_it_takes(store: Store) -> None:
     began, latest = NOW - timedelta(seconds=20), NOW - timedelta(seconds=10)
     others = {"started_at": began, "last_updated": latest, "heartbeat_at": NOW}

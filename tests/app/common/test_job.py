@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, model_validator
 
 from progress.job import Job, ParameterErrors, Upload, as_job, defect
 from progress.operation import Options
@@ -240,3 +240,17 @@ def test_a_validator_that_raises_anything_is_a_message() -> None:
     with pytest.raises(ParameterErrors) as refused:
         Job(work, parameters=Broken).validate({})
     assert refused.value.messages == {"": r"KeyError: 'rows\nof all'"}
+
+
+class Renamed(BaseModel):
+    """A model that reads a field under another name than it stores it."""
+
+    rows: int = Field(3, validation_alias="in_rows")
+    either: int = Field(3, validation_alias=AliasChoices("in_either", "either"))
+
+
+def test_a_parameter_that_the_job_would_not_get_is_refused() -> None:
+    job = Job(work, parameters=Renamed)
+    assert job.validate({"in_rows": 3, "in_either": 5})
+    with pytest.raises(ParameterErrors, match=r"^The job would not get rows: the model must read"):
+        job.validate({"in_rows": 5})

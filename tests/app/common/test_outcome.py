@@ -219,9 +219,9 @@ def test_a_browser_gets_a_part_of_a_large_result_and_the_counts() -> None:
     }
     page = draw(status="completed", result=result)
     assert captions(page) == [
-        "50 of 20,000 metrics are shown. The download has all of them.",
-        "1,819 of 20,001 points are shown. The download has all of them.",
-        "100 of 20,001 notes are shown. The download has all of them.",
+        "50 of 20,000 metrics are shown. The download after the end has all.",
+        "1,819 of 20,001 points are shown. The download after the end has all.",
+        "100 of 20,001 notes are shown. The download after the end has all.",
     ]
     assert (len(figures(page)), points(page), len(page.text)) == (50, 1_819, 100)
     assert len(page.text[0].value) == 2_000
@@ -229,11 +229,11 @@ def test_a_browser_gets_a_part_of_a_large_result_and_the_counts() -> None:
     ragged = [{"x": 1, f"y{number}": number} for number in range(5_000)]
     page = draw(status="completed", result={"chart": ragged, "table": ragged})
     assert captions(page) == [
-        "1,667 of 5,000 points are shown. The download has all of them.",
-        "20 of 1,667 lines are shown. The download has all of them.",
-        "200 of 5,001 columns are shown. The download has all of them.",
+        "1,667 of 5,000 points are shown. The download after the end has all.",
+        "20 of 1,667 lines are shown. The download after the end has all.",
+        "200 of 5,001 columns are shown. The download after the end has all.",
     ]
     assert page.dataframe[0].value.shape == (5_000, 200)
     wide = {"chart": [{"x": 1} | {f"y{number}": number for number in range(1_000)}]}
     page = draw(status="completed", result=wide)
-    assert captions(page) == ["20 of 1,000 lines are shown. The download has all of them."]
+    assert captions(page) == ["20 of 1,000 lines are shown. The download after the end has all."]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import streamlit as st
 from pydantic import BaseModel
 from rich.console import Console
 
@@ -42,6 +44,22 @@ def test_start_follows_to_the_end_and_its_exit_code_is_the_status(
     assert isinstance(row["last_steps"], list)
     if row["last_steps"]:  # not every service has them
         assert row["last_steps"][0]["description"].startswith("Step number 1")
+
+
+def test_text_of_a_job_is_no_markup_beside_the_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setattr("progress.__main__.err.is_interactive", True)
+    monkeypatch.setattr("tests.jobs.subjects", lambda: ["[/a]"])
+    assert main(["start", "succeed", "[/a]", "--follow"]) == 0
+    assert "`[/a]`" in capsys.readouterr().err
+
+
+def test_an_id_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    operation_id = f"nightly:key:{new_operation_id()}{'7' * 100}"
+    assert main(["start", "succeed", "fast", "--id", operation_id]) == 0
+    assert capsys.readouterr().out == f"{operation_id}\n"
 
 
 def test_parameters_are_checked_before_the_start(
@@ -375,6 +393,7 @@ def test_an_unexpected_error_of_the_connection_is_a_line_without_its_text(
     def fail(self: ProgressConnection, **kwargs: object) -> None:
         raise TypeError("hush")
 
+    st.cache_resource.clear()
     monkeypatch.setattr(ProgressConnection, "_connect", fail)
     assert main(["list"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -393,6 +412,17 @@ def test_ctrl_c_without_an_operation_to_follow_is_one_line(
 
 
 COMMAND = [sys.executable, "-m", "progress"]
+
+
+def test_an_invalid_setting_is_one_line(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "progress", tmp_path / "progress")
+    text = (ROOT / "settings.toml").read_text("utf-8")
+    text = text.replace("poll_interval = ", 'poll_interval = "x" # ')
+    (tmp_path / "settings.toml").write_text(text, "utf-8")
+    done = subprocess.run([*COMMAND, "list"], stderr=subprocess.PIPE, cwd=tmp_path, text=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("settings.toml: poll_interval: 'x' is not a duration.")
+    assert done.returncode == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such pipes")

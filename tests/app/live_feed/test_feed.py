@@ -36,7 +36,7 @@ def numbers(rows: tuple[Row, ...]) -> list[float]:
 
 def test_each_read_is_for_the_rows_after_the_last() -> None:
     source = Source()
-    feed = Feed(source.rows_since)
+    feed = Feed(lambda: source.rows_since)
     assert feed.read(["feed"]) == {"feed": ()}
     source.rows = rows_at(1, 2)
     feed.read(["feed"])
@@ -47,16 +47,26 @@ def test_each_read_is_for_the_rows_after_the_last() -> None:
 
 def test_repeated_and_unordered_rows_are_kept_once_and_in_order() -> None:
     source = Source()
-    feed = Feed(source.rows_since)
+    feed = Feed(lambda: source.rows_since)
     source.rows = rows_at(3, 1, 2)
     feed.read(["feed"])
     source.rows = rows_at(2, 3, 4)
     assert numbers(feed.read(["feed"])["feed"]) == [1, 2, 3, 4]
 
 
+def test_an_edit_of_feeds_py_begins_anew() -> None:
+    sources = [Source(), Source()]
+    feed = Feed(lambda: sources[0].rows_since)
+    sources[0].rows, sources[1].rows = rows_at(8, 9), rows_at(1, 2)
+    feed.read(["feed"])
+    del sources[0]
+    assert numbers(feed.read(["feed"])["feed"]) == [1, 2]
+    assert sources[0].cursors == [None]
+
+
 def test_the_latest_rows_are_kept() -> None:
     source = Source()
-    feed = Feed(source.rows_since)
+    feed = Feed(lambda: source.rows_since)
     for start in range(0, 3 * ROWS, 100):
         source.rows = rows_at(*range(start, start + 100))
         rows = feed.read(["feed"])["feed"]
@@ -85,7 +95,7 @@ def test_an_invalid_row_is_refused_and_no_other_is_lost(
     row: Mapping[str, Any], reason: str
 ) -> None:
     source = Source()
-    feed = Feed(source.rows_since)
+    feed = Feed(lambda: source.rows_since)
     source.rows = [*rows_at(1), dict(row)]
     with pytest.raises(BackendRejected, match=reason):
         feed.read(["feed"])

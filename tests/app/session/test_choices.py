@@ -4,6 +4,7 @@ import importlib
 import logging
 import sys
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from datetime import date
 from functools import partial
@@ -14,8 +15,10 @@ from uuid import uuid4
 
 import pytest
 
+from progress import edits
 from progress.job import Job, Upload, as_job
 from progress.session import choices
+from progress.settings import ROOT
 from tests import jobs
 from tests.pages import (
     click,
@@ -54,6 +57,7 @@ BROKEN = {
     "import no_such_library": "ModuleNotFoundError",
     "raise SystemExit(3)": "SystemExit",
     "1 / 0": "ZeroDivisionError",
+    "class Panic(BaseException): ...\nraise Panic": "Panic",
 }
 
 
@@ -175,7 +179,8 @@ def test_what_runs_is_shown_while_jobs_py_is_imported_and_its_subjects_are_liste
         # Before Streamlit 1.65 the expanders with an icon are in `status`, too.
         run_until(loaded, lambda page: "Loading" not in str([each.label for each in page.status]))
         assert loaded.selectbox(key="subject").options == ["a"]
-        assert not loaded.button(key="start").disabled
+        # The run that finds one job only still has the job of before.
+        run_until(loaded, lambda page: not page.button(key="start").disabled)
         assert not is_polling(loaded, "progress")
 
 
@@ -227,20 +232,24 @@ def offer(monkeypatch: pytest.MonkeyPatch, subjects: Callable[[], Any]) -> None:
     monkeypatch.setattr(jobs, "subjects", subjects)
 
 
+@pytest.mark.parametrize("error", [ConnectionError, CancelledError])
 def test_running_operations_stay_while_subjects_raises(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    error: type[BaseException],
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     page = start(open_page(), "endless", "slow")
 
     def fail() -> list[str]:
-        raise ConnectionError("password=secret")
+        raise error("password=secret")
 
     offer(monkeypatch, fail)
     caplog.set_level(logging.ERROR)
     page.run()
     assert not page.exception
     assert page.error[0].value == "The subjects cannot be listed."
-    assert "ConnectionError: the log of the server has the details." in texts(page)
+    assert f"{error.__name__}: the log of the server has the details." in texts(page)
     assert "password=secret" in caplog.text
     assert page.button(key="start").disabled
     assert is_polling(page, "progress")
@@ -324,6 +333,16 @@ def test_an_edit_of_jobs_py_lists_the_subjects_anew(monkeypatch: pytest.MonkeyPa
         vars(found[0])["subjects"] = partial(list, [f"edition {number}"])
         vars(found[0])["JOBS"] = {"job": jobs.succeed}
         assert choices.read_choices().subjects.names == (f"edition {number}",)
+
+
+def test_a_module_of_a_folder_whose_name_begins_alike_is_no_own_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = ModuleType("sibling")
+    module.__file__ = f"{ROOT}-venv/sibling.py"
+    monkeypatch.setitem(sys.modules, "sibling", module)
+    edits.forget_edited_modules()
+    assert "sibling" in sys.modules
 
 
 def test_a_page_with_50_000_subjects_is_drawn(

@@ -88,6 +88,16 @@ def test_a_retry_has_the_same_parameters_and_edit_fills_the_form() -> None:
     assert page.slider(key="parameter-work-rows").value == 7
 
 
+def test_an_edit_of_the_only_job_does_not_select_it_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "JOBS", {"work": jobs.JOBS["work"]})
+    page = run_until(click(open_page(), "start"), lambda page: bool(page.success))
+    click(page, f"edit-{entries(page)[0].operation_id}")
+    monkeypatch.setattr(jobs, "JOBS", {"renamed": jobs.JOBS["work"]})
+    assert not page.run().button(key="start").disabled
+
+
 def test_a_retry_has_the_limits_that_jobs_py_has_now(monkeypatch: pytest.MonkeyPatch) -> None:
     page = run_until(start(open_page(), "fail"), lambda page: bool(page.error))
     (old,) = entries(page)

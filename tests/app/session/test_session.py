@@ -1,5 +1,6 @@
 """The session: what is tracked, the URL, double clicks, interrupted callbacks, pauses, toasts."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -233,6 +234,18 @@ def test_a_click_that_interrupts_a_pausing_tick_is_an_interaction() -> None:
     page.button(key="start").click().run()
     assert not paused(page)
     end_all(page)
+
+
+def test_the_end_of_an_operation_is_no_interaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = start(open_page(), "succeed")
+    before = time.monotonic() - 100
+
+    def age() -> None:
+        st.session_state[polling._INTERACTED_AT] = before
+
+    monkeypatch.setattr("progress.adaptive_interval.count_tick", age)
+    run_until(page, lambda page: bool(page.success))
+    assert page.session_state[polling._INTERACTED_AT] == before
 
 
 def test_a_start_whose_answer_was_lost_does_not_block_the_next_one(
@@ -564,7 +577,7 @@ def test_the_start_button_names_the_job_if_there_are_several(
 def follows(page: AppTest) -> list[str]:
     """Return the ids of the operations that the page offers to follow."""
     keys = [str(button.key) for button in page.button]
-    return [key.removeprefix("follow-") for key in keys if key.startswith("follow-")]
+    return [key.removeprefix("track-") for key in keys if key.startswith("track-")]
 
 
 def test_a_page_offers_what_its_viewer_runs_and_reads_it_once(
@@ -594,7 +607,7 @@ def test_a_page_offers_what_its_viewer_runs_and_reads_it_once(
     page.selectbox(key="subject").set_value("slow").run()
     assert captions(page)[1].startswith("Already running for this subject: track it below")
     assert not is_polling(page, "progress")
-    click(page, f"follow-{ids[0]}")
+    click(page, f"track-{ids[0]}")
     assert running(page) == ids[:1]
     assert follows(page) == []
     before = len(reads)

@@ -1,5 +1,6 @@
 """Who may enter, and what identifies an owner."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,17 @@ def test_broken_secrets_close_the_app(
     assert_closed(page, reads)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="not everybody may make a link there")
+def test_secrets_that_cannot_be_opened_close_the_app(
+    secrets: Callable[[bytes], object], reads: list[str]
+) -> None:
+    file = Path(st.get_option("secrets.files")[0])
+    file.symlink_to(file)  # as with a folder without access, `exists` says no, and `open` raises
+    page = open_page()
+    assert "The secrets cannot be read" in page.error[0].value
+    assert_closed(page, reads)
+
+
 @pytest.mark.parametrize("required", [False, True])
 def test_before_the_login_there_is_only_the_login(
     required: bool,
@@ -188,25 +200,31 @@ def test_who_is_logged_in_sees_the_app_and_can_log_out(
 
 
 @pytest.mark.parametrize(
-    ("address", "known", "warns"),
+    ("address", "url", "known", "warns"),
     [
-        (None, {}, True),
-        ("0.0.0.0", {}, True),
-        ("host.example", {}, True),
-        ("127.0.0.1", {}, False),
-        ("::1", {}, False),
-        ("localhost", {}, False),
-        (None, {"user_name": "ADA"}, False),
+        (None, None, {}, True),
+        ("0.0.0.0", None, {}, True),
+        ("host.example", None, {}, True),
+        ("127.0.0.1", None, {}, False),
+        ("::1", "http://[::1]:8501/board", {}, False),
+        ("localhost", "http://localhost:8501", {}, False),
+        ("127.0.0.1", "http://127.0.0.1/", {}, False),
+        ("127.0.0.1", "https://host.example/", {}, True),
+        ("127.0.0.1", "https://[", {}, True),
+        (None, "http://localhost:8501", {}, True),
+        (None, None, {"user_name": "ADA"}, False),
     ],
 )
 def test_an_app_that_is_open_to_all_says_so_once(
     address: str | None,
+    url: str | None,
     known: dict[str, object],
     warns: bool,
     user: Callable[[dict[str, object]], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(viewer, "_warnings", iter([True]))
+    monkeypatch.setattr("streamlit.runtime.context.ContextProxy.url", url)
     monkeypatch.setattr(
         "streamlit.get_option", with_options({"server.address": address}, st.get_option)
     )

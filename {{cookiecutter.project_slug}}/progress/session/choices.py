@@ -71,8 +71,9 @@ def load() -> None:
     wanted, loading = st.session_state.get(_LOADING, (None, None))
     if loading is None or wanted != job:
         loading = Future()
-        arguments = (loading, job)
-        threading.Thread(target=_load, args=arguments, name="jobs.py", daemon=True).start()
+        threading.Thread(
+            target=lambda: loading.set_result(read_choices(job)), name="jobs.py", daemon=True
+        ).start()
         st.session_state[_LOADING] = job, loading
     wait([loading], LOAD_TIMEOUT)
     if loading.done():
@@ -125,19 +126,15 @@ def _loaded() -> Loaded:
     return found
 
 
-def _load(loading: "Future[Loaded]", job: str | None) -> None:
-    loading.set_result(read_choices(job))
-
-
 def read_choices(job: str | None = None) -> Loaded:
     """Return the jobs that can be started, and the subjects of one. Never raises."""
     try:
         module = cast(ModuleType, _import_jobs())
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also SystemExit, and panics of native libraries
         return Loaded(Choices(problem=_problem("jobs.py cannot be imported.", error)))
     try:
         found, declared = _list_jobs(module)
-    except Exception as error:
+    except BaseException as error:
         return Loaded(Choices(problem=_problem("The jobs cannot be listed.", error)))
     name = job if job in declared else next(iter(declared), None)
     if name is None or not isinstance(declared[name].subjects, Sequence | Callable):
@@ -183,7 +180,7 @@ def _list_jobs(module: ModuleType) -> tuple[Choices, dict[str, Job]]:
 def _list_subjects(module: ModuleType, job: str) -> tuple[ModuleType, Choices]:
     try:
         names = list_subjects(module, as_job(module.JOBS[job]))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also SystemExit, and panics of native libraries
         return module, Choices(problem=_problem("The subjects cannot be listed.", error))
     return module, Choices(names)
 

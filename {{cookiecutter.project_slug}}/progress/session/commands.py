@@ -7,6 +7,7 @@ backend and the note of it.
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import streamlit as st
@@ -120,7 +121,8 @@ def edit(operation_id: str) -> None:
     entry = tracking.find(operation_id)
     if entry is None or (job := choices.find(entry.job)) is None:
         return
-    st.session_state["job"] = entry.job
+    if len(choices.jobs().names) > 1:  # else there is no widget, and it would stay for ever
+        st.session_state["job"] = entry.job
     if job.subjects is not None and not isinstance(job.subjects, Upload):
         st.session_state["subject"] = entry.subject
     parameters.fill(entry.job, job, entry.options.parameters)
@@ -128,34 +130,19 @@ def edit(operation_id: str) -> None:
 
 def force_stop(operation_id: str) -> None:
     """End the process of a job that does not stop."""
-    polling.resume()
-    owner, noted = viewer.owner(), problems()
-    try:
-        backend = resources.backend()
-        # The id may be from the URL: only the owner may stop it.
-        found = backend.read([operation_id]).get(operation_id)
-        if found is not None and found.owner == owner:
-            backend.force_stop(operation_id)
-    except BackendError as error:
-        noted.append(Problem("The request did not arrive. Try again.", str(error)))
+    _request(operation_id, lambda backend: backend.force_stop(operation_id))
 
 
 def cancel(operation_id: str) -> None:
     """Request that a job stops. The page shows when it has."""
-    polling.resume()
-    entry = tracking.find(operation_id)
-    if entry is None:
+    if (entry := tracking.find(operation_id)) is None:
         return
-    owner, noted = viewer.owner(), problems()
-    try:
-        backend = resources.backend()
-        # The id may be from the URL: only the owner may cancel.
-        found = backend.read([operation_id]).get(operation_id)
-        if found is not None and found.owner == owner:
-            backend.cancel(operation_id)
-            entry.cancel_requested = True
-    except BackendError as error:
-        noted.append(Problem("The cancel request did not arrive. Try again.", str(error)))
+
+    def request(backend: Backend) -> None:
+        backend.cancel(operation_id)
+        entry.cancel_requested = True
+
+    _request(operation_id, request)
 
 
 def track(operation_id: str) -> None:
@@ -269,6 +256,19 @@ def _start(wanted: Start, retry_of: str = "", content: bytes | None = None) -> N
         noted.append(Problem("The operation could not be started. Try again.", str(error)))
     finally:
         starting.remove(operation_id)
+
+
+def _request(operation_id: str, request: Callable[[Backend], None]) -> None:
+    """Request something of the viewer's own operation. The id may be from the URL."""
+    polling.resume()
+    owner, noted = viewer.owner(), problems()
+    try:
+        backend = resources.backend()
+        found = backend.read([operation_id]).get(operation_id)
+        if found is not None and found.owner == owner:
+            request(backend)
+    except BackendError as error:
+        noted.append(Problem("The request did not arrive. Try again.", str(error)))
 
 
 def _active_count(backend: Backend, owner: str) -> int:

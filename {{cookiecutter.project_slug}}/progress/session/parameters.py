@@ -9,9 +9,9 @@ import streamlit as st
 from pydantic.json_schema import GenerateJsonSchema
 
 from progress.job import Job, ParameterErrors
-from progress.operation import Options, to_text
+from progress.operation import Options
 from progress.session import viewer
-from progress.text import as_line, sanitize
+from progress.text import sanitize
 
 MAX_SLIDER = 1_000
 """Steps of a slider. Numbers in a wider range are typed."""
@@ -122,14 +122,8 @@ def options(name: str, job: Job) -> Options:
     Raises:
         ParameterErrors: A value is invalid or missing, or cannot be stored.
     """
-    if (model := job.validate(values(name, job))) is None:
-        return job.options()
-    try:
-        found = job.options(model.model_dump(mode="json", by_alias=True))
-        to_text(found.parameters)
-    except Exception as error:  # infinity, or a type of the model that JSON does not have
-        raise ParameterErrors({"": as_line(sanitize(str(error)))}) from error
-    return found
+    model = job.validate(values(name, job))
+    return job.options(model and model.model_dump(mode="json", by_alias=True))
 
 
 def note_errors(name: str, error: ParameterErrors | None) -> None:

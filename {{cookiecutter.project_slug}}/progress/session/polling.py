@@ -46,7 +46,7 @@ def interval() -> float:
 
 
 def begin(fragment: str) -> None:
-    """Let a fragment poll. Call it in the full rerun, immediately before the fragment."""
+    """Let a fragment poll. Call it in the full rerun, before the fragment."""
     st.session_state[_CALLED].add(fragment)
     st.session_state[_TRACKED] = _tracked_ids()
 
@@ -77,7 +77,11 @@ def tick() -> None:
 
 
 def poll() -> None:
-    """Update the tracked operations from the read that all sessions share."""
+    """Update the tracked operations from the read that all sessions share.
+
+    A tick requests a full rerun where an operation ended, was started or does not stop: ended if it
+    ran when the full rerun called the fragment, and does not run now.
+    """
     running = tracking.running()
     snapshots = resources.operations().read_all(entry.operation_id for entry in running)
     for entry in running:
@@ -86,6 +90,8 @@ def poll() -> None:
         if operation is not None and not viewer.may_see(operation):
             operation = None
         tracking.update(entry, operation, snapshot)
+    if is_polling() and _tracked_ids() != st.session_state[_TRACKED]:
+        request_full_rerun()
 
 
 def request_full_rerun() -> None:
@@ -94,13 +100,8 @@ def request_full_rerun() -> None:
 
 
 def needs_full_rerun() -> bool:
-    """Return whether an operation ended, was started or does not stop, the page paused, or its
-    interval changes.
-
-    Ended: it ran when the full rerun called the fragment, and does not run now.
-    """
-    state = st.session_state
-    return bool(state[_FULL_RERUN]) or _tracked_ids() != state[_TRACKED]
+    """Return whether a tick has requested a full rerun."""
+    return bool(st.session_state[_FULL_RERUN])
 
 
 def restore_toggle(default: bool) -> None:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from progress.backend.connection import ProgressConnection
-from progress.contract import Backend, BackendError, BackendRejected
+from progress.contract import BackendError, BackendRejected
 from progress.operation import Log, Operation
 from progress.overview import FORGET_AFTER, Overview, Overviews
 from progress.poller import Poller
@@ -14,7 +14,7 @@ LOG_LINES = 20
 """Lines of a log that a page shows while the job runs."""
 
 
-def backend() -> Backend:
+def backend() -> ProgressConnection:
     """Return the connection to the backend. Call it where a BackendError is handled.
 
     Raises:

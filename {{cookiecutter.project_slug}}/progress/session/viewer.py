@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -113,16 +114,22 @@ def warns_of_open_app() -> bool:
 
 
 def _is_local() -> bool:
-    address = st.get_option("server.address")  # None: all addresses of the machine
+    """Return whether only this machine reaches the app. Behind a proxy, only the URL tells."""
     try:
-        return address == "localhost" or ipaddress.ip_address(address or "::").is_loopback
+        hosts = (
+            st.get_option("server.address") or "::",  # all addresses of the machine
+            urlsplit(st.context.url or "http://localhost").hostname or "",
+        )
+        return all(host == "localhost" or ipaddress.ip_address(host).is_loopback for host in hosts)
     except ValueError:
         return False
 
 
 def _are_secrets_broken() -> bool:
-    files = [path for path in st.get_option("secrets.files") if Path(path).exists()]
     try:
-        return bool(files) and not st.secrets.load_if_toml_exists()
+        # First, as it raises for a folder without access, where `exists` may say that it is empty.
+        return not st.secrets.load_if_toml_exists() and any(
+            Path(path).exists() for path in st.get_option("secrets.files")
+        )
     except (OSError, UnicodeDecodeError):
         return True

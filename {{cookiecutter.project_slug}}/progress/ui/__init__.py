@@ -1,1 +1,1 @@
-"""What a page draws. No I/O here."""
+"""What a page draws. It reads the backend through `progress.session` only."""

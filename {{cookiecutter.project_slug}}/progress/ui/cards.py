@@ -41,7 +41,7 @@ def draw(markup: str, height: int) -> None:
 
 
 def cards(figures: Sequence[Figure]) -> str:
-    """Return figures as HTML. Long values wrap: nothing is cut.
+    """Return figures as HTML. Long values wrap.
 
     They stand in groups of three or two, which wrap as a whole: no figure is left alone in a row.
     """

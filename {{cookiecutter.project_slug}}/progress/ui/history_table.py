@@ -89,7 +89,7 @@ def draw_table(operations: list[Operation], first: int) -> None:
     too. So a selected cell opens its row, but for the numbers: there, the keys move up and down.
     """
     history.note_rows([operation.operation_id for operation in operations])
-    st.caption("Select a row to open the operation: click it, or press → on it.")
+    st.caption("Select a row to open the operation: click beside its number, or press → on it.")
     st.dataframe(
         [
             {history.NUMBER: number} | row(operation)

@@ -1,6 +1,5 @@
 """How an outcome is drawn: status, error, result, steps, buttons to retry and dismiss it."""
 
-import logging
 import re
 
 import streamlit as st
@@ -22,8 +21,6 @@ from progress.ui.formats import (
     format_steps,
 )
 from progress.ui.timeline import accent_color, timeline
-
-log = logging.getLogger(__name__)
 
 ICONS = {
     Status.QUEUED: ":material/schedule:",

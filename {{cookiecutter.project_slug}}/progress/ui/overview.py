@@ -56,8 +56,8 @@ def active(overview: Overview, accent: str) -> str:
 def describe(operation: Operation) -> str:
     """Return how far an active operation is, its rate, and the time that is left."""
     parts = [format_steps(operation.current_step, operation.total_steps)]
-    if operation.status == Status.QUEUED:
-        parts = ["queued"]
+    if operation.status == Status.QUEUED or not (operation.current_step or operation.total_steps):
+        parts = [format_status(operation.status).lower()]  # some services have no steps
     if operation.rate:
         parts.append(format_rate(operation.rate))
     if left := running.time_left(operation):

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -17,8 +16,6 @@ from progress.text import truncate
 from progress.ui import cards
 from progress.ui.cards import Figure
 from progress.ui.formats import escape_markdown, format_metric, format_size
-
-log = logging.getLogger(__name__)
 
 # What a browser draws in a moment. The whole result can be downloaded.
 SHOWN_METRICS = 50
@@ -57,7 +54,6 @@ def draw(result: dict[str, Any]) -> None:
                 draw_part(part)
             except Exception:
                 # A job may return anything; what cannot be drawn is shown as JSON.
-                log.exception("The %s of a result cannot be drawn", key)
                 st.caption(f"`{key}` cannot be drawn: it is not {EXPECTED[key]}. It is below.")
             else:
                 del rest[key]
@@ -143,7 +139,7 @@ def draw_notes(notes: list[Any]) -> None:
 def draw_limit(name: str, shown: int, count: int) -> None:
     """Draw how much of the result is shown, if that is not all."""
     if count > shown:
-        st.caption(f"{shown:,} of {count:,} {name} are shown. The download has all of them.")
+        st.caption(f"{shown:,} of {count:,} {name} are shown. The download after the end has all.")
 
 
 def draw_replaced(names: list[str]) -> None:

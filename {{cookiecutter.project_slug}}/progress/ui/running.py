@@ -93,6 +93,8 @@ def headline(operation: Operation | None) -> str:
             return f"Queued: number {operation.queue_position:,} in the queue"
         waits_for = "the next attempt" if operation.live.retry_reason else "a worker"
         return f"Queued: waiting for {waits_for}"
+    if not (operation.current_step or operation.total_steps):
+        return "In progress"  # some services have no steps
     done = format_steps(operation.current_step, operation.total_steps)
     return f"{done} so far" if operation.total_steps is None else done
 

@@ -183,12 +183,12 @@ def test_a_fresh_tab_offers_to_follow_what_runs(
     viewer.choose("job", "endless")
     viewer.choose("subject", "slow")
     viewer.see("Already running for this subject: track it below")
-    expect(viewer.page.locator(f".st-key-follow-{ids[1]}")).to_be_visible()
+    expect(viewer.page.locator(f".st-key-track-{ids[1]}")).to_be_visible()
     viewer.expect_no_polling()
-    viewer.page.click(f".st-key-follow-{ids[0]} button")
+    viewer.page.click(f".st-key-track-{ids[0]} button")
     viewer.see("steps so far")
     assert operation_in(viewer) == ids[0]
-    expect(viewer.page.locator(f".st-key-follow-{ids[0]}")).to_have_count(0)
+    expect(viewer.page.locator(f".st-key-track-{ids[0]}")).to_have_count(0)
 
 
 def test_the_keyboard_opens_a_row_of_the_board(

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from progress.feed import Feed, Row, read_feeds
+from progress.feed import Feed, Row, load_rows_since
 from progress.poller import Poller, Snapshot
 from progress.session import polling, resources
 from progress.ui import cards, charts, running
@@ -17,7 +17,7 @@ KEY = "feed"  # what this page's poller reads, for all viewers
 @st.cache_resource(show_spinner=False)
 def feed() -> Poller[tuple[Row, ...]]:
     """Return the poller of feeds.py that all sessions share."""
-    return Poller(Feed(read_feeds).read, resources.SETTINGS.poll_interval)
+    return Poller(Feed(load_rows_since).read, resources.SETTINGS.poll_interval)
 
 
 @st.fragment(run_every=polling.interval())
@@ -60,7 +60,7 @@ def draw_rows(rows: tuple[Row, ...]) -> None:
     )
 
 
-st.set_page_config(page_title=f"Live feed · {resources.SETTINGS.title}", layout="wide")
+st.set_page_config(page_title=f"Live feed · {resources.SETTINGS.title}")
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("Live feed", width="stretch")
     polling.restore_toggle(default=True)

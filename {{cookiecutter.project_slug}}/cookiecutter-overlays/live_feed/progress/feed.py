@@ -51,12 +51,13 @@ class Feed:
     """Keeps the latest rows of a feed, and reads only newer rows.
 
     Args:
-        rows_since: Returns the rows after a time; the function in feeds.py. A row is read once:
-            a later change of it is not seen.
+        load: Returns the function in feeds.py, which returns the rows after a time. A row is read
+            once: a later change of it is not seen.
     """
 
-    def __init__(self, rows_since: RowsSince) -> None:
-        self._rows_since = rows_since
+    def __init__(self, load: Callable[[], RowsSince]) -> None:
+        self._load = load
+        self._rows_since: RowsSince | None = None
         self._rows: deque[Row] = deque(maxlen=ROWS)
 
     def read(self, keys: Sequence[str]) -> dict[str, tuple[Row, ...]]:
@@ -65,17 +66,20 @@ class Feed:
         Raises:
             BackendRejected: The feed returned an invalid row.
         """
+        if (rows_since := self._load()) != self._rows_since:  # feeds.py was edited
+            self._rows_since = rows_since
+            self._rows.clear()
         cursor = self._rows[-1].at if self._rows else None
         # All new rows are checked before the first is kept: an invalid row loses no other.
-        new = [Row.from_mapping(row) for row in self._rows_since(cursor)]
+        new = [Row.from_mapping(row) for row in rows_since(cursor)]
         for row in sorted(new, key=lambda row: row.at):
             if cursor is None or row.at > cursor:
                 self._rows.append(row)
         return dict.fromkeys(keys, tuple(self._rows))
 
 
-def read_feeds(cursor: datetime | None) -> Iterable[Mapping[str, Any]]:
-    """Return the rows of feeds.py. It is imported here, so that its errors are the feed's."""
+def load_rows_since() -> RowsSince:
+    """Return the function of feeds.py. It is imported here, so that its errors are the feed's."""
     import feeds
 
-    return feeds.rows_since(cursor)
+    return feeds.rows_since
