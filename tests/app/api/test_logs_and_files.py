@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -445,8 +446,10 @@ def test_files_have_a_deadline_and_slots_of_their_own(
     with ThreadPoolExecutor(6) as threads:
         calls: list[Future[Any]] = [threads.submit(api.read_file, ID, "a") for _ in range(4)]
         calls += [threads.submit(api.save_file, ID, "a", b"x") for _ in range(2)]
+        deadline = time.monotonic() + 10
         while service.active < http.MAX_FILES:
-            pass
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert api.read([ID]).keys() == {ID}, "reads do not wait for files"
         for call in calls:
             assert isinstance(call.exception(10), BackendUnavailable)

@@ -523,7 +523,9 @@ def test_a_job_that_raises_because_it_was_told_to_stop_is_not_retried(
 
     def job(report: Reporter, subject: str) -> None:
         writer.cancel_requested = True
+        deadline = time.monotonic() + 10
         while not report.cancelled:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         calls.append(True)
         raise ValueError("while cleaning up")

@@ -1,9 +1,11 @@
 """The deep tests use the server and the workers of the shipped tests, and a PgBouncer."""
 
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,19 +32,28 @@ default_pool_size = 2
 """
 
 
-def find_program(name: str) -> str:
+def find_program(name: str, package: str = "") -> str:
     """Return the path of a program. It is installed if that is possible, as Chromium is."""
-    path = f"{os.environ['PATH']}:/usr/sbin"
-    apt = shutil.which("apt-get")
-    if not shutil.which(name, path=path) and os.getuid() == 0 and apt:
-        subprocess.run([apt, "update", "-qq"], check=False)
-        install = [apt, "-o", "DPkg::Lock::Timeout=60", "install", "-y", "-qq"]
-        subprocess.run([*install, "--no-install-recommends", name], check=False)
-    found = shutil.which(name, path=path)
+    package = package or name
+    apt = shutil.which("apt-get") if os.getuid() == 0 else None
+    if not which(name) and apt:
+        # Two workers of pytest may come here at the same time, and apt refuses the second.
+        with Path(tempfile.gettempdir(), "apt-of-tests.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            subprocess.run([apt, "update", "-qq"], check=False)
+            install = [apt, "-o", "DPkg::Lock::Timeout=60", "install", "-y", "-qq"]
+            subprocess.run([*install, "--no-install-recommends", package], check=False)
+    found = which(name)
     if found is None:
-        assert not (os.getuid() == 0 and apt), f"{name} could not be installed"
-        pytest.skip(f"needs {name}: apt-get install {name}")
+        assert not apt, f"{name} could not be installed"
+        pytest.skip(f"needs {name}: apt-get install {package}")
     return found
+
+
+def which(name: str) -> str | None:
+    """Return the path of a program, also if it is where Debian puts what no user calls."""
+    folders = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    return shutil.which(name, path=":".join([os.environ["PATH"], "/usr/sbin", *folders]))
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def test_a_slow_statement_is_cancelled_behind_a_pooler(
     began = time.monotonic()
     with pytest.raises(BackendUnavailable, match="statement timeout"):
         execute(app._instance, "SELECT pg_sleep(20)", {})
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15
     app.reset()
 
 

@@ -313,7 +313,7 @@ def test_a_pool_that_is_exhausted_is_unavailable_and_recovers(
     began = time.monotonic()
     with pytest.raises(BackendUnavailable, match=r"no connection within 3 s"):
         operations.read(["a"])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     for connection in taken:
         pool.putconn(connection)
     assert operations.read(["a"]) == {}

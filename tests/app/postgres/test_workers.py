@@ -63,9 +63,7 @@ def test_a_job_with_heartbeats_is_not_lost_while_connections_break(
         with terminated_connections(dsn):
             time.sleep(5)
             second = start(operations, "no_steps")
-        began = time.monotonic()
-        wait_until(operations, second, lambda operation: operation.attempt == 1)
-        assert time.monotonic() - began < 2
+        wait_until(operations, second, lambda operation: operation.attempt == 1, 15)
         assert wait_for_end(operations, second).status is Status.COMPLETED
         ended = wait_for_end(operations, first)
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
@@ -81,15 +79,14 @@ def test_a_pool_reconnects_soon_after_an_outage(server: PostgresServer, dsn: str
         assert is_reachable()
         server.stop()
         try:
-            deadline = time.monotonic() + 2
+            deadline = time.monotonic() + 8  # longer than 1 + 2 + 4, the default pauses of the pool
             while time.monotonic() < deadline:
                 assert not is_reachable()
         finally:
             server.start()
         began = time.monotonic()
         while not is_reachable():
-            pass
-    assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 5  # the next default pause is one of 8 s
 
 
 def test_a_worker_ends_within_10_s_although_a_step_lasts_longer(
@@ -217,7 +214,7 @@ def test_a_job_ends_with_its_worker_although_a_child_of_it_goes_on(
         wait_for_step(operations, operation_id, 1)
         job = int((tmp_path / "pid").read_text())
         process.kill()
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 15
         while is_alive(job):
             assert time.monotonic() < deadline, "the job goes on"
             time.sleep(0.05)
@@ -312,7 +309,7 @@ def run_worker(dsn: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         check=False,
-        timeout=8,
+        timeout=30,
     )
 
 

@@ -113,8 +113,6 @@ def test_a_retry_has_the_limits_that_jobs_py_has_now(monkeypatch: pytest.MonkeyP
 
 
 def test_a_retry_of_an_upload_is_of_the_same_file(connection: ProgressConnection) -> None:
-    if "uploads" not in connection.features:
-        pytest.skip("this backend takes no files")
     name, operation_id = "a.csv", new_operation_id()
     options = Options(upload=operation_id)  # without the file: it fails
     connection.start(operation_id, "keep", name, TESTER, options=options)
@@ -149,11 +147,7 @@ def unended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ProgressConnection, "read", read_running)
 
 
-def test_a_file_that_is_already_worked_on_is_named(
-    connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if "uploads" not in connection.features:
-        pytest.skip("this backend takes no files")
+def test_a_file_that_is_already_worked_on_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     unended(monkeypatch)
     monkeypatch.setattr(tracking, "DOUBLE_CLICK", 0.0)
     page = open_page()
@@ -241,10 +235,8 @@ def other_operation(connection: ProgressConnection) -> Iterator[str]:
 
 
 def test_only_the_owner_stops_a_job_by_force(
-    other_operation: str, connection: ProgressConnection, monkeypatch: pytest.MonkeyPatch
+    other_operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "force_stop" not in connection.features:
-        pytest.skip("this backend does not end jobs")
     stopped: list[str] = []
     monkeypatch.setattr(
         ProgressConnection, "force_stop", lambda self, operation_id: stopped.append(operation_id)

@@ -26,7 +26,7 @@ def test_an_unsupported_statement_fails_immediately(database: Account, statement
         BackendRejected, match=r"The fake Snowflake server cannot (run|parse) ['\"]"
     ):
         database.execute(statement, ('["a"]',))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     assert database.execute("SELECT 1 AS X") == [{"x": 1}]
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dev import backend_checks
 from dev.doctor import checks
+from progress.backend.connection import ProgressConnection
 from progress.settings import ROOT
 
 # A file system of another machine, as the kernel sees it: an empty folder, and no file can be made.
@@ -76,6 +78,29 @@ def test_the_file_system_of_another_machine_is_named(tmp_path: Path) -> None:
     found = f"{folder}/progress.db is on fuse.sshfs, which several machines may share."
     assert failed["file system"].startswith(found)
     assert "set PROGRESS_DATABASE to a file on a local disk" in failed["file system"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_local"),
+    [
+        *((kind, False) for kind in ("9p", "drvfs", "nfs4", "cifs", "virtiofs", "fuse.sshfs")),
+        *((kind, True) for kind in ("ext4", "overlay", "fuseblk")),
+    ],
+)
+def test_the_type_of_the_last_mount_above_the_file_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_local: bool
+) -> None:
+    folder = tmp_path / "a disk"
+    folder.mkdir()
+    place = str(folder).replace(" ", "\\040")
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"x / ext4 rw 0 0\nx {place} xfs rw 0 0\nx {place} {kind} rw 0 0\n", "utf-8")
+    monkeypatch.setattr(backend_checks, "MOUNTS", mounts)
+    connection = ProgressConnection("progress", path=str(folder / "progress.db"))
+    found = {check.name: check for check in backend_checks.checks(connection, True)}
+    connection.reset()
+    assert found["file system"].ok == is_local
+    assert f" is on {kind}" in found["file system"].message
 
 
 def test_a_disk_that_is_almost_full_is_named(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.runtime.secrets import AttrDict
 
 from progress.backend import files
+from progress.backend.connection import ProgressConnection
 from progress.backend.files import JobFiles
 from progress.contract import BackendRejected, BackendUnavailable
 from progress.operation import LogLine
@@ -28,6 +30,31 @@ def kept(tmp_path: Path) -> JobFiles:
     folder = tmp_path / "progress.jobs"
     folder.mkdir(mode=0o700)
     return JobFiles(folder)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "variable", "expected"),
+    [
+        ({}, "", ".local/progress.db"),
+        ({"path": "secret/file.db"}, "", "secret/file.db"),
+        ({"path": "secret/file.db"}, "variable.db", "variable.db"),
+        ({}, "variable.db", "variable.db"),
+    ],
+)
+def test_the_database_is_where_the_variable_or_else_the_secrets_say(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    secrets: dict[str, str],
+    variable: str,
+    expected: str,
+) -> None:
+    monkeypatch.setattr("progress.backend.connection.ROOT", tmp_path)
+    monkeypatch.setattr(ProgressConnection, "_secrets", AttrDict(secrets))
+    monkeypatch.setenv("PROGRESS_DATABASE", variable)
+    connection = ProgressConnection("progress")
+    connection.read([])
+    connection.reset()
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.db")] == [expected]
 
 
 def test_the_latest_lines_are_read_with_their_times(kept: JobFiles) -> None:

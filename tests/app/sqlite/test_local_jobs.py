@@ -245,7 +245,9 @@ def test_a_locked_file_ends_neither_the_runner_nor_its_jobs(
     thread = work(store)
     wait_for_step(store, runs, 1)
     dies = insert(store, "die", "fast")
+    deadline = time.monotonic() + 20
     while not read(store, dies).step_description:
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -41,6 +41,8 @@ STYLE = """<style>
   counter-reset: late calc(var(--late) + var(--after)) }
 .late::after { content: "· no update for " counter(late) " s" }
 @keyframes late { from { visibility: visible } to { visibility: visible; --late: 3600 } }
+/* Streamlit's own download of a table writes formulas as they are; `table_as_csv` does not. */
+.stElementToolbar [aria-label="Download as CSV"] { display: none }
 </style>"""
 """What streamlit_app.py adds to all pages."""
 

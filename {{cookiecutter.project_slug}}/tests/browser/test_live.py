@@ -5,6 +5,7 @@ polls sends a websocket frame at every tick; after the ends pages are watched fo
 """
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from playwright.sync_api import expect
 
 from progress.backend.connection import ProgressConnection
 from progress.operation import Query, new_operation_id
-from tests.browser.conftest import Server, Viewer, free_port, operation_in
+from tests.browser.conftest import Server, Viewer, free_port, operation_in, start_and_wait
 from tests.conftest import wait_for_end
 from tests.jobs import STEPS
 
@@ -71,7 +72,9 @@ def test_progress_moves_and_ends(visit: Visit) -> None:
     viewer.start("succeed", "slow")
     viewer.see("Already running for this subject.")
     seen = []
+    deadline = time.monotonic() + 30
     while not viewer.page.get_by_text(ENDS["succeed"]).count():
+        assert time.monotonic() < deadline, seen
         bars = viewer.page.get_by_test_id("stProgress").all_inner_texts()
         seen += [text for text in bars if text not in seen]
         viewer.page.wait_for_timeout(50)
@@ -115,15 +118,19 @@ def test_coming_back_to_the_page_resumes(visit: Visit) -> None:
     viewer.expect_no_polling()
 
 
-def test_a_page_without_interaction_stops_polling(visit: Visit, pausing_server: Server) -> None:
-    viewer = visit(at=pausing_server)
-    viewer.start("endless", "slow")
+def test_a_page_without_interaction_stops_polling(
+    visit: Visit, pausing_server: Server, connection: ProgressConnection
+) -> None:
+    operation_id = start_and_wait(connection, "endless")
+    viewer = visit(f"/?operation={operation_id}", at=pausing_server)
     viewer.see("Paused after 3 s")
     viewer.see("steps so far")
     viewer.expect_no_polling()
     viewer.page.click(".st-key-resume button")
     expect(viewer.page.get_by_text("Paused after 3 s")).to_have_count(0)
     viewer.page.get_by_role("link", name="Board").click()
+    expect(viewer.page.get_by_role("heading", name="Board")).to_be_visible()
+    expect(viewer.page.get_by_text("Paused after 3 s")).to_have_count(0)
     viewer.see("Paused after 3 s")
     viewer.expect_no_polling()  # nor does it wait for the end there
     viewer.page.get_by_role("link", name="Run").click()
@@ -157,8 +164,7 @@ def test_a_restart_of_the_server_goes_on_following(
         other.start()
         running = connection.read([operation_id])[operation_id]
         assert not running.status.is_terminal, "the job outlives the server"
-        while steps_shown(viewer) <= running.current_step:
-            viewer.page.wait_for_timeout(200)
+        viewer.wait_for(lambda: steps_shown(viewer) > running.current_step)
         viewer.page.click(".st-key-cancel button")
         viewer.see(ENDS["endless"])
         wait_for_end(connection, operation_id)

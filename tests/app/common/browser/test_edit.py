@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.app.axe import expect_accessible
 from tests.browser.conftest import Server, Viewer, copy_project, free_port
 
 Visit = Callable[..., Viewer]
@@ -80,6 +81,7 @@ def test_an_edit_while_an_operation_runs_breaks_nothing(visit: Visit, edited: Se
         database.execute("BEGIN EXCLUSIVE")
         viewer.page.click(".st-key-start button")
         viewer.see("The operation could not be started")
+        expect_accessible(viewer)
     expect(viewer.page.get_by_text("This app has encountered an error")).to_have_count(0)
 
 

@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, expect
 
 from progress.backend.connection import ProgressConnection
 from progress.operation import Options
+from tests.browser.app.axe import expect_accessible
 from tests.browser.conftest import Viewer, operation_in
 from tests.conftest import wait_for_end, wait_until
 
@@ -34,6 +35,7 @@ def test_a_form_is_validated_stored_and_edited_again(
     field(viewer, "factor").press("Tab")
     viewer.page.click(".st-key-start button")
     viewer.see("Input should be greater than 0")
+    expect_accessible(viewer)
     assert "operation=" not in viewer.page.url, "nothing was started"
     field(viewer, "factor").fill("2.5")
     field(viewer, "factor").press("Tab")
@@ -83,6 +85,7 @@ def test_the_log_is_live_and_a_download(visit: Visit) -> None:
     viewer.see("→ printed")
     viewer.see("Completed")
     viewer.see("→ printed")
+    expect_accessible(viewer)
     with viewer.page.expect_download() as started:
         viewer.page.click(f".st-key-download-log-{operation_id} button")
     text = Path(started.value.path()).read_text("utf-8")
@@ -114,6 +117,7 @@ def test_a_file_is_uploaded_and_kept_files_are_downloads(visit: Visit) -> None:
         {"name": "my data.csv", "mimeType": "text/csv", "buffer": b"a,b\n"}
     )
     viewer.wait_until_startable()
+    expect_accessible(viewer)
     viewer.page.click(".st-key-start button")
     viewer.see("Completed")
     with viewer.page.expect_download() as started:
@@ -131,6 +135,8 @@ def test_a_job_that_does_not_stop_is_ended_by_force(visit: Visit) -> None:
     viewer.page.click(".st-key-cancel button")
     viewer.see("Cancelling: waiting for the job to stop.")
     expect(viewer.page.locator("[class*=st-key-force] button")).to_have_count(0)
+    viewer.see("Force stop")
+    expect_accessible(viewer)
     viewer.page.click(".st-key-force button")
     viewer.see("Cancelled after")
     viewer.see("stopped by force")

@@ -23,6 +23,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from progress.backend.connection import ProgressConnection
 from progress.operation import Query, Status
+from tests.browser.app.axe import expect_accessible
 from tests.browser.conftest import Server, Viewer, copy_project, free_port, operation_in
 from tests.conftest import wait_for_end
 
@@ -225,6 +226,7 @@ def test_before_the_login_the_page_shows_and_reads_nothing(
         expect(stranger.page.get_by_role("button", name="Log in")).to_be_visible()
         expect(stranger.page.get_by_role("button")).to_have_count(1)
         assert "endless" not in stranger.page.content()
+        expect_accessible(stranger)
 
 
 @pytest.mark.parametrize("name", ["eve", "mallory"])
@@ -232,14 +234,15 @@ def test_another_user_sees_and_changes_nothing(
     name: str, log_in: Callable[..., User], ada: User, running: str, connection: ProgressConnection
 ) -> None:
     other = log_in(name)
-    other.page.goto(other.page.url.partition("?")[0] + f"?operation={running}")
-    other.see("There is no operation with this id")
+    open_unknown(other, running)
+    expect_accessible(other)
     expect(other.page.get_by_role("button", name="Cancel")).to_have_count(0)
     other.forge(**{ada.widget("cancel"): True})
     other.see("There is no operation with this id")
     other.page.get_by_role("link", name="Board").click()
     other.see("No operation is active")
     other.see("There is no operation yet")
+    expect_accessible(other)
     other.frames_in(2)
     assert b"Endless: slow" not in b"".join(other.received)
     operation = connection.read([running])[running]
@@ -251,6 +254,60 @@ def test_who_owns_it_cancels_it(ada: User, running: str, connection: ProgressCon
     ada.forge(**{ada.widget("cancel"): True})  # what others sent, in the session of the owner
     ada.see("Cancelled after")
     assert wait_for_end(connection, running).status == Status.CANCELLED
+
+
+def latest_of(owner: str, connection: ProgressConnection) -> str:
+    """Return the id of the owner's latest operation."""
+    (operation,) = connection.recent(Query(owner, limit=1))
+    return operation.operation_id
+
+
+def open_unknown(user: User, operation_id: str) -> None:
+    """Open an operation that the user may not see."""
+    user.page.goto(f"{user.page.url.partition('?')[0]}?operation={operation_id}")
+    user.see("There is no operation with this id")
+
+
+def test_another_user_gets_nothing_of_what_has_ended(
+    log_in: Callable[..., User], ada: User, connection: ProgressConnection
+) -> None:
+    ada.start("rows")
+    ada.see("Partly completed")
+    operation_id = latest_of("ada@example.com", connection)
+    offered = [f".st-key-{key}-{operation_id} button" for key in ("retry", "csv", "json")]
+    for button in offered:
+        expect(ada.page.locator(button)).to_be_visible()
+    before = connection.counts(Query(None))
+    other = log_in("eve")
+    open_unknown(other, operation_id)
+    for button in offered:
+        expect(other.page.locator(button)).to_have_count(0)
+    other.forge(**{ada.widget(f"retry-{operation_id}"): True})
+    other.choose("job", "rows")
+    other.choose("subject", "fast")
+    other.page.click(".st-key-history summary")
+    other.see("There is no operation yet.")
+    assert connection.counts(Query(None)) == before
+    assert b"no amount" not in b"".join(other.received)
+
+
+def test_another_user_is_told_of_no_end(
+    log_in: Callable[..., User], ada: User, connection: ProgressConnection
+) -> None:
+    ada.start("endless", "slow")
+    ada.see("steps so far")
+    operation_id = latest_of("ada@example.com", connection)
+    other = log_in("mallory")
+    open_unknown(other, operation_id)
+    for user in (ada, other):
+        user.page.get_by_role("link", name="Board").click()
+        expect(user.page.get_by_role("heading", name="Board")).to_be_visible()
+    connection.cancel(operation_id)
+    expect(ada.page.get_by_test_id("stToast")).to_be_visible()
+    other.frames_in(2)
+    assert not other.page.get_by_test_id("stToast").count()
+    ada.page.get_by_role("link", name="Run").click()
+    ada.see("Cancelled after")
 
 
 @pytest.mark.parametrize("key", ["job", "subject"])

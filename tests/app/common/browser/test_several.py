@@ -10,6 +10,7 @@ from playwright.sync_api import Route, expect
 from progress.backend.connection import ProgressConnection
 from progress.operation import Query, new_operation_id
 from progress.settings import load_settings
+from tests.browser.app.axe import expect_accessible
 from tests.browser.conftest import Viewer
 from tests.conftest import wait_for_end
 from tests.jobs import STEPS
@@ -67,6 +68,7 @@ def test_three_operations_have_one_timer(visit: Visit, connection: ProgressConne
     viewer.page.reload()
     expect(viewer.page.get_by_text("steps so far")).to_have_count(3)
     assert ids_in(viewer) == ids
+    expect_accessible(viewer)
     second = visit("/?" + viewer.page.url.partition("?")[2])
     expect(second.page.get_by_text("steps so far")).to_have_count(3)
     for operation_id in ids:
@@ -159,6 +161,19 @@ def test_downloads_are_the_table_and_the_result(visit: Visit) -> None:
     assert json.loads(contents["json"])["notes"] == ["All well."]
 
 
+def test_the_download_of_a_table_that_writes_formulas_is_hidden(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start("succeed")
+    for page, text in (("Run", COMPLETED), ("Board", "Select a row")):
+        viewer.page.get_by_role("link", name=page).click()
+        viewer.see(text)
+        viewer.page.get_by_test_id("stDataFrame").hover()
+        buttons = viewer.page.locator("[data-testid=stElementToolbar] button:visible")
+        expect(buttons.last).to_have_attribute("aria-label", "Fullscreen")
+        names = [button.get_attribute("aria-label") for button in buttons.all()]
+        assert names == ["Show/hide columns", "Search", "Fullscreen"]
+
+
 @pytest.mark.parametrize("job", ["rows", "endless"])
 def test_nothing_jumps_between_ticks_on_a_phone(visit: Visit, job: str) -> None:
     viewer = visit()
@@ -171,6 +186,7 @@ def test_nothing_jumps_between_ticks_on_a_phone(visit: Visit, job: str) -> None:
         assert box is not None
         places.add(round(box["y"]))
         viewer.page.wait_for_timeout(100)
+    expect_accessible(viewer)
     viewer.page.click(".st-key-cancel button")
     viewer.see("Cancelled after")
     assert len(places) == 1, places

@@ -84,6 +84,8 @@ def test_an_edit_of_jobs_is_offered_after_a_reload_and_in_a_new_session(
     viewer.choose("job", "second_job")
     viewer.page.click(".st-key-start button")
     viewer.see("of the second edition")
+    assert Path(served.environment["PROGRESS_DATABASE"]).exists()
+    assert not list(served.folder.rglob("*.db")), "the variable counts for the app and its jobs"
 
     (served.folder / "jobs.py").write_text(f"{JOBS}\nraise ValueError('half an edit')", "utf-8")
     viewer.page.reload()
