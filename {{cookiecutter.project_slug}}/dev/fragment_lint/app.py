@@ -260,9 +260,8 @@ class App(Module):
                 parts = self.values(node)
             case ast.arg():
                 parts = [*self.given(node), *self.defaults(node)]
-        return frozenset(kind for item in parts for kind in self.intervals(item)) or frozenset(
-            [True]
-        )
+        kinds = frozenset(kind for item in parts for kind in self.intervals(item))
+        return kinds or frozenset([True])
 
     def rendered(self, call: ast.Call) -> str:
         """Return the name of the fragment that a call renders, or an empty string."""
@@ -472,10 +471,9 @@ class App(Module):
         function = self.parents[arguments]
         assert isinstance(arguments, ast.arguments)
         names = [*arguments.posonlyargs, *arguments.args]
-        is_method = isinstance(self.parents[function], ast.ClassDef) and bool(names)
+        if isinstance(self.parents[function], ast.ClassDef) and names and names[0].arg in SELF:
+            names = names[1:]
         position = names.index(parameter) if parameter in names else None
-        if position is not None and is_method and names[0].arg in SELF:
-            position = position - 1 if position else None
         values = (argument(call, parameter.arg, position) for call in calls)
         return [value for value in values if value is not None]
 
@@ -731,11 +729,9 @@ class App(Module):
                 changes = changes | {key: found[key] for key in found.keys() & changes.keys()}
         for guard in self.guards(self.points.get(call)):
             parts: list[ast.expr | None] = [guard.test]
-            if (
-                isinstance(guard.test, ast.BoolOp)
-                and isinstance(guard.test.op, ast.And) == guard.holds
-            ):
-                parts = [*guard.test.values]  # each of them held
+            match guard.test:
+                case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And) == guard.holds:
+                    parts = [*values]  # each of them held
             after = {self.after(part, changes) if part else "?" for part in parts}
             if after - {"same", guard.holds}:
                 return False

@@ -447,7 +447,8 @@ class Module:
         if isinstance(node, Function):
             return [Callee(self, node)]
         if isinstance(node, Origin):
-            return self._imported(node.dotted)
+            bound = self.imported(node.dotted)
+            return [callee for module, value in bound for callee in module.functions(value)]
         if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
             found = [
                 callee
@@ -455,7 +456,7 @@ class Module:
                 if value is not node
                 for callee in self.functions(value)
             ]
-            return found or self._imported(self.dotted(node))
+            return found or self.functions(Origin(self.dotted(node)))
         if isinstance(node, ast.Call) and self.returns_its_argument(node):
             return self.functions(node.args[0])
         return []
@@ -464,10 +465,6 @@ class Module:
         """Tell whether calling what a call returns runs its first argument, as with `partial`."""
         func = call.func.func if isinstance(call.func, ast.Call) else call.func
         return bool(call.args) and self.dotted(func) in WRAPPERS
-
-    def _imported(self, dotted: str) -> list[Callee]:
-        found = self.imported(dotted)
-        return [callee for module, value in found for callee in module.functions(value)]
 
     @remember([])
     def imported(self, dotted: str) -> list[tuple["Module", Binding]]:
@@ -510,11 +507,8 @@ class Module:
         """Return the expressions that a function returns; a bare return is none."""
         if isinstance(function, ast.Lambda):
             return [function.body]
-        found: list[ast.expr] = []
-        for statement in own_nodes(*function.body):
-            if isinstance(statement, ast.Return) and statement.value:
-                found.append(statement.value)
-        return found
+        nodes = own_nodes(*function.body)
+        return [node.value for node in nodes if isinstance(node, ast.Return) and node.value]
 
     def results(self, call: ast.Call) -> list[ast.expr]:
         """Return what the functions of this file that `call` calls return."""
