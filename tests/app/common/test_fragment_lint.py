@@ -11,7 +11,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -1611,6 +1612,11 @@ GOOD = {
                 live()
             if not any([st.button("A"), st.button("B")]):
                 live()
+        joystick = pygame.joystick.Joystick(0)
+        if joystick.button(0, key="fire") and not st.session_state.get("fire"):
+            live()
+        if st.session_state.get("fire"):
+            live()
         """,
     "FC02 a helper that renders none": """
         @st.fragment
@@ -2387,11 +2393,13 @@ def test_a_name_in_sql_is_a_warning_and_a_value_an_error() -> None:
     name = 'db.execute(f"SELECT * FROM {schema}.{table} JOIN \\"{other}\\" WHERE n = ?")'
     tables = 'db.execute(f"SHOW TABLES IN SCHEMA {schema}.{table}")'
     index = 'db.execute(f"CREATE INDEX {a} ON {table} (f{n})")'
+    order = 'db.execute(f"SELECT {a}, COUNT({n}) FROM t GROUP BY {a} ORDER BY t.{n}, {a} {other}")'
+    path = "db.execute(f\"SELECT json_extract({a}, '$.{n}') FROM t WHERE {a} IS NOT NULL\")"
     head = "def read(db, a, n, schema, table, other):"
-    source = "\n    ".join([head, where, name, tables, index])
+    source = "\n    ".join([head, where, name, tables, index, order, path])
     first, *others = check_source(source, "app.py")
     assert (first.severity, first.fix) == ("error", RULES["FC08"].fix)
-    assert [item.severity for item in others] == ["warning"] * 3
+    assert [item.severity for item in others] == ["warning"] * 5
     assert {item.fix for item in others} == {"check the name against a list of allowed names"}
 
 
@@ -2439,6 +2447,7 @@ def test_every_display_that_reports_back_is_found(name: str, option: str) -> Non
         ("# fragment-lint: ignore[FC03,FC04]", ["FC00"]),
         ("# fragment-lint: ignore FC03", ["FC00", "FC04"]),
         ("# fragment-lint: ignore", ["FC00", "FC04"]),
+        ("# fragment-lint: ignore-file", ["FC00", "FC04"]),
         ("# fragment-lint: ignore[FC99]", ["FC00", "FC04"]),
         ("# FC04", ["FC04"]),
     ],
@@ -2472,6 +2481,12 @@ def test_a_comment_may_be_on_each_line_of_a_statement() -> None:
     for mark in "ABCDE":
         source = call.replace(f"# {mark}", "# fragment-lint: ignore[FC08]")
         assert found(source) == ([] if mark != "E" else [(2, "FC08"), (5, "FC00")])
+
+
+@pytest.mark.parametrize("rules", ["FC04", "FC04, FC03"])
+def test_a_comment_may_accept_a_rule_in_the_whole_file(rules: str) -> None:
+    source = f"{TICK}work()\n{TICK}work()\n# fragment-lint: ignore-file[{rules}]\n"
+    assert found(source) == ([(7, "FC00")] if "FC03" in rules else [])
 
 
 def test_a_text_is_no_comment() -> None:
@@ -2666,6 +2681,92 @@ def test_a_search_ends_at_the_root_of_the_project(
     assert found(source, str(page)) == []
 
 
+LIVE = "import streamlit as st\n@st.fragment(run_every=1)\ndef live({}):{}\n    "
+FINISHED = f"{LIVE.format('', '')}if done():\n        {STATE}.finished = True\n        st.rerun()"
+HELPER = "def rows(db, sql):\n    return db.execute(sql)\n"
+IN_A_VALUE = "rows(db, f\"SELECT * FROM t WHERE n = '{name}'\")  #> FC08\n"
+PROJECTS = {  # the files of a project, with marks
+    "a toggle decides in another file": {
+        "live.py": LIVE.format("", "") + "st.write('...')",
+        "app.py": "from live import live\nif st.toggle('Live'): live()",
+        "test_app.py": "from live import live\nlive()",
+    },
+    "a toggle decides in one of two files": {
+        "live.py": LIVE.format("", "  #> FC04") + "st.write('...')",
+        "app.py": "from live import live\nif st.toggle('Live'): live()",
+        "pages/more.py": "import live\nlive.live()",
+    },
+    "one file renders it, another clears the state": {
+        "live.py": LIVE.format("", "") + "st.write('...')",
+        "app.py": f"import live\nif {STATE}.get('on'): live.live()",
+        "menu.py": f"def off():\n    {STATE}.on = False\nst.button('Off', on_click=off)",
+    },
+    "a constant argument of another file": {
+        "live.py": LIVE.format("title", "") + "if done(): st.switch_page('end.py')",
+        "app.py": "from live import live\nlive('Jobs')",
+    },
+    "an argument of another file": {
+        "live.py": LIVE.format("title", "  #> FC07") + "if done(): st.switch_page('end.py')",
+        "app.py": "from live import live\nlive(st.text_input('Title'))",
+    },
+    "a rerun that leaves the condition of another file true": {
+        "live.py": FINISHED + "  #> FC06",
+        "app.py": "from live import live\nlive()",
+    },
+    "a rerun that changes the condition of another file": {
+        "live.py": FINISHED,
+        "app.py": f"from live import live\nif not {STATE}.get('finished'): live()",
+    },
+    "what a star import brings": {
+        "common.py": "import streamlit as st",
+        "names.py": "from common import *",
+        "app.py": "from names import *\n@st.fragment(run_every=1)\ndef live(): ...  #> FC04",
+    },
+    "the star import of two that has the name": {
+        "live.py": "@st.fragment\ndef chart(): ...",
+        "other.py": "number = 1",
+        "app.py": "from other import *\nfrom live import *\nif st.button('A'): chart()  #> FC02",
+        "more.py": "from math import *\nfrom streamlit import *\n"
+        "@fragment(run_every=1)\ndef live(): ...  #> FC04",
+    },
+    "what a package passes on": {
+        "common.py": "import streamlit as st\nfragment = st.fragment",
+        "parts/__init__.py": "from .live import live as chart\nfrom common import st, fragment",
+        "parts/live.py": "@st.fragment\ndef live(): ...",
+        "app.py": "from parts import chart, st\nif st.button('A'): chart()  #> FC02",
+        "more.py": "import parts\n@parts.fragment(run_every=1)\ndef live(): ...  #> FC04",
+    },
+    "imports in a circle": {
+        "a.py": "from b import *\nfrom b import live\nif st.button('A'): live()\nother()",
+        "b.py": "from a import *\nfrom a import live\nif st.button('A'): live()\nother()",
+    },
+    "a helper of another file runs SQL": {
+        "db.py": HELPER,
+        "more.py": "import db as base\ndef rows(db, text):\n    return base.rows(db, text)",
+        "app.py": f"from db import rows\n{IN_A_VALUE}",
+        "page.py": f"from more import rows\n{IN_A_VALUE}rows(db, 'SELECT 1')",
+    },
+    "an import that is too long for a file": {
+        "parts/__init__.py": "",
+        "app.py": f"from parts.{'long' * 80} import draw\ndraw()",
+    },
+}
+
+
+@pytest.mark.parametrize("files", PROJECTS.values(), ids=PROJECTS)
+def test_the_files_of_a_project_are_judged_together(
+    project: Callable[[str, str], Path], tmp_path: Path, files: dict[str, str]
+) -> None:
+    for name, text in files.items():
+        path = project(name, "")
+        path.write_text(text)
+    places = [(item.file, item.line, item.rule.split()[0]) for item in lint([tmp_path]).findings]
+    paths = sorted(tmp_path.rglob("*.py"))
+    assert sorted(places) == [
+        (str(path), *mark) for path in paths for mark in marked(path.read_text())
+    ]
+
+
 # The command.
 
 BAD_FILE = "import streamlit as st\n@st.fragment(run_every=1)\ndef live():\n    st.write('...')\n"
@@ -2788,23 +2889,32 @@ def test_what_is_no_file_is_passed_over_in_a_folder_and_refused_by_name(tmp_path
         assert reason in done.stderr
 
 
-def test_a_folder_that_cannot_be_listed_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Permissions do not stop root, who runs many tests.
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "bad.py").write_text(BAD_FILE)
-    listed = Path.iterdir
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that permissions close in part, for a user whom they stop: not root."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        (Path(name) / "bad.py").write_text(BAD_FILE + "import entry.page\nentry.page.draw()\n")
+        for child, mode in (("entry", 0o644), ("list", 0o311)):
+            (Path(name) / child).mkdir()
+            (Path(name) / child / "page.py").touch()
+            (Path(name) / child).chmod(mode)
+        os.seteuid(os.geteuid() or 65534)
+        yield Path(name)
+        os.seteuid(os.getuid())
 
-    def iterdir(path: Path) -> object:
-        if path.name == "secret":
-            raise PermissionError(13, "Permission denied")
-        return listed(path)
 
-    monkeypatch.setattr(Path, "iterdir", iterdir)
-    report = lint([tmp_path])
-    assert report.problems == [f"{tmp_path / 'secret'}: cannot be read: Permission denied"]
+def test_what_permissions_close_is_reported_and_hides_nothing(folder: Path) -> None:
+    closed = [folder / "entry" / "page.py", folder / "list"]
+    report = lint([folder])
+    assert report.problems == [f"{path}: cannot be read: Permission denied" for path in closed]
     assert len(report.findings) == 1
+
+
+def test_a_path_that_is_too_long_is_one_line() -> None:
+    done = run("long" * 80)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert ": cannot be read: File name too long" in done.stderr
 
 
 def test_a_declared_encoding_is_read(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What the rules need to know about Streamlit: fragments, widgets, clicks, session state."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +16,6 @@ from .model import (
     Part,
     Point,
     argument,
-    called_name,
     children,
     constant,
     items,
@@ -102,6 +101,20 @@ class App(Module):
     def by_function(self) -> dict[Function, Fragment]:
         """The fragments by the functions that they run."""
         return {item.function: item for item in self.fragments if item.function}
+
+    @property
+    def everywhere(self) -> "list[App]":
+        """The module and those of the project that were read, but no tests: they are no pages."""
+        found = [item for item in self.project.modules.values() if isinstance(item, App)]
+        return [app for app in found if app is self or not app.path.name.startswith("test_")]
+
+    def sites(self, function: Function) -> "list[tuple[App, ast.Call]]":
+        """Return the calls of a function in all files."""
+        return [(app, call) for app in self.everywhere for call in app.callers.get(function, [])]
+
+    def set_anywhere(self, key: str) -> list[tuple[Function | None, ast.Constant | None]]:
+        """Return where a key of the session state is changed in all files, and what it gets."""
+        return [change for app in self.everywhere for change in app.changed.get(key, [])]
 
     # Fragments.
 
@@ -247,9 +260,8 @@ class App(Module):
                 parts = self.values(node)
             case ast.arg():
                 parts = [*self.given(node), *self.defaults(node)]
-        return frozenset(kind for item in parts for kind in self.intervals(item)) or frozenset(
-            [True]
-        )
+        kinds = frozenset(kind for item in parts for kind in self.intervals(item))
+        return kinds or frozenset([True])
 
     def rendered(self, call: ast.Call) -> str:
         """Return the name of the fragment that a call renders, or an empty string."""
@@ -318,13 +330,9 @@ class App(Module):
             outer = self.owner(function)
             if outer is None:
                 return None
-            function = self._defined_in(outer)
-
-    def _defined_in(self, function: Function) -> ast.AST:
-        node: ast.AST = function
-        while node not in self.points and node in self.parents:
-            node = self.parents[node]
-        return node
+            function = outer
+            while function not in self.points and function in self.parents:
+                function = self.parents[function]
 
     def _click(self, point: Point | None, flags: bool) -> Point | None:
         passed: list[Point] = []
@@ -371,9 +379,8 @@ class App(Module):
                     self.needs_click(item, holds, flags) or self._set_by_click(item, flags)
                     for item in bound
                 )
-            case ast.Call(func=func) if called_name(test) in BUTTONS:
-                if isinstance(func, ast.Attribute) or self.dotted(func):
-                    return holds
+            case ast.Call() if self.widget(test) in BUTTONS:
+                return holds
             case ast.Call(func=ast.Attribute(value=owner, attr="pop")) if flags:
                 if self.state_key(owner) == ANYTHING:
                     return holds
@@ -389,8 +396,7 @@ class App(Module):
     @cached_property
     def button_keys(self) -> set[str]:
         """The keys of the buttons: their session state is true for one run, too."""
-        calls = (call for calls in self.calls.values() for call in calls)
-        keys = (argument(call, "key") for call in calls if called_name(call) in BUTTONS)
+        keys = (argument(call, "key") for call in self.every_call if self.widget(call) in BUTTONS)
         return {str(key.value) for key in keys if isinstance(key, ast.Constant)}
 
     def _is_flag(self, guard: Point) -> bool:
@@ -456,19 +462,20 @@ class App(Module):
 
     def given(self, parameter: ast.arg) -> list[ast.expr]:
         """Return what the calls in this file pass for a parameter."""
+        function = self.parents[self.parents[parameter]]
+        return self.passed(parameter, self.callers.get(function, []))
+
+    def passed(self, parameter: ast.arg, calls: Iterable[ast.Call]) -> list[ast.expr]:
+        """Return what calls of its function pass for a parameter."""
         arguments = self.parents[parameter]
         function = self.parents[arguments]
         assert isinstance(arguments, ast.arguments)
-        assert isinstance(function, Function)
         names = [*arguments.posonlyargs, *arguments.args]
-        found = []
-        for call in self.callers.get(function, []):
-            offset = isinstance(self.parents[function], ast.ClassDef) and bool(names)
-            offset = offset and names[0].arg in SELF
-            position = names.index(parameter) - offset if parameter in names else None
-            value = argument(call, parameter.arg, position if position != -1 else None)
-            found += [value] if value is not None else []
-        return found
+        if isinstance(self.parents[function], ast.ClassDef) and names and names[0].arg in SELF:
+            names = names[1:]
+        position = names.index(parameter) if parameter in names else None
+        values = (argument(call, parameter.arg, position) for call in calls)
+        return [value for value in values if value is not None]
 
     def widget(self, call: ast.Call) -> str:
         """Return the name of the widget that `call` draws, on `st` or a container, or nothing."""
@@ -716,14 +723,15 @@ class App(Module):
         return "?"
 
     def stays(self, call: ast.Call, changes: Changes, seen: set[ast.AST]) -> bool:
-        """Tell whether a full rerun after `changes` runs `call` again, as far as this file says."""
+        """Tell whether a full rerun after `changes` runs `call` again, as far as is known."""
+        for line, found in self.starts:
+            if line < call.lineno:
+                changes = changes | {key: found[key] for key in found.keys() & changes.keys()}
         for guard in self.guards(self.points.get(call)):
             parts: list[ast.expr | None] = [guard.test]
-            if (
-                isinstance(guard.test, ast.BoolOp)
-                and isinstance(guard.test.op, ast.And) == guard.holds
-            ):
-                parts = [*guard.test.values]  # each of them held
+            match guard.test:
+                case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And) == guard.holds:
+                    parts = [*values]  # each of them held
             after = {self.after(part, changes) if part else "?" for part in parts}
             if after - {"same", guard.holds}:
                 return False
@@ -735,8 +743,8 @@ class App(Module):
         seen.add(function)
         if self.is_dialog(function) or function in self.by_function:
             return False
-        callers = self.callers.get(function, [])
-        return bool(callers) and all(self.stays(item, changes, seen) for item in callers)
+        sites = self.sites(function)
+        return bool(sites) and all(app.stays(item, changes, seen) for app, item in sites)
 
 
 def is_false(value: ast.Constant | None) -> bool:

@@ -30,7 +30,7 @@ from .model import (
     own_nodes,
 )
 from .rules import ADVICE, WARNING
-from .sql import SqlTexts
+from .sql import sql_texts
 
 ENDS = ENDINGS - {"sys.exit"}  # of a timer, or of one run of it
 # Modules whose values are the same for all sessions.
@@ -67,13 +67,11 @@ def check(app: App) -> Iterator[Found]:
             yield from check_end(app, item, item.function)
             yield from check_frozen(app, item, item.function)
             yield from check_reruns(app, item, item.function)
-    rendered = (
-        callee for calls in app.calls.values() for call in calls for callee in app.callees(call)
-    )
+    rendered = (callee for call in app.every_call for callee in app.callees(call))
     if any(item.timed for item in app.fragments) or any(map(timed, rendered)):
         yield from check_loops(app)
         yield from check_dialogs(app)
-    sql = SqlTexts(app)
+    sql = sql_texts(app)
     for text, how, name in sql.findings():
         if sql.is_identifier(text):
             message = f"{how} puts a name into the SQL that {name}() runs"
@@ -95,10 +93,7 @@ def check_places(app: App) -> Iterator[Found]:
             what = f"in the block of line {line}, not at module level"
             yield Found("FC01", item.node, f"{message} {what}", ADVICE)
     rendered = [
-        (call, name, app.click(call))
-        for calls in app.calls.values()
-        for call in calls
-        if (name := app.rendered(call))
+        (call, name, app.click(call)) for call in app.every_call if (name := app.rendered(call))
     ]
     later = {name for _, name, guard in rendered if guard is None}
     for call, name, guard in rendered:
@@ -114,14 +109,11 @@ def check_places(app: App) -> Iterator[Found]:
 
 def check_dialogs(app: App) -> Iterator[Found]:
     """FC12: a dialog that only a click opens, on a page that a timed fragment reruns."""
-    for calls in app.calls.values():
-        for call in calls:
-            own = [callee.function for callee in app.callees(call) if callee.module is app]
-            if app.click(call) and any(map(app.is_dialog, own)):
-                message = (
-                    "the dialog is opened only in the run of a click; the next full rerun closes it"
-                )
-                yield Found("FC12", call, message)
+    message = "the dialog is opened only in the run of a click; the next full rerun closes it"
+    for call in app.every_call:
+        own = [callee.function for callee in app.callees(call) if callee.module is app]
+        if app.click(call) and any(map(app.is_dialog, own)):
+            yield Found("FC12", call, message)
 
 
 def block_around(app: App, node: ast.AST) -> int:
@@ -161,7 +153,7 @@ def is_static(app: App, test: ast.expr) -> bool:
 
 def check_callbacks(app: App) -> Iterator[Found]:
     """FC02: a fragment that a callback renders."""
-    for call in (call for calls in app.calls.values() for call in calls if app.widget(call)):
+    for call in filter(app.widget, app.every_call):
         given = [*call.args, *(item for name in CALLBACKS for item in app.options(call, name))]
         for value in given:
             for name in filter(None, map(rendered_by, app.functions(value))):
@@ -215,17 +207,16 @@ def check_end(app: App, item: Fragment, function: Function) -> Iterator[Found]:
 
 def is_ended_by_the_page(app: App, function: Function) -> bool:
     """Tell whether a widget, or state that the page clears, decides on each call of a fragment."""
-    calls = app.callers.get(function, [])
-    inside = {app.owner(call) for module, call, _ in app.reached(function) if module is app}
-    inside.add(function)
-    for call in calls:
-        tests = [guard.test for guard in app.guards(app.points.get(call)) if guard.test]
-        keys = {key for test in tests for key in app.deciding_keys(test) or ()}
-        changes = [change for key in keys for change in app.changed.get(key, [])]
+    sites = app.sites(function)
+    inside = {function, *(module.owner(call) for module, call, _ in app.reached(function))}
+    for module, call in sites:
+        tests = [guard.test for guard in module.guards(module.points.get(call)) if guard.test]
+        keys = {key for test in tests for key in module.deciding_keys(test) or ()}
+        changes = [change for key in keys for change in app.set_anywhere(key)]
         is_cleared = any(is_false(value) and owner not in inside for owner, value in changes)
-        if not is_cleared and not any(is_switch(app, test) for test in tests):
+        if not is_cleared and not any(is_switch(module, test) for test in tests):
             return False
-    return bool(calls)
+    return bool(sites)
 
 
 def is_switch(app: App, test: ast.expr) -> bool:
@@ -260,13 +251,15 @@ def wrong_scope(app: App, call: ast.Call) -> str:
 def check_frozen(app: App, item: Fragment, function: Function) -> Iterator[Found]:
     """FC07: parameters, and data that is loaded once for each full rerun."""
     names = [node for node in ast.walk(function.args) if isinstance(node, ast.arg)][item.bound :]
-    calls = app.callers.get(function, []) if item.node is function else []
-    given = [value for call in calls for value in (*call.args, *(k.value for k in call.keywords))]
-    given += [value for name in names for value in app.defaults(name)]
+    sites = app.sites(function) if item.node is function else []
+    given = [(app, value) for name in names for value in app.defaults(name)]
+    for module, call in sites:
+        given += [(module, value) for value in (*call.args, *(k.value for k in call.keywords))]
     is_method = isinstance(app.parents[function], ast.ClassDef) and any(
         item.arg in SELF for item in names[:1]
     )
-    are_constant = calls and not is_method and all(app.is_constant(value) for value in given)
+    is_known = bool(sites) and not is_method
+    are_constant = is_known and all(module.is_constant(value) for module, value in given)
     if names and not are_constant:
         arguments = ", ".join(node.arg for node in names)
         message = f"the arguments of {item.name} ({arguments}) freeze until the next full rerun"
@@ -397,22 +390,19 @@ def why_loop(app: App, item: Fragment, call: ast.Call, way: Way) -> str:
         return ""
     if not way.is_guarded:
         return f"every tick of {item.name} reruns the app, which renders it again: a loop"
-    sites = app.callers.get(item.function, []) if item.function and not item.may_end else []
+    sites = app.sites(item.function) if item.function and not item.may_end else []
+    stays = all(module.stays(site, changes, set()) for module, site in sites)
     if not changes:
-        set_by_page = [value for key in way.keys for _, value in app.changed.get(key, [])]
-        if any(value is None for value in set_by_page):
-            return ""  # the rerun itself changes the condition
-        if not all(app.stays(site, changes, set()) for site in sites):
-            return ""  # what is no session state decides
+        set_by_page = [value for key in way.keys for _, value in app.set_anywhere(key)]
+        # The rerun itself changes the condition, or what is no session state decides.
+        if not stays or any(value is None for value in set_by_page):
+            return ""
         return f"no change of session state before it: the rerun renders {item.name} again"
-    for line, found in app.starts:
-        if all(line < site.lineno for site in sites):
-            changes |= {key: found[key] for key in found.keys() & changes.keys()}
     if UNKNOWN in changes or not sites or way.keys:
         return ""
-    if all(app.stays(site, changes, set()) for site in sites):
+    if stays:
         what = ", ".join(sorted(changes)).replace("*", "session state")
-        if not any(list(app.guards(app.points.get(site))) for site in sites):
+        if not any([*module.guards(module.points.get(site))] for module, site in sites):
             return f"{item.name} is called under no condition: the rerun renders it again, a loop"
         return f"the change ({what}) leaves the condition for {item.name} true: a loop"
     return ""
@@ -421,6 +411,7 @@ def why_loop(app: App, item: Fragment, call: ast.Call, way: Way) -> str:
 def check_loops(app: App) -> Iterator[Found]:
     """FC11: a page whose run never ends."""
     todo: list[ast.AST] = [app.tree]
+    seen = {*todo}
     for current in todo:  # the list grows as functions are found
         body = getattr(current, "body", [])
         for node in own_nodes(*body) if isinstance(body, list) else ():
@@ -429,7 +420,8 @@ def check_loops(app: App) -> Iterator[Found]:
                 yield Found("FC11", node, message)
         for call in app.calls.get(current, []):
             for module, function in app.callees(call):
-                if module is app and function not in todo:
+                if module is app and function not in seen:
+                    seen.add(function)
                     todo.append(function)
 
 

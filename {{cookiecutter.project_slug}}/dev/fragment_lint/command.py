@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import indent
 
 from .files import configuration, decode, is_excluded, project_root, python_files, read
-from .findings import Finding, UnreadableError, check_source
+from .findings import Finding, UnreadableError, check_app, check_source, read_app
 from .model import Project
 from .output import Report, render
 from .rules import RULES
@@ -23,7 +23,7 @@ def lint(
     paths: Iterable[Path | str], exclude: Sequence[str] = (), root: Path | None = None
 ) -> Report:
     """Check files and folders; a path that cannot be checked does not hide the others."""
-    report, seen = Report(), set()
+    report, seen, apps = Report(), set(), []
     root = root or Path.cwd()
     project = Project()
     for file in (file for path in paths for file in python_files(Path(path), report.problems)):
@@ -33,7 +33,12 @@ def lint(
         seen.add(identity)
         report.files += 1
         try:
-            report.findings += check_source(read(file), str(file), project)
+            apps.append(read_app(read(file), str(file), project))
+        except UnreadableError as error:
+            report.problems.append(str(error))
+    for app in apps:  # when all are read: a page may render what another file defines
+        try:
+            report.findings += check_app(app)
         except UnreadableError as error:
             report.problems.append(str(error))
     return report

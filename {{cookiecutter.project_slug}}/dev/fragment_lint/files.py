@@ -21,7 +21,7 @@ SECTION = re.compile(
 
 def python_files(path: Path, problems: list[str]) -> Iterator[Path]:
     """Yield `path`, or the Python files in the folder `path`, in order."""
-    if path.is_dir():
+    if os.path.isdir(path):  # the method of Path raises where a folder forbids to look
         yield from _files_in(path, problems, _ignored(path))
     else:
         yield path
@@ -29,19 +29,23 @@ def python_files(path: Path, problems: list[str]) -> Iterator[Path]:
 
 def _files_in(folder: Path, problems: list[str], ignored: set[Path]) -> Iterator[Path]:
     try:
-        children = sorted(folder.iterdir())
+        children = sorted(os.scandir(folder), key=lambda child: child.name)
     except OSError as error:
         problems.append(f"{folder}: cannot be read: {error.strerror}")
         return
     for child in children:
-        if child in ignored:
+        path = folder / child.name
+        if path in ignored:
             continue
-        if child.is_dir():
+        if child.is_dir(follow_symlinks=False):
             is_skipped = child.name in SKIPPED_FOLDERS or child.name.startswith(".")
-            if not (is_skipped or child.is_symlink() or os.path.exists(child / "pyvenv.cfg")):
-                yield from _files_in(child, problems, ignored)
-        elif child.suffix == ".py" and child.is_file():  # no pipe, no broken link
-            yield child
+            if not (is_skipped or os.path.exists(path / "pyvenv.cfg")):
+                yield from _files_in(path, problems, ignored)
+        # No pipe, no broken link; a file that cannot be read is reported.
+        elif path.suffix == ".py" and (
+            child.is_file(follow_symlinks=False) or os.path.isfile(path)
+        ):
+            yield path
 
 
 def _ignored(folder: Path) -> set[Path]:
@@ -91,7 +95,7 @@ def decode(data: bytes, name: str) -> str:
 def project_root(folder: Path) -> Path:
     """Return the nearest folder above with a pyproject.toml or a .git, else the folder itself."""
     for parent in (folder, *folder.parents):
-        if (parent / "pyproject.toml").is_file() or (parent / ".git").exists():
+        if os.path.isfile(parent / "pyproject.toml") or os.path.exists(parent / ".git"):
             return parent
     return folder
 
@@ -99,7 +103,7 @@ def project_root(folder: Path) -> Path:
 def configuration(root: Path) -> dict[str, list[str]]:
     """Return the lists in `[tool.fragment-lint]` of a pyproject.toml."""
     file = root / "pyproject.toml"
-    if not file.is_file():
+    if not os.path.isfile(file):
         return {}
     try:
         section = SECTION.search(file.read_text("utf-8-sig"))

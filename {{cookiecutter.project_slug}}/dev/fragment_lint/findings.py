@@ -12,7 +12,7 @@ from .model import Project
 from .rules import ADVICE, RULES
 
 TOOL = "fragment-lint"
-COMMENT = re.compile(r"#\s*fragment-lint:\s*ignore\b\s*(?:\[([^\]]*)\]|([A-Z0-9, ]*))")
+COMMENT = re.compile(r"#\s*fragment-lint:\s*ignore(-file)?\b\s*(?:\[([^\]]*)\]|([A-Z0-9, ]*))")
 
 
 class UnreadableError(ValueError):
@@ -44,22 +44,37 @@ def check_source(source: str, filename: str, project: Project | None = None) -> 
 
     `project` keeps what was read of other files, for the next call.
     """
+    return check_app(read_app(source, filename, project or Project()))
+
+
+def read_app(source: str, filename: str, project: Project) -> App:
+    """Return a module, which the others of the project then know."""
     try:
-        app = App(source, filename, project or Project())
-        found = [*check(app)]
-        ignores = ignore_comments(app.lines)
+        app = App(source, filename, project)
     except (SyntaxError, RecursionError) as error:
         line, reason = getattr(error, "lineno", None) or 1, getattr(error, "msg", error)
         raise UnreadableError(f"{filename}:{line}: cannot be parsed: {reason}") from error
+    project.modules[app.path] = app
+    return app
+
+
+def check_app(app: App) -> list[Finding]:
+    """Return the findings in a module."""
+    try:
+        found = [*check(app)]
+        ignores = ignore_comments(app.lines)
+    except (SyntaxError, RecursionError) as error:
+        raise UnreadableError(f"{app.filename}:1: cannot be parsed: {error}") from error
     findings: dict[tuple[int, str], Finding] = {}
     used: set[tuple[int, str]] = set()
     for item in found:
-        accepted = {(line, item.rule) for line in lines_of(app, item.node)} & ignores.keys()
+        lines = (0, *lines_of(app, item.node))
+        accepted = {(line, item.rule) for line in lines} & ignores.keys()
         used |= accepted
         if not accepted:
             findings.setdefault((item.node.lineno, item.rule), make(app, item))
-    for (line, rule), (start, end) in ignores.items():
-        if (line, rule) not in used:
+    for (accepts, rule), (line, start, end) in ignores.items():
+        if (accepts, rule) not in used:
             what = f"accepts no {rule}" if rule in RULES else f"names no rule ({rule or 'empty'})"
             place = ast.Pass(lineno=line, col_offset=start, end_lineno=line, end_col_offset=end)
             unused = make(app, Found("FC00", place, f"the comment {what} here", ADVICE))
@@ -95,16 +110,18 @@ def lines_of(app: App, node: ast.AST) -> range:
     return range(first, last + 1)
 
 
-def ignore_comments(lines: list[str]) -> dict[tuple[int, str], tuple[int, int]]:
-    """Return line and rule of each accepting comment, with the columns of the comment."""
-    found: dict[tuple[int, str], tuple[int, int]] = {}
+def ignore_comments(lines: list[str]) -> dict[tuple[int, str], tuple[int, int, int]]:
+    """Return line (0: all) and rule that each comment accepts, with its own line and columns."""
+    found: dict[tuple[int, str], tuple[int, int, int]] = {}
     if not any(TOOL in line for line in lines):
         return found
     for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
         match = COMMENT.search(token.string) if token.type == tokenize.COMMENT else None
         if match:
-            named = match.group(1) if match.group(1) is not None else match.group(2)
-            for rule in re.split(r"[,\s]+", named.strip()):
-                start = len(lines[token.start[0] - 1][: token.start[1]].encode())
-                found[token.start[0], rule] = (start, start + len(token.string.encode()))
+            of_file, listed, plain = match.groups()
+            line, column = token.start
+            start = len(lines[line - 1][:column].encode())
+            for rule in re.split(r"[,\s]+", (plain if listed is None else listed).strip()):
+                place = line, start, start + len(token.string.encode())
+                found[0 if of_file else line, rule] = place
     return found

@@ -154,7 +154,7 @@ class Module:
         except (ValueError, MemoryError) as error:  # a null byte, too many brackets
             raise SyntaxError(str(error) or "too complex") from error
         self.source, self.filename, self.project = source, filename, project
-        self.folders = Path(filename).resolve().parents
+        self.path = Path(os.path.realpath(filename))
         self.parents: dict[ast.AST, ast.AST] = {}
         self.scopes: dict[ast.AST, Scope] = {}
         self.attributes: dict[tuple[ast.AST, str], list[Binding]] = {}  # of classes
@@ -165,8 +165,26 @@ class Module:
         # In a snippet that binds no `st`, it is Streamlit.
         if not self.stars and not any("st" in scope.names for scope in set(self.scopes.values())):
             self.top.bind("st", Origin("streamlit"))
-        order = RunOrder(self)
-        self.points, self.calls = order.points, order.calls
+
+    @cached_property
+    def order(self) -> "RunOrder":
+        """The lines in the order in which they run: not needed for the names of an import."""
+        return RunOrder(self)
+
+    @property
+    def points(self) -> "dict[ast.AST, Point | None]":
+        """What is known when each statement and call runs."""
+        return self.order.points
+
+    @property
+    def calls(self) -> dict[ast.AST, list[ast.Call]]:
+        """The calls of each function, and of the module."""
+        return self.order.calls
+
+    @cached_property
+    def every_call(self) -> list[ast.Call]:
+        """The calls of this file."""
+        return [call for calls in self.calls.values() for call in calls]
 
     @cached_property
     def lines(self) -> list[str]:
@@ -180,12 +198,11 @@ class Module:
 
     @cached_property
     def callers(self) -> dict[ast.AST, list[ast.Call]]:
-        """The calls in this file of each function of this file."""
+        """The calls in this file of each function."""
         found: dict[ast.AST, list[ast.Call]] = {}
-        for calls in self.calls.values():
-            for call in calls:
-                for callee in self.callees(call):
-                    found.setdefault(callee.function, []).append(call)
+        for call in self.every_call:
+            for callee in self.callees(call):
+                found.setdefault(callee.function, []).append(call)
         return found
 
     # Names.
@@ -292,7 +309,7 @@ class Module:
         """Return what a name, an attribute of a class of this file or an item may be bound to."""
         match node:
             case ast.Name(id=name):
-                return self.scopes[node].lookup(name)
+                return self.scopes[node].lookup(name) or self._starred(name)
             case ast.Attribute(value=owner, attr=attr):
                 for kind in self.classes(owner):
                     own = [*self.attributes.get((kind, attr), [])]
@@ -306,6 +323,21 @@ class Module:
                     item for whole in (owner, *self.values(owner)) for item in items(whole, index)
                 ]
         return []
+
+    @remember(UNBOUND)
+    def _starred(self, name: str) -> list[Binding]:
+        """Return what star imports bind a name to; of modules that are not here, it is a guess."""
+        others = []
+        for star in reversed(self.stars):
+            module, rest = self.follow(star)
+            if module is None:
+                others.append(star)
+            elif not rest and (module.top.names.get(name) or module._starred(name)):
+                return [Origin(f"{star}.{name}")]
+        if not others or hasattr(builtins, name):
+            return UNBOUND
+        star = "streamlit" if "streamlit" in others else others[0]
+        return [Origin(f"{star}.{name}")]
 
     def _property(self, value: Binding) -> list[ast.expr]:
         """Return what a property returns."""
@@ -369,23 +401,26 @@ class Module:
                     func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(attr)), *_]
                 )
             ):
-                return _current(f"{name}.{attr}") if (name := self.dotted(owner)) else ""
+                name = self.dotted(owner)
+                return self._dotted(Origin(f"{name}.{attr}")) if name else ""
             case ast.IfExp(body=body, orelse=orelse):
                 return self.dotted(body) or self.dotted(orelse)
             case ast.BoolOp(values=parts):
                 return next(filter(None, map(self.dotted, parts)), "")
-            case ast.Name(id=name):
-                values = self.values(node)
-                if not values:
-                    is_starred = self.stars and not hasattr(builtins, name)
-                    return _current(f"{self.stars[0]}.{name}") if is_starred else ""
-                names = (
-                    value.dotted if isinstance(value, Origin) else self.dotted(value)
-                    for value in values
-                    if not isinstance(value, Part)
-                )
-                return _current(next(filter(None, names), ""))
+            case ast.Name():
+                return next(filter(None, map(self._dotted, self.values(node))), "")
         return ""
+
+    @remember("")
+    def _dotted(self, value: Binding) -> str:
+        """Return the current name of an imported object, behind modules that pass it on."""
+        if not isinstance(value, Origin):
+            return self.dotted(value) if isinstance(value, ast.AST) else ""
+        for module, bound in self.imported(value.dotted):
+            name = module._dotted(bound)
+            if name and not module.file_of(name):
+                return name
+        return value.dotted.replace("streamlit.experimental_", "streamlit.", 1)
 
     def builtin(self, node: ast.AST) -> str:
         """Return the name of the builtin function that a call calls, or an empty string."""
@@ -412,7 +447,8 @@ class Module:
         if isinstance(node, Function):
             return [Callee(self, node)]
         if isinstance(node, Origin):
-            return self._imported(node.dotted)
+            bound = self.imported(node.dotted)
+            return [callee for module, value in bound for callee in module.functions(value)]
         if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
             found = [
                 callee
@@ -420,7 +456,7 @@ class Module:
                 if value is not node
                 for callee in self.functions(value)
             ]
-            return found or self._imported(self.dotted(node))
+            return found or self.functions(Origin(self.dotted(node)))
         if isinstance(node, ast.Call) and self.returns_its_argument(node):
             return self.functions(node.args[0])
         return []
@@ -430,16 +466,16 @@ class Module:
         func = call.func.func if isinstance(call.func, ast.Call) else call.func
         return bool(call.args) and self.dotted(func) in WRAPPERS
 
-    def _imported(self, dotted: str) -> list[Callee]:
-        found = self.imported(dotted)
-        return [Callee(module, value) for module, value in found if isinstance(value, Definition)]
-
-    def imported(self, dotted: str) -> Iterator[tuple["Module", Binding]]:
-        """Yield what an imported name is bound to in another file of the project."""
+    @remember([])
+    def imported(self, dotted: str) -> list[tuple["Module", Binding]]:
+        """Return what an imported name is bound to in another file, which may import it itself."""
         module, name = self.follow(dotted)
+        found: list[tuple[Module, Binding]] = []
         if module is not None and module is not self:
-            for value in module.top.names.get(name, []):
-                yield module, value
+            for value in module.top.names.get(name) or module._starred(name):
+                origins = module.imported(value.dotted) if isinstance(value, Origin) else []
+                found += origins or [(module, value)]
+        return found
 
     def reached(self, function: Function) -> Iterator[tuple["Module", ast.Call, ast.Call]]:
         """Yield the calls that run with a function: module, call, and the call here before it."""
@@ -471,11 +507,8 @@ class Module:
         """Return the expressions that a function returns; a bare return is none."""
         if isinstance(function, ast.Lambda):
             return [function.body]
-        found: list[ast.expr] = []
-        for statement in own_nodes(*function.body):
-            if isinstance(statement, ast.Return) and statement.value:
-                found.append(statement.value)
-        return found
+        nodes = own_nodes(*function.body)
+        return [node.value for node in nodes if isinstance(node, ast.Return) and node.value]
 
     def results(self, call: ast.Call) -> list[ast.expr]:
         """Return what the functions of this file that `call` calls return."""
@@ -491,14 +524,15 @@ class Module:
         if not name or name.startswith("streamlit."):
             return None
         level, parts = len(dotted) - len(name), name.split(".")
-        for folder in self.folders[level - 1 : level] if level else self.folders:
+        folders = self.path.parents
+        for folder in folders[level - 1 : level] if level else folders:
             names = self.project.names(folder)
             is_here = parts[0] in names or f"{parts[0]}.py" in names
             for length in range(len(parts), 0, -1) if is_here else ():
                 base = folder.joinpath(*parts[:length])
                 for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
-                    if path.is_file():
-                        return path, ".".join(parts[length:])
+                    if os.path.isfile(path):
+                        return Path(os.path.realpath(path)), ".".join(parts[length:])
             if not level and names & {".git", "pyproject.toml"}:
                 return None  # the root of the project
         return None
@@ -510,12 +544,12 @@ class Module:
             return None, ""
         modules = self.project.modules
         if path not in modules:
-            modules[path] = None  # while modules that import each other are read
+            modules[path] = None  # it may be no Python
             try:
                 with tokenize.open(path) as file:
                     modules[path] = type(self)(file.read(), str(path), self.project)
             except (OSError, UnicodeDecodeError, SyntaxError, RecursionError):
-                return None, name
+                pass
         return modules[path], name
 
 
@@ -548,11 +582,6 @@ def items(whole: Binding, index: ast.expr | None = None) -> list[Binding]:
             keys, values = [item.arg for item in options], [item.value for item in options]
     wanted = [index.value] if isinstance(index, ast.Constant) else []
     return [value for key, value in zip(keys, values, strict=True) if key in wanted] or values
-
-
-def _current(dotted: str) -> str:
-    """Return the current name of what Streamlit called `experimental_...`."""
-    return dotted.replace("streamlit.experimental_", "streamlit.", 1)
 
 
 class RunOrder:

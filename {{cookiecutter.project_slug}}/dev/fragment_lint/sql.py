@@ -61,9 +61,14 @@ SQL = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-# Where a name stands, which cannot be bound.
+ITEM = rf"""["`\[]?({MARK}|[\w.])+["`\]]?(\s+(ASC|DESC|{MARK}))?"""
+# Where a name, a direction or a path in JSON stands: the first two cannot be bound.
 IDENTIFIER = re.compile(
-    rf"""\b(FROM|JOIN|INTO|UPDATE|ON|SHOW\s[\w\s]*\bIN|USE|PRAGMA|EXISTS|RENAME\s+TO|{OBJECTS}|LIST|LS|REMOVE|RM)\s+
+    rf"""\b(ORDER|GROUP)\s+BY\s+{ITEM}(\s*,\s*{ITEM})*
+    | \bSELECT\s([\w\s.,*()"`]|{MARK})+?(?=\sFROM\b)
+    | {MARK}(?=\s+IS\s+(NOT\s+)?NULL\b) | \bJSON_\w+\(\s*{MARK} | '\$[\w.]*{MARK}'
+    | \b(FROM|JOIN|INTO|UPDATE|ON|SHOW\s[\w\s]*\bIN|USE|PRAGMA|EXISTS|RENAME\s+TO|LIST|LS|REMOVE|RM
+    |{OBJECTS})\s+
     @?(\w+\(|["`\[]|\w+\.)*{MARK}(["`\]]?\.["`\[]?{MARK})*["`\]]?
     (\s*\(\w*{MARK}\))?""",
     re.IGNORECASE | re.VERBOSE,
@@ -78,9 +83,9 @@ class SqlTexts:
         """Find the helpers that pass a parameter on as SQL."""
         self.app = app
         self.values, self.answers = app.values, app.answers  # for `remember`
-        self.calls = [call for calls in app.calls.values() for call in calls]
         self.helpers: dict[Function, ast.arg] = {}
-        todo = [text for call in self.calls for text in self._given(call)]
+        app.answers[SqlTexts] = self  # modules may import each other
+        todo = [text for call in app.every_call for text in self._given(call)]
         for text in todo:  # the list grows as helpers are found
             for value in app.values(text) if isinstance(text, ast.Name) else []:
                 if not isinstance(value, ast.arg):
@@ -92,29 +97,24 @@ class SqlTexts:
 
     def findings(self) -> Iterator[tuple[ast.expr, str, str]]:
         """Yield each text with the way in which it is built and the name of what runs it."""
-        for call in self.calls:
+        for call in self.app.every_call:
             name = called_name(call)
             for given in self._given(call):
                 owner = getattr(call.func, "value", None)
                 place = getattr(owner, "attr", getattr(owner, "id", ""))
-                yield from self._judge(given, name, self._is_sql_only(call), place in CONNECTIONS)
-        for function, parameter in self.helpers.items():
-            if not isinstance(function, ast.Lambda):
-                for given in self.app.given(parameter):
-                    yield from self._judge(given, function.name, False, False)
-
-    def _judge(
-        self, given: ast.expr, name: str, is_sql: bool, from_connection: bool
-    ) -> Iterator[tuple[ast.expr, str, str]]:
-        texts = self.texts(given)
-        is_sql |= any(self.shape(text).startswith(VALUE) for text in texts) and from_connection
-        if is_sql or any(SQL.match(self.shape(text)) for text in texts):
-            for text in texts:
-                if how := self.how_built(text):
-                    yield text, how, name
+                texts = self.texts(given)
+                shapes = [self.shape(text) for text in texts]
+                is_sql = place in CONNECTIONS and any(shape.startswith(VALUE) for shape in shapes)
+                if is_sql or self._is_sql_only(call) or any(map(SQL.match, shapes)):
+                    found = ((text, self.how_built(text), name) for text in texts)
+                    yield from (item for item in found if item[1])
 
     def _given(self, call: ast.Call) -> list[ast.expr]:
-        """Return what a call runs as SQL."""
+        """Return what a call runs as SQL, itself or by a helper."""
+        for module, function in self.app.functions(call.func):
+            assert isinstance(module, App)
+            if parameter := sql_texts(module).helpers.get(function):
+                return module.passed(parameter, [call])
         if called_name(call) in RUNNERS or self._is_sql_only(call):
             options = (argument(call, word) for word in KEYWORDS)
             given = argument(call, "sql", 0) or next(filter(None, options), None)
@@ -361,3 +361,9 @@ def _is_number_format(spec: ast.expr | None) -> bool:
     parts = spec.values if isinstance(spec, ast.JoinedStr) else []
     text = "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
     return text[-1:] in tuple("bdeEfFgGnoxX%")
+
+
+def sql_texts(app: App) -> SqlTexts:
+    """Return the SQL of a module, which is searched once."""
+    found: SqlTexts = app.answers.get(SqlTexts) or SqlTexts(app)
+    return found
