@@ -63,14 +63,13 @@ def test_compose_publishes_one_port_and_scales_what_may_be_scaled(bake: Bake, ba
     assert [services[name]["ports"] for name in published] == [["${PUBLISH:-127.0.0.1}:8501:8501"]]
     # Two containers cannot have one port: where the app has replicas, a proxy has it.
     assert ("proxy" in published) is project.has_file("nginx.conf")
-    assert project.has_file("nginx.conf") is (backend in ("api", "postgres"))
+    assert project.has_file("nginx.conf") is (backend != "sqlite")
     if project.has_file("nginx.conf"):
         assert "server web:8501;" in project.read("nginx.conf")
         assert "listen 8501;" in project.read("nginx.conf")
         assert services["proxy"]["volumes"] == ["./nginx.conf:/etc/nginx/conf.d/default.conf:ro"]
     assert all("container_name" not in service for service in services.values())
-    web = services["app" if backend == "snowflake" else "web"]
-    assert "./.streamlit:/app/.streamlit:ro" in web["volumes"]
+    assert "./.streamlit:/app/.streamlit:ro" in services["web"]["volumes"]
 
 
 def test_the_volume_of_the_data_belongs_to_the_user_of_the_image(bake: Bake) -> None:

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import gc
 import logging
+import re
 import sys
 import threading
 import time
@@ -421,6 +422,16 @@ def test_an_unreachable_service_is_unavailable() -> None:
     api = ProgressConnection("progress", url=url)
     assert isinstance(failure(api, "a"), BackendUnavailable)
     api.reset()
+
+
+def test_the_reason_for_no_connection_has_no_codes_of_the_library(service: FaultServer) -> None:
+    for url in ("http://no-such-host.invalid", service.url.replace("http:", "https:")):
+        api = ProgressConnection("progress", url=url)
+        place, _, reason = str(failure(api, "a")).partition(": ")
+        assert place.startswith("GET ")
+        assert re.fullmatch(r"[\w .,'-]{10,}", reason), reason
+        assert "_ssl" not in reason
+        api.reset()
 
 
 @pytest.mark.parametrize("fault", [Request.reset, lambda request: request.answer(status=500)])

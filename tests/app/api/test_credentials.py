@@ -97,7 +97,7 @@ def test_a_token_that_expired_is_read_again_once(
 def test_a_refused_token_is_read_again_after_a_pause_and_an_old_one_always(
     service: FaultServer, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "REFUSED_PAUSE", 0.0)
+    monkeypatch.setattr(credentials, "RETRY_PAUSE", 0.0)
     path = tmp_path / "token"
     path.write_text("first", "utf-8")
     service.behavior = accept("second")
@@ -128,6 +128,33 @@ def test_many_requests_read_an_expired_token_once(
     service.behavior = accept("token2")
     assert len(api.read([f"operation{number}" for number in range(8)])) == 8
     assert log.read_text() == "xx"
+
+
+def test_a_token_that_cannot_be_renewed_is_used_until_it_is_refused(
+    service: FaultServer, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "MAX_TOKEN_AGE", 0.0)
+    log, program = tmp_path / "log", tmp_path / "program.py"
+    program.write_text(
+        f"with open({str(log)!r}, 'a+') as log:\n"
+        "    log.write('x')\n    log.seek(0)\n"
+        "    print('first') if len(log.read()) == 1 else exit(3)\n"
+    )
+    api = connect(token_command=[sys.executable, str(program)])
+    for _ in range(3):
+        api.read(["a"])
+    assert sent(service) == ["first"] * 3
+    service.behavior = accept("second")
+    for _ in range(2):
+        with pytest.raises(BackendRejected, match="token_command .* failed .exit status 3."):
+            api.read(["a"])
+    assert log.read_text() == "xx", "a command that fails does not run for every request"
+    monkeypatch.setattr(credentials, "RETRY_PAUSE", 0.0)
+    absent = connect(token_file=str(tmp_path / "token"))
+    with pytest.raises(BackendRejected, match="FileNotFoundError"):
+        absent.read(["a"])
+    (tmp_path / "token").write_text("second", "utf-8")
+    absent.read(["a"])
 
 
 def test_a_token_in_the_settings_is_refused_once(service: FaultServer, connect: Connect) -> None:

@@ -12,7 +12,7 @@ import pytest
 from progress.backend import profiles
 from progress.backend.connection import ProgressConnection
 from progress.backend.mapping import Service
-from progress.contract import BackendRejected
+from progress.contract import BackendRejected, BackendUnavailable
 from progress.operation import Operation, Options, Query, Status, new_operation_id
 from progress.rows import operation_from_row
 from tests.app.fault_server import FaultServer, Request, fault_server
@@ -361,6 +361,9 @@ def test_github_from_start_to_cancel(fake: FaultServer, opened: Opened) -> None:
     # The run is not in the list yet, but this process knows that it started it.
     assert first.read([operation_id])[operation_id].status is Status.QUEUED
     assert second.read([operation_id]) == {}
+    with pytest.raises(BackendUnavailable, match="does not show the run yet"):
+        first.cancel(operation_id)
+    second.cancel(operation_id)  # unknown there, so ignored
     listed.append(run)
     run["status"] = "in_progress"
     assert first.read([operation_id])[operation_id].status is Status.IN_PROGRESS
@@ -416,6 +419,60 @@ def test_airflow_uses_the_operation_id(fake: FaultServer, opened: Opened) -> Non
     connection.cancel(operation_id)
     assert requests(fake) == [f"PATCH {path}/{operation_id}"]
     assert connection.read([operation_id])[operation_id].status is Status.CANCELLED
+
+
+def test_airflow_is_not_asked_to_change_a_run_that_has_ended(
+    fake: FaultServer, opened: Opened
+) -> None:
+    run = dag_run(state="success")
+    fake.behavior = lambda request: request.answer(run)
+    connection = opened(AIRFLOW)
+    assert connection.read([ID])[ID].status is Status.COMPLETED
+    requests(fake)
+    connection.cancel(ID)
+    assert requests(fake) == [], "it would set the state to failed"
+
+
+def test_airflow_lists_the_newest_runs_and_those_that_wait(
+    fake: FaultServer, opened: Opened
+) -> None:
+    runs = [
+        dag_run(dag_run_id=new_operation_id(), start_date=f"2026-01-01T10:00:{number:02}Z")
+        for number in range(8)
+    ]
+    runs.append(dag_run(dag_run_id=ID))
+
+    def answer(request: Request) -> None:
+        query = parse_qs(urlsplit(request.path).query)
+        (name,) = query["order_by"]
+        # As Airflow sorts: without a value last, in either order.
+        if name == "-id":
+            found = runs[::-1]
+        else:
+            column = name.removeprefix("-")
+            started = [run for run in runs if run[column]]
+            found = sorted(started, key=lambda run: str(run[column]), reverse=name != column)
+            found += [run for run in runs if not run[column]]
+        request.answer({"dag_runs": found[:5]})
+
+    fake.behavior = answer
+    listed = opened(AIRFLOW).recent(Query(None))
+    assert len(listed) == 5
+    assert ID in [operation.operation_id for operation in listed]
+
+
+def test_a_start_that_exists_is_known_as_any_other(fake: FaultServer, opened: Opened) -> None:
+    def answer(request: Request) -> None:
+        if request.command == "POST":
+            request.answer({"detail": "DAGRun already exists"}, 409)
+        else:
+            request.answer(dag_run(conf={}))
+
+    fake.behavior = answer
+    connection = opened(AIRFLOW)
+    connection.start(ID, "analyze", "a", "me@example.com")
+    read = connection.read([ID])[ID]
+    assert (read.subject, read.owner) == ("a", "me@example.com")
 
 
 def test_databricks_gets_its_numbers_as_numbers(fake: FaultServer, opened: Opened) -> None:

@@ -57,6 +57,11 @@ def test_the_answer_to_a_read_is_recorded_without_secrets(
         "conclusion": "success",
         "html_url": "https://example.com/7?a=b&X-Signature=hush&c=d",
         "inputs": [{"api_key": "hush", "Access-Token": {"value": "hush"}, "rows": 3}],
+        "parameters": [
+            {"name": "api_token", "default": "", "value": "hush"},
+            {"key": "password", "value": "hush"},
+            {"name": "rows", "value": "3"},
+        ],
         "echo": "you sent Bearer the-secret-token",
     }
 
@@ -78,6 +83,7 @@ def test_the_answer_to_a_read_is_recorded_without_secrets(
     assert body["inputs"] == [
         {"api_key": "(left out)", "Access-Token": "(left out)", "rows": 3},
     ]
+    assert [pair["value"] for pair in body["parameters"]] == ["(left out)", "(left out)", "3"]
     assert body["echo"].startswith("you sent")
     assert json.loads(text)["operation"]["job"] == "j"
 

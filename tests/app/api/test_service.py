@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -422,8 +422,15 @@ def test_make_dev_says_which_service_the_app_uses(
     ):
         pass
     monkeypatch.setenv("SERVICE_MODULE", "progress.backend.reference")
+    # Of the service that a developer works with otherwise.
+    for name in ("TOKEN_FILE", "USERNAME", "HEADER", "PROXY"):
+        monkeypatch.setenv(f"PROGRESS_API_{name}", "another")
     with local_server(folder) as variables:
         url = variables["PROGRESS_API_URL"]
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with closing(ProgressConnection("progress")) as connection:
+            assert connection.read(["a"]) == {}
     assert capsys.readouterr().out == (
         f"The app uses the reference service, dev/service.py, at {url}.\n"
     )

@@ -45,7 +45,10 @@ def test_a_refused_call_fails_the_operation_with_the_reason(
     operation_id = start(operations, "succeed")
     operation = operations.read([operation_id])[operation_id]
     assert operation.status is Status.FAILED
-    assert operation.error == "Snowflake: Unknown function NOT_DEPLOYED."
+    assert operation.error == (
+        "Snowflake: Unknown function NOT_DEPLOYED."
+        " Is schema.sql applied, the procedure deployed, and the role granted?"
+    )
 
 
 def test_a_poll_is_one_statement(

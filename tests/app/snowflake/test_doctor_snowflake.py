@@ -98,7 +98,7 @@ def test_a_role_that_may_not_insert_is_named(account: FakeSnowflake) -> None:
     assert lines["rights"].startswith("Snowflake: ")
     run(account, "DROP VIEW OPERATION_EVENTS")
     lines = failed()
-    assert lines["connection"].endswith("Is schema.sql applied, and the role granted?")
+    assert lines["connection"].endswith("and the role granted?")
     run(account, "ALTER TABLE EVENTS RENAME TO OPERATION_EVENTS")
     assert failed() == {}
 

@@ -88,7 +88,8 @@ GRANT DATABASE ROLE SNOWFLAKE.CORTEX_USER TO ROLE {{ name }}_OWNER;
 GRANT CREATE SCHEMA ON DATABASE {{ name }}_DB TO ROLE {{ name }}_OWNER;
 
 -- {{ name }}_APP is for an app that runs outside Snowflake. It can start, read and cancel operations, store files for
--- them, and nothing else: the procedure runs with its owner's rights.
+-- them, and nothing else: the procedure runs with its owner's rights. USAGE on the procedure is granted when it exists:
+-- see "Deploy to a Snowflake account" in README.md.
 CREATE ROLE IF NOT EXISTS {{ name }}_APP;
 GRANT ROLE {{ name }}_APP TO ROLE SYSADMIN;
 GRANT USAGE ON DATABASE {{ name }}_DB TO ROLE {{ name }}_APP;
@@ -99,7 +100,6 @@ GRANT USAGE, MONITOR ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_APP;
 GRANT SELECT, INSERT ON TABLE OPERATION_EVENTS TO ROLE {{ name }}_APP;
 GRANT SELECT ON TABLE OPERATION_LOG TO ROLE {{ name }}_APP;
 GRANT READ, WRITE ON STAGE OPERATION_FILES TO ROLE {{ name }}_APP;
-GRANT USAGE ON FUTURE PROCEDURES IN SCHEMA {{ name }}_DB.APP TO ROLE {{ name }}_APP;
 -- Users can cancel their own calls without it. If several users serve one app, they need it for each other's calls:
 -- GRANT OPERATE ON WAREHOUSE {{ name }}_WH TO ROLE {{ name }}_APP;
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from progress.backend import reference
-from progress.backend.credentials import configuration
+from progress.backend.credentials import ENVIRONMENT, configuration
 from progress.backend.mapping import load_service
 from progress.contract import BackendRejected
 from progress.processes import OWN_GROUP
@@ -51,7 +51,8 @@ def local_server(folder: Path, always: bool = False) -> Iterator[dict[str, str]]
     with service(folder, token) as url:
         if not always:
             print(f"The app uses the reference service, dev/service.py, at {url}.", flush=True)
-        yield {
+        # Those of another service, which may be set, are not for this one.
+        yield dict.fromkeys(ENVIRONMENT.values(), "") | {
             "PROGRESS_API_URL": url,
             "PROGRESS_API_TOKEN": token,
             "SERVICE_MODULE": reference.__name__,

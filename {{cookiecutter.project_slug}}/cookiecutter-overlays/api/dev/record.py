@@ -68,8 +68,12 @@ def read(service: Service, body: Any) -> dict[str, Any]:
 def without_secrets(value: Any) -> Any:
     """Return a body without the values whose names are those of secrets, in URLs too."""
     if isinstance(value, dict):
+        left_out = {name for name in value if _SECRET_NAMES.search(name)}
+        # A pair, as in [{"name": "api_token", "value": "..."}].
+        if _SECRET_NAMES.search(str(value.get("name") or value.get("key"))):
+            left_out |= {"value", "default"}
         return {
-            name: LEFT_OUT if _SECRET_NAMES.search(name) else without_secrets(item)
+            name: LEFT_OUT if name in left_out else without_secrets(item)
             for name, item in value.items()
         }
     if isinstance(value, list):

@@ -93,15 +93,8 @@ class FakeSnowflake:
 
     def stop(self) -> None:
         """Stop it, and the procedures that it runs."""
-        self._end(subprocess.Popen.terminate)
-
-    def kill(self) -> None:
-        """Kill it, as a crash would."""
-        self._end(subprocess.Popen.kill)
-
-    def _end(self, end: Callable[[subprocess.Popen[bytes]], None]) -> None:
         if self._process is not None:
-            end(self._process)
+            self._process.terminate()
             self._process.communicate()
             self._process = None
             self._temporary.cleanup()

@@ -16,8 +16,8 @@ from typing import Any
 
 FAILED, CANCELLED, TIMED_OUT = "100357", "000604", "000630"
 """Numbers of errors."""
-PROCEDURES = {"RUN_OPERATION": "run_operation"}
-"""The procedures that can be called, and their functions in procedures.py."""
+PROCEDURE = "RUN_OPERATION"
+"""The one procedure that can be called."""
 
 
 @dataclass
@@ -70,14 +70,14 @@ class Calls:
         """Return a call, or None if there is none with this id."""
         return self._calls.get(query_id)
 
-    def start(self, function: str, arguments: list[Any], timeout: int) -> Call:
-        """Start a procedure in a process of its own, which ends after a timeout; 0: none."""
+    def start(self, arguments: list[Any], timeout: int) -> Call:
+        """Start the procedure in a process of its own, which ends after a timeout; 0: none."""
         call = Call(str(uuid.uuid4()))
         self._store(call)
         receiver, sender = self._context.Pipe(duplex=False)
         call.process = self._context.Process(
             target=run_procedure,
-            args=(function, arguments, timeout, self._options, sender),
+            args=(arguments, timeout, self._options, sender),
             daemon=True,
         )
         call.process.start()
@@ -122,13 +122,12 @@ class Calls:
 
 
 def run_procedure(
-    function: str,
     arguments: list[Any],
     timeout: int,
     options: Mapping[str, Any],
     sender: multiprocessing.connection.Connection,
 ) -> None:
-    """Run a procedure with a Snowpark session: the main function of the process of a call."""
+    """Run the procedure with a Snowpark session: the main function of the process of a call."""
     # Ctrl-C in the terminal is for the server, which ends its calls.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
@@ -149,7 +148,7 @@ def run_procedure(
             timer = threading.Timer(timeout, time_out)
             timer.daemon = True
             timer.start()
-        sender.send(("", str(getattr(procedures, function)(session, *arguments))))
+        sender.send(("", procedures.run_operation(session, *arguments)))
     except BaseException as error:
         sender.send((FAILED, f"{type(error).__name__}: {error}"))
 

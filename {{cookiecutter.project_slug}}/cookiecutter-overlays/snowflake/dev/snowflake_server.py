@@ -54,7 +54,7 @@ from dev.local_server import (
     VARIABLE,
     connection_options,
 )
-from dev.snowflake_procedures import PROCEDURES, Calls
+from dev.snowflake_procedures import PROCEDURE, Calls
 
 # A module by name, because the package has a function of the same name.
 fakesnow_server: Any = importlib.import_module("fakesnow.server")
@@ -68,7 +68,7 @@ SYNTAX_ERROR = "001003"
 CALL = re.compile(r"\s*call\s+(?:[\w\"]+\.)*\"?(\w+)\"?\s*\(([?,\s]*)\)\s*;?\s*", re.IGNORECASE)
 FILE = re.compile(
     r"\s*(?:put\s+'?file://[^']*?([\w-]+)'?\s+'?@OPERATION_FILES/?'?(?:\s.*)?"
-    r"|get\s+'?@OPERATION_FILES/([\w-]+)'?\s+'?file://([^']+?)'?(?:\s.*)?)",
+    r"|get\s+'?@OPERATION_FILES/([\w-]+)'?\s+('file://(?:\\'|[^'])+'|file://\S+)(?:\s.*)?)",
     re.IGNORECASE | re.DOTALL,
 )
 CANCEL = re.compile(r"\s*select\s+system\$cancel_query\s*\(\s*\?\s*\)\s*;?\s*", re.IGNORECASE)
@@ -167,12 +167,10 @@ class Server:
             (query_id,) = bindings_of(body)
             body |= select_text("SYSTEM$CANCEL_QUERY", self.calls.cancel(query_id))
         elif match := CALL.fullmatch(sql):
-            procedure = match[1].upper()
-            if procedure not in PROCEDURES:
-                return refusal("002140", f"Unknown function {procedure}.")
-            function = PROCEDURES[procedure]
+            if match[1].upper() != PROCEDURE:
+                return refusal("002140", f"Unknown function {match[1].upper()}.")
             timeout = int((body.get("parameters") or {}).get("STATEMENT_TIMEOUT_IN_SECONDS", 0))
-            call = await run_in_threadpool(self.calls.start, function, bindings_of(body), timeout)
+            call = await run_in_threadpool(self.calls.start, bindings_of(body), timeout)
             if body.get("asyncExec"):
                 data = {
                     "queryId": call.query_id,
@@ -184,7 +182,7 @@ class Server:
             await run_in_threadpool(call.done.wait)
             if call.failed:
                 return refusal(call.code, call.answer, call.query_id, "P0000")
-            body |= select_text(procedure, call.answer)
+            body |= select_text(PROCEDURE, call.answer)
         elif match := FILE.fullmatch(sql):
             data = self.transfer(*match.groups())
             return JSONResponse({"data": data, "success": True})
@@ -211,7 +209,8 @@ class Server:
             names = {"command": "UPLOAD", "src_locations": [put], "autoCompress": False}
             return {**shared, **names, "sourceCompression": "none"}
         found = [get] if get and (self._stage / get).exists() else []
-        return {**shared, "command": "DOWNLOAD", "src_locations": found, "localLocation": folder}
+        local = (folder or "").strip("'").removeprefix("file://").replace("\\'", "'")
+        return {**shared, "command": "DOWNLOAD", "src_locations": found, "localLocation": local}
 
     async def monitor(self, request: Request) -> Response:
         """Return the status of a query."""

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dev.local_server import create_tables
-from progress.backend.account import Account, configured_options
+from progress.backend.account import Account, configured_options, local_file
 from progress.contract import BackendError
 from progress.settings import ROOT
 
@@ -37,17 +37,7 @@ IMPORTS = ('@CODE/bundle.zip') HANDLER = 'tests.procedure.run_operation' EXECUTE
 """
 
 
-class Connection(Protocol):
-    """A connection that runs statements, such as Account."""
-
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run a statement and return its rows."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-def verify(connect: Callable[[Mapping[str, Any]], Connection], options: Mapping[str, Any]) -> int:
+def verify(connect: Callable[[Mapping[str, Any]], Account], options: Mapping[str, Any]) -> int:
     """Deploy, run the suite and drop the schema; return 0 if all tests passed.
 
     Args:
@@ -75,11 +65,8 @@ def verify(connect: Callable[[Mapping[str, Any]], Connection], options: Mapping[
         print("Uploading the project")
         with tempfile.TemporaryDirectory() as folder:
             verified.execute("CREATE STAGE CODE")
-            # PUT takes no parameters. The path is of a temporary folder.
-            upload = (
-                "PUT 'file://" + pack(Path(folder)).as_posix() + "' @CODE AUTO_COMPRESS = FALSE"
-            )
-            verified.execute(upload)
+            bundle = local_file(pack(Path(folder)))
+            verified.execute("PUT " + bundle + " @CODE AUTO_COMPRESS = FALSE")
         print("Creating the procedure")
         verified.execute(PROCEDURE.strip())
         failed = run_suite(inside)

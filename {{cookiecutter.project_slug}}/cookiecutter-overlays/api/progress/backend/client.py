@@ -63,6 +63,7 @@ _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _RETRY_WAIT = 0.1  # Seconds before the first retry.
 _MAX_WAIT = 2.0  # A longer Retry-After is left to the poller.
+_LIBRARY_CODES = re.compile(r"\[(?:Errno|WinError|SSL|X509)\b[^\]]*\]| \(_ssl\.c:\d+\)")
 _CLOSED = "The connection to the service was closed before it answered."
 
 Result = TypeVar("Result")
@@ -95,11 +96,6 @@ class Answer:
     headers: httpx2.Headers
     body: Any
     """The parsed JSON; None for an empty body. Bytes if these were requested."""
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds after which the service wants the next request, if it said so."""
-        return retry_after(self.headers)
 
     @property
     def date(self) -> datetime | None:
@@ -339,7 +335,8 @@ class Client:
         except httpx2.TimeoutException:
             raise BackendUnavailable(f"{_name(request)} got no answer in time.") from None
         except httpx2.HTTPError as error:
-            cause = self.credentials.one_line(str(error)) or type(error).__name__
+            text = _LIBRARY_CODES.sub("", str(error))
+            cause = self.credentials.one_line(text) or type(error).__name__
             raise BackendUnavailable(f"{_name(request)}: {cause[:300]}") from None
         status = response.status_code
         if is_error:
@@ -349,7 +346,7 @@ class Client:
                 reason = ""
             refusal = _refusal(request, response, reason)
             if status in (403, 429) and (wait := getattr(refusal, "retry_after", None)):
-                # A rate limit is for all requests. What a user does is tried all the same.
+                # A rate limit is for all requests: no GET is sent before it ends.
                 self._limited = time.monotonic() + wait, str(refusal)
             raise refusal
         body: Any = content

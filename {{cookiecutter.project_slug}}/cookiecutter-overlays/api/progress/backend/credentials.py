@@ -16,8 +16,8 @@ from progress.settings import ROOT
 
 MAX_TOKEN_AGE = 300.0
 """Seconds after which the token of a file or a command is read again."""
-REFUSED_PAUSE = 10.0
-"""Seconds until a token that the service refuses is read again, if it had not changed."""
+RETRY_PAUSE = 10.0
+"""Seconds until a token is read again that could not be read, or that stays refused."""
 COMMAND_TIMEOUT = 8.0
 """Seconds after which a command for a token is ended. A call has 10 in all."""
 HIDDEN = "***"
@@ -90,6 +90,7 @@ class Credentials:
         self._command = _arguments(settings.get("token_command", []))
         self._lock = asyncio.Lock()
         self._read_again_at = self._paused_until = -float("inf")
+        self._failure = ""  # why the latest token could not be read
         password = str(settings.get("password", ""))
         self._passwords = [password, _password_of(settings.get("proxy", ""))]
         # A request may be under way with a previous token.
@@ -108,7 +109,7 @@ class Credentials:
             refused: What the service has just refused: its token is read again now.
 
         Raises:
-            BackendRejected: There is no token in the file, or the command failed.
+            BackendRejected: The token could not be read, and no earlier one may be valid.
         """
         async with self._lock:
             now = time.monotonic()
@@ -116,11 +117,17 @@ class Credentials:
             if (self._file or self._command) and (
                 now >= self._read_again_at or (is_refused and now >= self._paused_until)
             ):
-                before = self._value
-                self._use(await asyncio.to_thread(self._read))
-                self._read_again_at = time.monotonic() + MAX_TOKEN_AGE
+                before, self._failure, valid_for = self._value, "", MAX_TOKEN_AGE
+                try:
+                    self._use(await asyncio.to_thread(self._read))
+                except BackendRejected as error:
+                    self._failure, valid_for = str(error), RETRY_PAUSE
+                self._read_again_at = time.monotonic() + valid_for
                 if self._value == before:
-                    self._paused_until = time.monotonic() + REFUSED_PAUSE
+                    self._paused_until = time.monotonic() + RETRY_PAUSE
+            # Until the service refuses it, an earlier token may be valid.
+            if self._failure and (is_refused or not self._value):
+                raise BackendRejected(self._failure)
             return {self._name: self._value} if self._value else {}
 
     def hide(self, text: str) -> str:

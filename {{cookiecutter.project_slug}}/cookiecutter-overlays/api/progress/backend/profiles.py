@@ -276,7 +276,7 @@ def airflow(dag_id: str) -> Service:
             path=runs + "/{operation_id}",
             body={"state": "failed", "note": note},
         ),
-        recent=Call(method="GET", path=runs, query={"order_by": "-start_date", "limit": "{limit}"}),
+        recent=Call(method="GET", path=runs, query={"order_by": "-id", "limit": "{limit}"}),
         items="dag_runs",
         statuses={
             "queued": Status.QUEUED,

@@ -18,10 +18,16 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from progress.backend.client import MAX_BODY, Answer, Client, Refused, Unreadable
+from progress.backend.client import MAX_BODY, Answer, Client, Refused, Unreadable, retry_after
 from progress.backend.logs import parse, read_log
 from progress.backend.mapping import Call, Service, fill, fill_path, fill_texts, pick
-from progress.contract import BackendError, BackendRejected, Feature, PartlyUnavailable
+from progress.contract import (
+    BackendError,
+    BackendRejected,
+    BackendUnavailable,
+    Feature,
+    PartlyUnavailable,
+)
 from progress.operation import (
     NO_LIVE,
     NO_OPTIONS,
@@ -133,6 +139,7 @@ class RemoteOperations:
             except Refused as refusal:
                 if refusal.status != service.exists:
                     raise
+                self._keep_start(operation_id, stored)
                 return
             location, run_id = self._location(answer), _run_id(service, answer.body)
             if not location and not run_id and service.id and not service.find:
@@ -143,7 +150,7 @@ class RemoteOperations:
             record.run_id = run_id or record.run_id
             if record.operation is not None:
                 return  # It was read meanwhile.
-            record.not_before = time.monotonic() + (answer.retry_after or 0.0)
+            record.not_before = time.monotonic() + (retry_after(answer.headers) or 0.0)
             if pick(answer.body, service.fields["status"]) is not None:
                 self._keep_answer(operation_id, number, answer)
             else:
@@ -244,7 +251,12 @@ class RemoteOperations:
             return
         async with self.client.limited(self.client.calls):
             if not await self._is_known(operation_id):
+                if self._may_appear(operation_id):
+                    raise BackendUnavailable("The service does not show the run yet.")
                 return
+            known = self._record(operation_id).operation
+            if known is not None and known.status.is_terminal:
+                return  # Some services would accept it, and overwrite the status.
             try:
                 await self._send(call, self._values(operation_id))
             except Refused as refusal:
@@ -266,6 +278,11 @@ class RemoteOperations:
             await self._find(operation_id)
             return self._record(operation_id).run_id is not None
         return True
+
+    def _may_appear(self, operation_id: str) -> bool:
+        """Return whether the service may not show a run yet that this process started."""
+        started_at = self._record(operation_id).started_at
+        return time.monotonic() < started_at + self._service.appears_within
 
     def _offered(self, name: str) -> Call:
         call: Call | None = getattr(self._service, name)
@@ -316,8 +333,8 @@ class RemoteOperations:
             except Refused as refusal:
                 if refusal.status not in (404, 410):
                     raise
-        record = self._record(operation_id)
-        if found is None and time.monotonic() < record.started_at + service.appears_within:
+        if found is None and self._may_appear(operation_id):
+            record = self._record(operation_id)
             return record.operation and replace(record.operation, read_at=datetime.now(UTC))
         return found
 
@@ -457,7 +474,7 @@ class RemoteOperations:
         if not outdated:
             record.answered = number
             record.etag = etag
-            record.not_before = time.monotonic() + (answer.retry_after or 0.0)
+            record.not_before = time.monotonic() + (retry_after(answer.headers) or 0.0)
         self._keep(operation_id, record)
 
     def _operation(

@@ -14,7 +14,6 @@ from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import quote
 
 from snowflake import connector
 from snowflake.connector.config_manager import CONFIG_MANAGER
@@ -91,7 +90,7 @@ _SESSION_EXPIRED = {390104, 390111, 390112, 390114, 390195}
 # Cancelled (by the connector, after its timeout); too many waiting for a lock; statement timeout.
 _TRANSIENT = _SESSION_EXPIRED | {604, 625, _STATEMENT_TIMEOUT}
 # Database, schema or object; function or procedure; column, where an old schema.sql was applied.
-_MISSING_OBJECT = {2003, 2043, 904}
+_MISSING_OBJECT = {2003, 2043, 2140, 2141, 904}
 # The host of an account that does not exist answers the login with HTTP 404.
 _UNKNOWN_ACCOUNT = 290404
 
@@ -219,7 +218,7 @@ class Account:
             with tempfile.TemporaryDirectory() as folder, connection.cursor() as cursor:
                 target = Path(folder)
                 try:
-                    cursor.execute("GET '" + STAGE + "/" + name + "' '" + target.as_uri() + "/'")
+                    cursor.execute("GET '" + STAGE + "/" + name + "' " + local_file(target))
                 except connector.Error as error:
                     if error.errno != ER_FILE_NOT_EXISTS:
                         raise
@@ -281,6 +280,11 @@ class Account:
             self._connection = None
 
 
+def local_file(path: Path) -> str:
+    """Return a path as PUT and GET, which take no parameters, have it: they decode no URL."""
+    return "'file://" + path.as_posix().replace("'", r"\'") + "'"
+
+
 def _open(
     options: Mapping[str, Any] | None, defaults: Mapping[str, Any]
 ) -> connector.SnowflakeConnection:
@@ -302,7 +306,7 @@ def _query_state(
         return QueryState.UNKNOWN, ""
     # Not connection.get_query_status(): it reads every response that it does not understand, such
     # as that of an expired session, as a failed query.
-    path = f"/monitoring/queries/{quote(query_id, safe='')}"
+    path = f"/monitoring/queries/{query_id}"
     if connection.rest is None:  # it was closed meanwhile
         raise connector.InterfaceError("The connection is closed.")
     response = connection.rest.request(path, method="get", client="rest", timeout=STATUS_TIMEOUT)
@@ -336,7 +340,7 @@ def _translate(error: connector.Error) -> BackendError:
     if error.errno in _TRANSIENT or not isinstance(error, connector.ProgrammingError):
         return BackendUnavailable(f"Snowflake: {message}")
     if error.errno in _MISSING_OBJECT:
-        message += " Is schema.sql applied, and the role granted?"
+        message += " Is schema.sql applied, the procedure deployed, and the role granted?"
     return BackendRejected(f"Snowflake: {message}")
 
 

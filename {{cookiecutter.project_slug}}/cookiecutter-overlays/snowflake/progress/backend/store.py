@@ -264,7 +264,7 @@ def create(
 
 def read(execute: Execute, operation_ids: Sequence[str]) -> dict[str, Operation]:
     """Return the operations that exist among these, in one statement."""
-    # An id from a URL may hold a NUL, which no stored id does.
+    # No stored id has a NUL, and a statement with one may fail.
     valid = [operation_id for operation_id in operation_ids if "\0" not in operation_id]
     rows = execute(_READ, (json.dumps(valid),)) if valid else []
     return {row["operation_id"]: _operation(row) for row in rows}
