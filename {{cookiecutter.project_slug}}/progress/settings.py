@@ -111,13 +111,20 @@ def read_backend_setting(table: str, name: str, path: Path = ROOT / "settings.to
 
 
 def read_secrets() -> dict[str, Any]:
-    """Return the tables of .streamlit/secrets.toml; none if there is no such file.
+    """Return the tables of the secrets, as Streamlit reads them.
+
+    They are in .streamlit/secrets.toml of the home folder and of the project, which takes
+    precedence. Both files may be missing.
 
     Raises:
-        SettingsError: It cannot be read, or is not TOML.
+        SettingsError: One of them cannot be read, or is not TOML.
     """
-    path = ROOT / ".streamlit" / "secrets.toml"
-    return _tables(path) if path.exists() else {}
+    tables: dict[str, Any] = {}
+    for folder in (Path(os.path.expanduser("~")), ROOT):
+        path = folder / ".streamlit" / "secrets.toml"
+        # Not path.exists(), which raises where a container's user may not enter the home folder.
+        tables |= _tables(path) if os.path.exists(path) else {}
+    return tables
 
 
 def parse_duration(text: str) -> float:

@@ -96,11 +96,20 @@ def test_secrets_are_read_if_there_are_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("progress.settings.ROOT", tmp_path)
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
     assert read_secrets() == {}
     path = tmp_path / ".streamlit" / "secrets.toml"
     path.parent.mkdir()
     path.write_text('[connections.progress]\npath = "x"', "utf-8")
     assert read_secrets() == {"connections": {"progress": {"path": "x"}}}
+    (home / ".streamlit").mkdir(parents=True)
+    other = '[connections.progress]\npath = "y"\n[auth]\ncookie_secret = "z"'
+    (home / ".streamlit" / "secrets.toml").write_text(other, "utf-8")
+    assert read_secrets() == {
+        "connections": {"progress": {"path": "x"}},
+        "auth": {"cookie_secret": "z"},
+    }
     path.write_text("[connections", "utf-8")
     with pytest.raises(SettingsError, match=r"^secrets\.toml cannot be read as TOML: .+\.$"):
         read_secrets()

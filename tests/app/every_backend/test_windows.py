@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import pytest
+
 from progress.settings import ROOT
 from tests.app import windows
 
@@ -49,6 +51,7 @@ def test_every_name_of_the_standard_library_is_there_on_windows() -> None:
     assert checked.stdout.startswith("Success"), checked.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_dev_serves_and_ends_with_what_windows_has(tmp_path: Path, data_folder: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(START.format(root=str(ROOT)), "utf-8")
     with socket.socket() as listener:
