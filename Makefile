@@ -1,4 +1,4 @@
-# make demo: bake a project and serve it. make test: everything that CI runs.
+# make demo: bake a project and serve it. make test: every test.
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 BACKEND ?= sqlite
 DEMO := demo-$(BACKEND)
