@@ -1,4 +1,4 @@
-# make demo: bake a project and serve it. make test: everything that CI runs.
+# make demo: bake a project and serve it. make test: every test.
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 BACKEND ?= sqlite
 DEMO := demo-$(BACKEND)
@@ -15,7 +15,7 @@ export VIEWERS SECONDS_EACH
 .PHONY: help demo bake test test-app test-floor test-newest test-matrix lint docs bench bench-one screenshots release uv
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: bake ## bake the default project to build/ and serve it (BACKEND=postgres, PORT=8600 ...)
 	@exec $(MAKE) --no-print-directory -C build/$(DEMO) dev UV="$(UV)"

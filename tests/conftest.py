@@ -19,6 +19,8 @@ from pytest_cookies.plugin import Cookies  # type: ignore[import-untyped]
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
 CONTEXT: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
+FOLDER = Path("My Projects", "Größe 日本")
+"""A path that a user may have, and that programs split or cannot decode."""
 BACKENDS: list[str] = CONTEXT["progress_backend"]
 LICENCES: list[str] = CONTEXT["licence"]
 

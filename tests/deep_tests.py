@@ -24,7 +24,6 @@ PACKAGES = (
     "schemathesis>=4.20,<5",
     "streamlit[auth]",
 )
-MARKERS = 'markers = ["slow_store: waits for timeouts of a store"]\n'
 
 
 def add_deep_tests(project: Path, backend: str) -> None:
@@ -33,9 +32,7 @@ def add_deep_tests(project: Path, backend: str) -> None:
     lines = "".join(f'    "{package}",\n' for package in PACKAGES)
     text = pyproject.read_text("utf-8")
     if lines not in text:
-        text = text.replace("dev = [\n", f"dev = [\n{lines}", 1)
-        text = text.replace("testpaths", f"{MARKERS}testpaths", 1)
-        pyproject.write_text(text, "utf-8")
+        pyproject.write_text(text.replace("dev = [\n", f"dev = [\n{lines}", 1), "utf-8")
     folders = project / "tests" / "app", project / "tests" / "browser" / "app"
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)

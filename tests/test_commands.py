@@ -1,4 +1,6 @@
-"""Every command in the docs is run, here as it stands or in another test, or has a reason."""
+"""The commands in the docs: those that are run here as they stand, those whose work another test
+does in its own way, and those with a reason why no test runs them. No other may be in a page.
+"""
 
 import json
 import os
@@ -15,7 +17,7 @@ from test_docs import PAGES, code_blocks
 
 URL = "https://github.com/org/cookiecutter-streamlit-progress"
 
-# A command, or how it begins, and the tests that run it.
+# A command, or how it begins, and the tests that run it, or what it calls.
 TESTED = {
     "uvx cookiecutter gh:org/cookiecutter-streamlit-progress": "test_commands.py",
     "uvx cruft create": "test_commands.py",
@@ -34,7 +36,7 @@ TESTED = {
     "uv run pytest": "test_make.py",
     "uv run python -m dev": "test_project.py",
     "uv run python -m progress": "test_command.py",
-    "uv sync --extra notifications": "test_notifications.py",
+    "uv sync --extra notifications": "test_commands.py",
     "make doctor": "test_doctor.py",
     "uv run --directory build/demo python -m dev": "test_project.py",
     "uv run --group browser": "test_project.py",
@@ -57,14 +59,15 @@ TESTED = {
 # What no test can run, and why.
 NOT_RUN = {
     "docker compose": "needs a container engine",
+    "docker buildx": "needs a container engine",
     "kubectl": "needs a cluster",
     "snow": "needs an account",
     "uv tool install": "changes the user's tools; test_deployment.py runs this version",
     "make bench": "takes half an hour",
     "make screenshots": "makes the pictures of the docs",
     "make test-app": "what CI does with each backend in test_project.py",
-    "make test-floor": "minutes: by hand before a release",
-    "make test-newest": "minutes: by hand before a release",
+    "make test-floor": "minutes: the workflow does it each week",
+    "make test-newest": "minutes: the workflow does it each week",
     "make test-matrix": "minutes: by hand before a release",
     "export": "sets a variable",
 }
@@ -234,6 +237,7 @@ def test_the_commands_of_cruft_make_update_and_move_a_project(
     assert '"streamlit[auth]' in (project / "pyproject.toml").read_text("utf-8")
     shell("uv lock --upgrade", project)
     assert 'name = "authlib"' in (project / "uv.lock").read_text("utf-8")
+    assert "+ apprise==" in shell("uv sync --extra notifications --dry-run", project).stderr
 
     app = write_files(
         tmp_path / "app", {"pyproject.toml": '[project]\nname = "app"\nversion = "1"\n'}

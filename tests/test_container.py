@@ -90,7 +90,8 @@ def test_the_manifests_run_what_compose_runs(bake: Bake) -> None:
     """`make lint` checks them against the schemas of Kubernetes."""
     project = bake(progress_backend="postgres")
     services = yaml.safe_load(project.read("compose.yaml"))["services"]
-    names = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text("utf-8"))["resources"]
+    kustomization = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text("utf-8"))
+    names = kustomization["resources"]
     assert {"kustomization.yaml", *names} == {path.name for path in MANIFESTS.iterdir()}
     found = [
         manifest
@@ -105,6 +106,11 @@ def test_the_manifests_run_what_compose_runs(bake: Bake) -> None:
     assert {name: container.get("command") for name, container in containers.items()} == {
         name: services[name].get("command") for name in ("schema", "web", "worker")
     }
+    # kustomize ignores the name of an image that no container has.
+    images = {image["name"] for image in kustomization["images"]}
+    assert images == {container["image"] for container in containers.values()}
+    known = {"apiVersion", "kind", "namespace", "images", "resources", "labels"}
+    assert kustomization.keys() == known, "kustomize refuses others"
     (port,) = containers["web"]["ports"]
     assert f"EXPOSE {port['containerPort']}\n" in project.read("Dockerfile")
     # Where the app and the workers also look for secrets: the home of the user of the image.

@@ -66,12 +66,20 @@ def test_workflows_run_the_lowest_and_the_newest_python(bake: Bake) -> None:
         assert job["env"]["UV_PYTHON"] == "${{ matrix.python }}"
 
 
-def test_the_dev_container_has_the_python_of_the_image(bake: Bake) -> None:
+def test_each_week_the_lowest_versions_of_each_backend_are_tested() -> None:
+    rows = yaml.safe_load(OWN.read_text("utf-8"))["jobs"]["versions"]["strategy"]["matrix"][
+        "include"
+    ]
+    assert [row["backend"] for row in rows if row["target"] == "test-floor"] == BACKENDS
+
+
+def test_the_dev_container_has_the_python_of_the_image_which_is_tested(bake: Bake) -> None:
     project = bake()
     container = json.loads(project.read(".devcontainer/devcontainer.json"))
     image = re.search(r"^FROM python:([\d.]+)-", project.read("Dockerfile"), re.MULTILINE)
     assert image
     assert container["image"].endswith(f"/python:{image[1]}")
+    assert f'python: "{image[1]}" }}' in OWN.read_text("utf-8")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -8,9 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import BACKENDS, ROOT, Bake, Completed, commit_all, write_files
-
-FOLDER = Path("My Projects", "Größe 日本")
+from conftest import BACKENDS, FOLDER, ROOT, Bake, Completed, commit_all, write_files
 
 
 def make(folder: Path, path: Path, *targets: str) -> str:

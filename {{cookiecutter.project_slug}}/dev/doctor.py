@@ -105,12 +105,13 @@ def settings() -> Check:
 def secrets() -> Check:
     """Check that the secrets can be read, and that git does not track them."""
     try:
-        tables = _secrets()
-    except (OSError, ValueError) as error:
+        tables = read_secrets()
+    except SettingsError as error:
         # Without the rest of its text, which may quote a secret.
         where = re.search(r"\(at (line [0-9]+|end of document)", str(error))
-        reason = f"not TOML at {where[1]}" if where else type(error).__name__
-        return Check("secrets", False, f"{SECRETS} cannot be read: {reason}. Correct it.")
+        reason = f"not TOML at {where[1]}" if where else type(error.__context__).__name__
+        remedy = "correct it, here or in the home folder"
+        return Check("secrets", False, f"{SECRETS} cannot be read: {reason}; {remedy}.")
     tracked = ["git", "ls-files", "--error-unmatch", str(SECRETS)]
     try:
         is_tracked = subprocess.run(tracked, cwd=ROOT, capture_output=True, check=False)
@@ -256,13 +257,8 @@ def _pyproject() -> dict[str, Any]:
     return project
 
 
-def _secrets() -> dict[str, Any]:
-    path = ROOT / SECRETS
-    return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
-
-
 def _auth() -> dict[str, Any] | None:
-    auth = _secrets().get("auth")
+    auth = read_secrets().get("auth")
     return auth if isinstance(auth, dict) else None
 
 

@@ -32,7 +32,9 @@ def default_subjects() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The subject is a file that the viewer uploads: the job gets its path."""
+    """The subject is a file that the viewer uploads: the job gets its path. Its size is limited by
+    `maxUploadSize` in .streamlit/config.toml.
+    """
 
     types: tuple[str, ...] = ()
     """Extensions, like "csv". Empty: any file."""

@@ -122,7 +122,8 @@ def read_secrets() -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for folder in (Path(os.path.expanduser("~")), ROOT):
         path = folder / ".streamlit" / "secrets.toml"
-        tables |= _tables(path) if path.exists() else {}
+        # Not path.exists(), which raises where a container's user may not enter the home folder.
+        tables |= _tables(path) if os.path.exists(path) else {}
     return tables
 
 

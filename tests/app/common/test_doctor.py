@@ -36,10 +36,11 @@ def edit(file: Path, old: str, new: str) -> None:
 def run(project: Path, *arguments: str, option: str = "-B", path: str = "") -> tuple[int, str]:
     """Run the doctor of a project; return its exit status and its output."""
     environment = {name: value for name, value in os.environ.items() if name != "PROGRESS_DATABASE"}
+    environment |= {"HOME": str(project.parent), "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, option, "-m", "dev.doctor", *arguments],
         cwd=project,
-        env=environment | {"PYTHONPATH": path},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -110,8 +111,9 @@ def test_settings_that_are_wrong_are_one_line(
     assert message in failed["settings"]
 
 
-def write_secrets(project: Path, text: str) -> None:
-    (project / ".streamlit" / "secrets.toml").write_text(text, "utf-8")
+def write_secrets(folder: Path, text: str) -> None:
+    (folder / ".streamlit").mkdir(exist_ok=True)
+    (folder / ".streamlit" / "secrets.toml").write_text(text, "utf-8")
 
 
 @pytest.mark.parametrize("text", [f"a = 1\npassword = {SECRET}", f'"{SECRET}'])
@@ -150,6 +152,11 @@ def test_a_login_that_cannot_work_is_named(project: Path, tmp_path: Path) -> Non
     returns = "redirect_uri under [auth] must end with /team/app/oauth2callback."
     assert failures(project)["base path"].endswith(returns)
     write_secrets(project, f'{auth}team/app/oauth2callback"')
+    assert failures(project) == {}
+    # Where Streamlit looks first: a container has them there.
+    (project / ".streamlit" / "secrets.toml").rename(tmp_path / "secrets.toml")
+    assert failures(project) == {"login": required}
+    write_secrets(tmp_path, (tmp_path / "secrets.toml").read_text("utf-8"))
     assert failures(project) == {}
 
 

@@ -96,21 +96,21 @@ def test_secrets_are_read_if_there_are_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("progress.settings.ROOT", tmp_path)
+    home = tmp_path / "home"
     for name in ("HOME", "USERPROFILE"):  # the latter on Windows
-        monkeypatch.setenv(name, str(tmp_path / "home"))
+        monkeypatch.setenv(name, str(home))
     assert read_secrets() == {}
     path = tmp_path / ".streamlit" / "secrets.toml"
     path.parent.mkdir()
     path.write_text('[connections.progress]\npath = "x"', "utf-8")
     assert read_secrets() == {"connections": {"progress": {"path": "x"}}}
-    at_home = tmp_path / "home" / ".streamlit" / "secrets.toml"
-    at_home.parent.mkdir(parents=True)
-    at_home.write_text("[connections.other]\n[notifications]\nurls = []", "utf-8")
+    (home / ".streamlit").mkdir(parents=True)
+    other = '[connections.progress]\npath = "y"\n[auth]\ncookie_secret = "z"'
+    (home / ".streamlit" / "secrets.toml").write_text(other, "utf-8")
     assert read_secrets() == {
         "connections": {"progress": {"path": "x"}},
-        "notifications": {"urls": []},
+        "auth": {"cookie_secret": "z"},
     }
-    at_home.unlink()
     path.write_text("[connections", "utf-8")
     with pytest.raises(SettingsError, match=r"^secrets\.toml cannot be read as TOML: .+\.$"):
         read_secrets()

@@ -303,10 +303,10 @@ def test_a_file_that_is_too_large_is_refused(
 ) -> None:
     path = tmp_path / "large.csv"
     with path.open("wb") as file:
-        file.truncate(50 * 2**20 + 1)
+        file.truncate(2**20 + 1)
     assert main(["start", "keep", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("is larger than 50 MB: see maxUploadSize in .streamlit/config.toml.")
+    assert line.endswith("is larger than 1 MB: see maxUploadSize in .streamlit/config.toml.")
 
 
 def test_what_was_started_is_not_refused_when_it_is_no_longer_offered(

@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import pytest
+
 from progress.settings import ROOT
 from tests.app import windows
 
@@ -35,20 +37,7 @@ def processes_with(path: Path) -> set[str]:
     return found
 
 
-def test_every_name_of_the_standard_library_is_there_on_windows() -> None:
-    options = "--config-file= --explicit-package-bases --platform win32 --ignore-missing-imports"
-    options += f" --no-site-packages --cache-dir {os.devnull}"  # only the standard library
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", *options.split(), "dev", "progress"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.stderr == ""
-    assert checked.stdout.startswith("Success"), checked.stdout
-
-
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_dev_serves_and_ends_with_what_windows_has(tmp_path: Path, data_folder: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(START.format(root=str(ROOT)), "utf-8")
     with socket.socket() as listener:

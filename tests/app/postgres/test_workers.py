@@ -52,7 +52,6 @@ def terminated_connections(dsn: str) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.slow_store
 def test_a_job_with_heartbeats_is_not_lost_while_connections_break(
     dsn: str, operations: ProgressConnection
 ) -> None:
@@ -101,7 +100,6 @@ def test_a_worker_ends_within_10_s_although_a_step_lasts_longer(
     assert (operation.status, operation.attempt) == (Status.QUEUED, 0)
 
 
-@pytest.mark.slow_store
 def test_a_worker_ends_within_10_s_although_the_database_is_away(
     server: PostgresServer, dsn: str, operations: ProgressConnection
 ) -> None:
@@ -117,7 +115,6 @@ def test_a_worker_ends_within_10_s_although_the_database_is_away(
             server.start()
 
 
-@pytest.mark.slow_store
 @pytest.mark.parametrize(
     ("how", "reason"),
     [

@@ -154,7 +154,6 @@ def run(store: OperationStore, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("end_by_signal", "9", "was killed by SIGKILL, probably because memory ran out"),
         ("end_by_signal", "15", "was killed by SIGTERM"),
         ("end_by_signal", "6", "was killed by SIGABRT"),
-        ("end_by_signal", "40", "was killed by signal 40"),
         ("end_by_exit", "3", "ended with exit code 3"),
         ("end_by_exit", "0", "ended with exit code 0"),
         ("crash", "", "was killed by SIGSEGV"),

@@ -1,4 +1,4 @@
-"""Every hand and eye: contrast, headings, names (axe), keyboard focus, double clicks, shifts."""
+"""Accessibility: contrast, headings, names (axe), keyboard focus, double clicks, shifts."""
 
 import re
 from collections.abc import Callable, Iterator

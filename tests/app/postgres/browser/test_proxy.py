@@ -23,12 +23,12 @@ BASE = "/team/app"
 # nginx.conf is a part of the configuration that the image has; the rest of it for a test.
 MAIN = """
 daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
+pid nginx.pid;
+error_log error.log;
 events {{}}
 http {{
     log_format upstream "$http_user_agent $upstream_addr";
-    access_log {folder}/access.log upstream;
+    access_log access.log upstream;
     {temporary}
     {own}
     server {{
@@ -80,16 +80,15 @@ class Proxy(Replica):
             assert own.count(text) == 1
             own = own.replace(text, instead)
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in kinds)
+        temporary = "".join(f"{kind}_temp_path {kind};" for kind in kinds)
         location = LOCATION.replace(":8501", f":{self.replicas[0].port}")
-        main = MAIN.format(
-            folder=self.folder, own=own, temporary=temporary, other=self.other, location=location
-        )
+        main = MAIN.format(own=own, temporary=temporary, other=self.other, location=location)
         if os.getuid() == 0:
             main = "user root;" + main
         (self.folder / "nginx.conf").write_text(main, "utf-8")
-        command = [find_program("nginx"), "-c", str(self.folder / "nginx.conf")]
-        self.process = subprocess.Popen([*command, "-e", str(self.folder / "error.log")])
+        # Paths are relative to the prefix, so that none of them has to be quoted.
+        command = [find_program("nginx"), "-p", str(self.folder), "-c", "nginx.conf"]
+        self.process = subprocess.Popen([*command, "-e", "error.log"])
         deadline = time.monotonic() + 10
         while True:
             try:
