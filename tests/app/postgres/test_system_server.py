@@ -59,11 +59,11 @@ def server() -> Iterator[SystemServer]:
     user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
 
     def run(program: str, *arguments: str) -> None:
-        command = [programs / program, "--pgdata", folder / "data", *arguments]
+        command = [str(programs / program), "--pgdata", str(folder / "data"), *arguments]
         subprocess.run(command, user=user, cwd=folder, stdout=subprocess.DEVNULL, check=True)
 
     # The path of a socket must be short.
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="postgres-") as name:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="postgres-") as name:
         folder = Path(name)
         if user:
             shutil.chown(folder, user)

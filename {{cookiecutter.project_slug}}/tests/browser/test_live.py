@@ -71,7 +71,7 @@ def test_progress_moves_and_ends(visit: Visit) -> None:
     viewer = visit()
     viewer.start("succeed", "slow")
     viewer.see("Already running for this subject.")
-    seen = []
+    seen: list[str] = []
     deadline = time.monotonic() + 30
     while not viewer.page.get_by_text(ENDS["succeed"]).count():
         assert time.monotonic() < deadline, seen
