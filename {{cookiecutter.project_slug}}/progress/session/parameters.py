@@ -123,7 +123,7 @@ def options(name: str, job: Job) -> Options:
         ParameterErrors: A value is invalid or missing, or cannot be stored.
     """
     model = job.validate(values(name, job))
-    return job.options(model and model.model_dump(mode="json", by_alias=True))
+    return job.options(model.model_dump(mode="json", by_alias=True) if model else None)
 
 
 def note_errors(name: str, error: ParameterErrors | None) -> None:
