@@ -158,6 +158,7 @@ def click_twice(viewer: Viewer, button: str, moving: Locator) -> None:
     box = viewer.page.locator(button).first.bounding_box()
     assert box is not None
     for _ in range(2):
+        viewer.wait_for(lambda: viewer.page.locator(button).first.bounding_box() == box)
         viewer.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         expect(moving).to_have_count(2)
     viewer.frames_in(1)
