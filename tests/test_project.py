@@ -83,7 +83,7 @@ def project(request: pytest.FixtureRequest, bake: Bake, name: str) -> Iterator[B
     """
     parent = ROOT / "build" / re.sub(r"\W+", "-", request.node.name).strip("-")
     shutil.rmtree(parent, ignore_errors=True)
-    # These tests also run Postgres as on Windows, but on Linux its library does not quote the folder.
+    # These imitate Windows, too: on Linux the local Postgres then needs a path without spaces.
     is_plain = request.node.name == "test_make[test-postgres]"
     copied = bake(**PROJECTS[name]).copy(parent if is_plain else parent / FOLDER)
     if name in BACKENDS:
