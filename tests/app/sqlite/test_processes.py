@@ -25,7 +25,8 @@ from progress.backend.store import OperationStore
 from progress.job import Job, Jobs, Upload
 from progress.operation import Operation, Options, Status, new_operation_id
 from progress.reporter import Reporter
-from tests.app.test_supervisor import is_ending, is_running
+from tests.app.test_supervisor import is_ending
+from tests.test_sqlite import is_running
 from tests.test_sqlite import insert, read, wait_for_end
 
 
