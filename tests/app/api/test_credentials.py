@@ -146,7 +146,7 @@ def test_a_token_that_cannot_be_renewed_is_used_until_it_is_refused(
     assert sent(service) == ["first"] * 3
     service.behavior = accept("second")
     for _ in range(2):
-        with pytest.raises(BackendRejected, match="token_command .* failed .exit status 3."):
+        with pytest.raises(BackendRejected, match=r"token_command .* failed .exit status 3."):
             api.read(["a"])
     assert log.read_text() == "xx", "a command that fails does not run for every request"
     monkeypatch.setattr(credentials, "RETRY_PAUSE", 0.0)

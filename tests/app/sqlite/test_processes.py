@@ -26,8 +26,7 @@ from progress.job import Job, Jobs, Upload
 from progress.operation import Operation, Options, Status, new_operation_id
 from progress.reporter import Reporter
 from tests.app.test_supervisor import is_ending
-from tests.test_sqlite import is_running
-from tests.test_sqlite import insert, read, wait_for_end
+from tests.test_sqlite import insert, is_running, read, wait_for_end
 
 
 def end_by_signal(report: Reporter, subject: str) -> None:
