@@ -173,7 +173,8 @@ def test_make_dev_does_not_serve_a_profile_without_its_service(project: BakedPro
 def test_the_prefect_profile_with_a_real_server(project: BakedProject) -> None:
     # Prefect 3.8 does not start with later FastAPIs.
     packages = ["--with", "prefect>=3.4,<4", "--with", "fastapi<0.150"]
-    command = ["env", "-u", "VIRTUAL_ENV", UV, "run", *packages, "pytest"]
+    # As a module: the script of pytest does not find these in a folder with spaces.
+    command = ["env", "-u", "VIRTUAL_ENV", UV, "run", *packages, "python", "-m", "pytest"]
     result = project.run(*command, "tests/app/with_prefect.py")
     print(result.stdout[-6000:], result.stderr[-3000:])
     assert result.returncode == 0
