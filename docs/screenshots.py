@@ -117,7 +117,7 @@ def shoot_several(page: Page, url: str) -> None:
 
 def shoot_job(page: Page, url: str) -> None:
     """Start a job with parameters; take pictures of its form, log and bars, and of its files."""
-    page.set_viewport_size({"width": 900, "height": 1500})
+    page.set_viewport_size({"width": 900, "height": 1840})
     start(page, url, "Load orders")
     page.get_by_text("Log", exact=True).click()
     page.get_by_text(re.compile(r"1\d of 31 items")).wait_for()
