@@ -322,7 +322,9 @@ def test_a_forged_choice_starts_nothing(
 
 
 def test_log_out(ada: User) -> None:
-    ada.page.get_by_role("button", name="Log out").click()
+    # The page shows the button before the browser has visited /auth/logout and come back.
+    with ada.page.expect_navigation():
+        ada.page.get_by_role("button", name="Log out").click()
     expect(ada.page.get_by_role("button", name="Log in")).to_be_visible()
     ada.page.reload()
     expect(ada.page.get_by_role("button", name="Log in")).to_be_visible()
