@@ -83,7 +83,8 @@ def start(backend: Backend, arguments: argparse.Namespace) -> int:
             names = as_line(", ".join(offered), 300) or "none"
             raise ValueError(f"This job has no subject {subject!r}; the subjects are {names}.")
     backend.start(operation_id, arguments.job, subject, sanitize(arguments.owner), "", options)
-    print(operation_id)  # whole, also where the console is narrower
+    # Whole, also where the console is narrower, and before it follows.
+    print(operation_id, flush=True)
     return _follow(backend, operation_id) if arguments.follow else 0
 
 

@@ -36,6 +36,8 @@ def environment(data_folder: Path) -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOBS_MODULE", "tests.jobs")
         patch.setenv("MAX_RUNNING", "20")  # tests leave jobs running, and have one queue
+        # On a busy machine jobs.py takes longer to load than a page waits for it.
+        patch.setattr("progress.session.choices.LOAD_TIMEOUT", 30.0)
         with local_server(data_folder, always=True) as variables:
             for name, value in variables.items():
                 patch.setenv(name, value)
@@ -83,7 +85,7 @@ def wait_until(
     connection: ProgressConnection,
     operation_id: str,
     condition: Callable[[Operation], bool],
-    seconds: float = 30,
+    seconds: float = 60,
 ) -> Operation:
     """Poll an operation until the condition is true; fail with its latest state after a timeout."""
     deadline = time.monotonic() + seconds

@@ -103,7 +103,7 @@ def die(report: Reporter, subject: str) -> None:
     report.step("Step number 1")
     pace(subject)
     report.step("Step number 2")
-    time.sleep(0.6)
+    time.sleep(1.5)  # what it said is stored
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -188,7 +188,7 @@ async def count(report: Reporter, subject: str) -> dict[str, Any]:
     report.step(f"Counting {subject}")
     for number in report.track(range(20), "Numbers", total=20):
         report.metric("Last", number)
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.5 if subject == "words" else 0.15)
     return {"metrics": {"Sum": 190}}
 
 

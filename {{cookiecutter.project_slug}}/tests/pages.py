@@ -18,7 +18,7 @@ TESTER = "test@example.com"
 
 def open_page(name: str = "run", **query: str | list[str]) -> AppTest:
     """Open the app at a page."""
-    page = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    page = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60)
     for key, value in query.items():
         page.query_params[key] = value
     page.run()
@@ -49,7 +49,7 @@ def click(page: AppTest, key: str) -> AppTest:
 
 def run_until(page: AppTest, condition: Callable[[AppTest], bool]) -> AppTest:
     """Rerun the page until a condition holds."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition(page):
         assert time.monotonic() < deadline, page
         time.sleep(0.1)

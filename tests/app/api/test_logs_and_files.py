@@ -435,24 +435,28 @@ def test_a_file_is_requested_again_after_an_error_and_sent_again_only_if_repeata
 def test_files_have_a_deadline_and_slots_of_their_own(
     service: FaultServer, api: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "FILE_DEADLINE", 2.0)
+    monkeypatch.setattr(http, "FILE_DEADLINE", 6.0)
 
     def answer(request: Request) -> None:
         if "/file" in request.path:
-            service.ended.wait(4)
+            service.ended.wait(30)
         request.answer(body())
 
     service.behavior = answer
     with ThreadPoolExecutor(6) as threads:
-        calls: list[Future[Any]] = [threads.submit(api.read_file, ID, "a") for _ in range(4)]
-        calls += [threads.submit(api.save_file, ID, "a", b"x") for _ in range(2)]
-        deadline = time.monotonic() + 10
+        calls: list[Future[Any]] = [
+            threads.submit(api.read_file, ID, "a") for _ in range(http.MAX_FILES)
+        ]
+        deadline = time.monotonic() + 30
         while service.active < http.MAX_FILES:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert api.read([ID]).keys() == {ID}, "reads do not wait for files"
+        monkeypatch.setattr(http, "FILE_DEADLINE", 1.0)  # they give up before a slot is free
+        calls += [threads.submit(api.read_file, ID, "a") for _ in range(2)]
+        calls += [threads.submit(api.save_file, ID, "a", b"x") for _ in range(2)]
         for call in calls:
-            assert isinstance(call.exception(10), BackendUnavailable)
+            assert isinstance(call.exception(60), BackendUnavailable)
     assert sum("/file" in seen.path for seen in service.seen) == http.MAX_FILES
     assert service.most_active <= http.MAX_FILES + 1
 

@@ -151,12 +151,12 @@ def test_a_run_is_started_and_read_until_its_end(
         seen.add(operation.status)
         return ended(operation)
 
-    operation = wait_until(first, operation_id, has_ended, 60)
+    operation = wait_until(first, operation_id, has_ended, 240)
     assert seen == {Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED}
     assert (operation.job, operation.subject, operation.owner) == ("work", "quick", OWNER)
     assert operation.problem is None
     assert operation.attempt == 1
-    assert 1 <= operation.elapsed < 60
+    assert 1 <= operation.elapsed < 240
     # Another replica, or this one after a restart, knows only the id.
     assert second.read([operation_id, new_operation_id()]).keys() == {operation_id}
     assert second.read([operation_id])[operation_id].status is Status.COMPLETED
@@ -173,10 +173,10 @@ def test_parameters_arrive_and_the_log_is_read(
     first, second = connect(), connect()
     operation_id = new_operation_id()
     first.start(operation_id, "work", "quick", OWNER, options=Options({"lines": 3}))
-    wait_until(first, operation_id, ended, 60)
+    wait_until(first, operation_id, ended, 240)
     assert second.read([operation_id])[operation_id].options == Options({"lines": 3})
     # Prefect's worker sends them every two seconds.
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         lines = second.logs([operation_id], 1000).get(operation_id, Log()).lines
         texts = [line.text for line in lines]
@@ -192,7 +192,7 @@ def test_a_failure_has_its_reason(connect: Callable[..., ProgressConnection]) ->
     connection = connect()
     operation_id = new_operation_id()
     connection.start(operation_id, "work", "broken", OWNER)
-    operation = wait_until(connection, operation_id, ended, 60)
+    operation = wait_until(connection, operation_id, ended, 240)
     assert operation.status is Status.FAILED
     assert operation.error is not None
     assert "no *such* transcript" in operation.error
@@ -202,10 +202,10 @@ def test_a_run_is_cancelled(connect: Callable[..., ProgressConnection]) -> None:
     first, second = connect(), connect()
     operation_id = new_operation_id()
     first.start(operation_id, "work", "endless", OWNER)
-    wait_until(first, operation_id, lambda run: run.status is Status.IN_PROGRESS, 60)
+    wait_until(first, operation_id, lambda run: run.status is Status.IN_PROGRESS, 240)
     second.cancel(operation_id)
     assert first.read([operation_id])[operation_id].cancel_requested
-    assert wait_until(first, operation_id, ended, 60).status is Status.CANCELLED
+    assert wait_until(first, operation_id, ended, 240).status is Status.CANCELLED
     second.cancel(operation_id)
     assert first.read([operation_id])[operation_id].status is Status.CANCELLED
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.operation import (
@@ -307,6 +307,7 @@ anything = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({name: anything for name in row() if name != "operation_id"}))
 def test_no_row_raises_and_every_number_can_be_shown(columns: dict[str, Any]) -> None:
     operation = operation_from_row(columns | {"operation_id": "a1"})
@@ -321,6 +322,7 @@ def test_no_row_raises_and_every_number_can_be_shown(columns: dict[str, Any]) ->
     json.dumps(operation.result, default=str)
 
 
+@settings(deadline=None)
 @given(current=st.integers(0, 40_000), total=st.integers(1, 40_000))
 def test_progress_is_a_fraction(current: int, total: int) -> None:
     operation = operation_from_row(row(current_step=current, total_steps=total))

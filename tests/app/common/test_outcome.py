@@ -26,7 +26,7 @@ def draw(**columns: Any) -> AppTest:
             result.draw_downloads(operation, operation.result)
 
     operation = operation_from_row({"operation_id": "a1"} | columns)
-    page = AppTest.from_function(script, args=(operation,), default_timeout=30).run()
+    page = AppTest.from_function(script, args=(operation,), default_timeout=60).run()
     assert not page.exception
     return page
 

@@ -513,7 +513,7 @@ def test_a_cancel_ends_the_pause(run: Run, writer: Recorder) -> None:
 
     began = time.monotonic()
     assert run(job, Options(retries=1, retry_delay=60.0)) is Status.CANCELLED
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
 
 
 def test_a_job_that_raises_because_it_was_told_to_stop_is_not_retried(
@@ -523,7 +523,7 @@ def test_a_job_that_raises_because_it_was_told_to_stop_is_not_retried(
 
     def job(report: Reporter, subject: str) -> None:
         writer.cancel_requested = True
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not report.cancelled:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.results import (
@@ -371,6 +371,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(keys, values, max_size=5))
 def test_no_result_raises_and_no_key_is_lost(result: dict[Any, Any]) -> None:
     text, problem = to_json(result)

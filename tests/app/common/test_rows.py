@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from progress.operation import MAX_STEP_DESCRIPTION, Bar, Live, Operation, Options, Status
@@ -181,6 +181,7 @@ options = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.booleans(), lives | json_values, options | json_values, st.integers(0, 9))
 def test_any_json_is_read_or_named_and_can_be_shown_and_stored_again(
     as_text: bool, live: Any, stored: Any, current: int

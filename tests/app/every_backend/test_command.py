@@ -445,6 +445,8 @@ def test_an_output_that_is_closed_is_neither_an_error_nor_an_outcome(arguments: 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
 def test_ctrl_c_ends_the_following_and_not_the_operation(connection: ProgressConnection) -> None:
+    # A shell lets what it starts in the background ignore Ctrl-C, and so do the children of that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [*COMMAND, "start", "endless", "fast", "--follow"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -69,7 +68,7 @@ def wait_until_served(dev: "subprocess.Popen[str]", port: str) -> None:
         try:
             assert urlopen(address, timeout=5).read() == b"ok"
             break
-        except URLError:
+        except OSError:
             assert dev.poll() is None, dev.stderr and dev.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.2)

@@ -106,7 +106,8 @@ def test_an_invalid_row_is_refused_and_no_other_is_lost(
 def test_the_sample_feed_continues_after_the_cursor() -> None:
     first = feeds.rows_since(None)
     assert len(first) == feeds.HISTORY.total_seconds()
-    assert feeds.rows_since(first[0]["time"])[: len(first) - 1] == first[1:]
+    # Not after the first row: when the second changes, it is older than what the feed keeps.
+    assert feeds.rows_since(first[60]["time"])[: len(first) - 61] == first[61:]
     assert feeds.rows_since(datetime.now(UTC) + timedelta(seconds=5)) == []
     assert all(row["Words per minute"] > 0 for row in first)
     assert len({row["Calls per minute"] for row in first}) > 3

@@ -112,11 +112,12 @@ def never_stored(report: Reporter, subject: str) -> None:
 
 
 def end_in_an_outage(report: Reporter, subject: str) -> None:
-    """Note each run in a file, and end 3 s later: without an outcome, or with one that is lost."""
+    """Note each run in a file, and end when told so: without an outcome, or with one that is lost."""
     path, _, how = subject.partition(" ")
     with Path(path).open("a") as runs:
         runs.write("run\n")
-    time.sleep(3)
+    while not Path(f"{path}.go").exists():
+        time.sleep(0.05)
     if how == "dies":
         os._exit(7)
     setattr(reporter, "FINISH_DELAYS", ())  # noqa: B010  (its type has five numbers)

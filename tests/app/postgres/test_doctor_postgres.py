@@ -89,7 +89,7 @@ def test_a_worker_that_is_missing_or_alive_is_seen_by_its_login(
     patch.setenv("DATABASE_URL", database.dsn_of("a_worker"))
     assert failed() == {"workers": "None is alive: start one with `make worker`."}
     with workers({"DATABASE_URL": database.dsn_of("a_worker")}, 1):
-        deadline = time.monotonic() + 10  # a worker is ready a moment before it has a row
+        deadline = time.monotonic() + 60  # a worker is ready a moment before it has a row
         while not (lines := found())["workers"].ok:
             assert time.monotonic() < deadline
         assert lines["workers"].message == "1 alive"

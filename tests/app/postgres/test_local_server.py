@@ -45,7 +45,7 @@ def test_a_job_that_holds_the_interpreter_is_not_lost(
     environment = {
         "DATABASE_URL": dsn,
         "JOBS_MODULE": "tests.app.process_jobs",
-        "WORKER_STALE_AFTER": "2",
+        "WORKER_STALE_AFTER": "4",
     }
     with workers(environment, 2):
         ended = wait_for_end(operations, start(operations, "hold"))

@@ -151,8 +151,8 @@ JOBS = {"slow_job": lambda report, subject: None}
 def test_what_runs_is_shown_while_jobs_py_is_imported_and_its_subjects_are_listed(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choices, "LOAD_TIMEOUT", 0.2)
     page = start(open_page(), "endless", "slow")
+    monkeypatch.setattr(choices, "LOAD_TIMEOUT", 0.2)
     module(SLOW)
     newer = open_page()
     for name in ("imported", "listed"):

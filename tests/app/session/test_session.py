@@ -427,6 +427,7 @@ def test_an_outdated_url_does_not_restore_a_dismissed_outcome(
         wait_for_end(connection, operation_id)
     page = open_page(operation=ids)
     monkeypatch.setattr(tracking, "DOUBLE_CLICK", 0.0)
+    monkeypatch.setattr(tracking, "URL_DELAY", 1000.0)
     for operation_id in ids[:2]:
         page.button(key=f"dismiss-{operation_id}").click().run()
         # The browser has not heard of it yet, and runs the page again: a double click, a choice.
@@ -449,6 +450,7 @@ def test_an_outdated_url_does_not_restore_an_outcome_that_made_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tracking, "MAX_TRACKED", 2)
+    monkeypatch.setattr(tracking, "URL_DELAY", 1000.0)
     page = open_page()
     for job in ("succeed", "partial"):
         run_until(start(page, job), lambda page: not running(page))
@@ -705,6 +707,7 @@ def test_the_toast_of_an_operation_that_disappeared_says_unknown(
 
 
 def test_the_text_of_a_toast_is_not_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "TOAST_SECONDS", 1000.0)
     page = open_board([Entry("a" * 32, "*load*", ":red[x] `y`", ended=True)])
     assert toasts(page) == [r"\*load\*\: \:red\[x\] \`y\` · Unknown"]
     assert page.run().toast, "the browser may not have shown it yet"

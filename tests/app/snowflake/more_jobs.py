@@ -61,7 +61,7 @@ def early(report: Reporter, subject: str) -> None:
     report.step("First")
     report.result({"notes": ["early"]})
     report.result({"metrics": {"Rows": 2}})
-    time.sleep(0.5)
+    time.sleep(0.5 if subject == "killed" else 4)
     if subject == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     raise RuntimeError("late")
@@ -111,7 +111,7 @@ JOBS: Jobs = {
     "chatter": chatter,
     "flood": flood,
     "early": early,
-    "asleep": Job(asleep, time_limit="4s"),
+    "asleep": Job(asleep, time_limit="8s"),
     "flaky": Job(flaky, retries=2, retry_delay="0.1s"),
     "keeper": keeper,
     "uploaded": Job(uploaded, subjects=Upload(("txt",))),

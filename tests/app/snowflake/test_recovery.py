@@ -181,13 +181,13 @@ def test_a_poll_spends_a_limited_time_on_checks_and_the_rest_comes_first_at_the_
     operations: ProgressConnection, database: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "CHECK_INTERVAL", 0.0)
-    monkeypatch.setattr(recovery, "CHECK_TIMEOUT", 0.05)
+    monkeypatch.setattr(recovery, "CHECK_TIMEOUT", 1.0)
     ids = [claimed(database) for _ in range(2)]
     checked: list[str] = []
 
     def query_state(account: Account, query_id: str) -> tuple[QueryState, str]:
         checked.append(query_id)
-        time.sleep(0.1)
+        time.sleep(1.1)
         return RUNNING, ""
 
     monkeypatch.setattr(Account, "query_state", query_state)

@@ -26,7 +26,7 @@ def test_an_unsupported_statement_fails_immediately(database: Account, statement
         BackendRejected, match=r"The fake Snowflake server cannot (run|parse) ['\"]"
     ):
         database.execute(statement, ('["a"]',))
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40
     assert database.execute("SELECT 1 AS X") == [{"x": 1}]
 
 

@@ -196,7 +196,7 @@ def test_an_end_is_announced_as_soon_as_the_store_is_available(
     monkeypatch.setattr(store, "read", read_later)
     work(store)
     wait_for_end(store, operation_id)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not announced and time.monotonic() < deadline:
         time.sleep(0.05)
     assert (announced, errors) == ([Status.COMPLETED], [])
@@ -217,7 +217,7 @@ def test_what_its_runner_left_is_ended_or_runs_again(
     assert (failed.reason or "").startswith("The process of the job ended unexpectedly, as it does")
     completed = wait_for_end(store, again.operation_id)
     assert (completed.status, completed.attempt) == (Status.COMPLETED, 2)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while len(announced) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert announced == [lost.operation_id, again.operation_id]
@@ -239,7 +239,7 @@ def test_a_burst_leaves_no_more_processes_than_may_run(store: OperationStore) ->
 def test_a_locked_file_ends_neither_the_runner_nor_its_jobs(
     store: OperationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("progress.backend.store.BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr("progress.backend.store.BUSY_TIMEOUT", 0.5)
     store.close()
     runs = insert(store, "endless", "slow")
     thread = work(store)
@@ -552,7 +552,7 @@ def test_one_read_is_one_statement(store: OperationStore) -> None:
 
 def remove(store: OperationStore) -> None:
     for path in store.path.parent.glob(store.path.name + "*"):
-        path.unlink()
+        path.unlink(missing_ok=True)  # the runner has removed it
 
 
 def test_a_removed_file_is_created_again(store: OperationStore) -> None:

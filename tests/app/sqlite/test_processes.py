@@ -62,7 +62,7 @@ def sleep_for_ever(report: Reporter, subject: str) -> None:
 
 def hold_the_interpreter(report: Reporter, subject: str) -> None:
     report.step("in C")
-    time.sleep(0.5)  # the step is stored
+    time.sleep(2)  # the step is stored
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
@@ -106,7 +106,7 @@ def never_stored(report: Reporter, subject: str) -> None:
     """Note each run in a file, and end. The writer of the outcome gives up soon."""
     with Path(subject).open("a") as runs:
         runs.write("run\n")
-    time.sleep(1)
+    time.sleep(3)
     setattr(reporter, "FINISH_DELAYS", ())  # noqa: B010  (its type has five numbers)
     store_module.BUSY_TIMEOUT = 0.2
 
@@ -276,7 +276,7 @@ def test_a_job_may_print_any_text_whatever_the_locale(
         monkeypatch.setenv(name, value)
     operation = run("print_any_text")
     assert (operation.status, operation.error) == (Status.COMPLETED, None)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not (lines := store.files.log(operation.operation_id).read(10).lines):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -292,7 +292,7 @@ def test_a_job_that_prints_nothing_has_no_log(store: OperationStore, run: Run) -
 def test_an_outcome_that_a_full_disk_cannot_hold_is_a_failure_with_the_reason(run: Run) -> None:
     began = time.monotonic()
     operation = run("fill_the_disk")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert operation.status is Status.FAILED
     assert operation.reason is not None
     assert operation.reason.startswith("The outcome could not be stored: progress.db: ")

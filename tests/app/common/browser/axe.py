@@ -10,8 +10,12 @@ STREAMLIT = "[data-testid=stFileUploaderDropzone]"  # its role and its tabindex 
 
 def expect_accessible(viewer: Viewer) -> None:
     """Fail if axe finds a violation on the page."""
-    viewer.frames_in(0.5)  # fonts, and elements that fade in
-    viewer.page.evaluate(AXE)
     run = "exclude => axe.run({exclude: [exclude]}, {resultTypes: ['violations']})"
-    found = viewer.page.evaluate(run, STREAMLIT)["violations"]
-    assert not found, [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
+    for _ in range(5):  # fonts may come later, and elements fade in
+        viewer.frames_in(0.5)
+        viewer.page.evaluate(AXE)
+        found = viewer.page.evaluate(run, STREAMLIT)["violations"]
+        if not found:
+            return
+    named = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
+    raise AssertionError(named)

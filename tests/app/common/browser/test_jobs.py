@@ -77,7 +77,7 @@ def test_a_form_is_validated_stored_and_edited_again(
 
 def test_the_log_is_live_and_a_download(visit: Visit) -> None:
     viewer = visit()
-    viewer.start("count", "lines")
+    viewer.start("count", "words")
     viewer.see("of 20 items")
     viewer.see("Last: ")
     operation_id = operation_in(viewer)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from playwright.sync_api import expect
+
 from tests.browser.conftest import Viewer, operation_in
 
 Visit = Callable[..., Viewer]
@@ -23,9 +25,10 @@ def test_the_board_opens_an_operation_that_runs(visit: Visit) -> None:
     board = visit("/board")
     board.see("Select a row to open the operation")
     board.frames_in(2)  # long enough for the figures of the table to be other ones
-    board.page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
-    table = board.page.get_by_test_id("stDataFrame").bounding_box()
-    assert table is not None
+    grid = board.page.get_by_test_id("stDataFrame")
+    grid.scroll_into_view_if_needed()
+    expect(grid.locator("canvas").first).to_be_visible()
+    table = board.place_at_rest(grid)
     board.page.mouse.click(table["x"] + table["width"] - 40, table["y"] + 52)
     board.see("steps so far")
     assert operation_in(board) == operation_id

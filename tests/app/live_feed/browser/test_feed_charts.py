@@ -47,6 +47,7 @@ def test_the_toggle_stays_off_when_the_viewer_comes_back(visit: Visit) -> None:
     feed = visit("/feed")
     feed.expect_polling()
     feed.toggle()
+    expect(feed.page.locator(".late")).to_have_count(0)  # the server has it
     feed.page.get_by_role("link", name="Run").click()
     feed.wait_until_startable()
     feed.page.get_by_role("link", name="Live feed").click()

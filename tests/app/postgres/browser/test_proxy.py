@@ -89,7 +89,7 @@ class Proxy(Replica):
         # Paths are relative to the prefix, so that none of them has to be quoted.
         command = [find_program("nginx"), "-p", str(self.folder), "-c", "nginx.conf"]
         self.process = subprocess.Popen([*command, "-e", "error.log"])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self.get()
@@ -208,6 +208,7 @@ def test_a_page_goes_on_at_the_other_replica_when_its_own_ends(
     viewer.see("steps so far")
     (cookie,) = (cookie for cookie in window.cookies() if cookie.get("name") == "replica")
     proxy.get("own", cookie["value"])
+    viewer.wait_for(lambda: "own" in proxy.replicas_of())  # nginx logs after the answer
     (own,) = proxy.replicas_of()["own"]
     for replica in proxy.replicas:
         if own.endswith(f":{replica.port}"):

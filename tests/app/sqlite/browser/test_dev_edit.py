@@ -6,9 +6,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Server, Viewer, copy_project, free_port
@@ -51,8 +53,11 @@ def served(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
 
 def offered(viewer: Viewer, key: str) -> list[str]:
     """Return the options of a selectbox."""
-    viewer.page.locator(f".st-key-{key} input").click()
-    expect(viewer.page.get_by_role("option").first).to_be_visible()
+    for _ in range(3):  # on a busy machine, a list was once not open after a click
+        viewer.page.locator(f".st-key-{key} input").click()
+        with suppress(PlaywrightTimeout):
+            viewer.page.get_by_role("option").first.wait_for(timeout=5_000)
+            break
     found = viewer.page.get_by_role("option").all_inner_texts()
     viewer.page.keyboard.press("Escape")
     return found

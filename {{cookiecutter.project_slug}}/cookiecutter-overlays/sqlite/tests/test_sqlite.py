@@ -53,7 +53,7 @@ def read(store: OperationStore, operation_id: str) -> Operation:
 
 
 def wait_for_step(store: OperationStore, operation_id: str, step: int) -> Operation:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (operation := read(store, operation_id)).current_step < step:
         assert time.monotonic() < deadline, f"still {operation}"
         time.sleep(0.05)
@@ -61,7 +61,7 @@ def wait_for_step(store: OperationStore, operation_id: str, step: int) -> Operat
 
 
 def wait_for_end(store: OperationStore, operation_id: str) -> Operation:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (operation := read(store, operation_id)).status.is_terminal:
         assert time.monotonic() < deadline, f"still {operation}"
         time.sleep(0.05)
@@ -134,7 +134,7 @@ def test_a_second_runner_ends_immediately(store: OperationStore) -> None:
     operation_id = started(store)
     wait_for_step(store, operation_id, 1)
     command = [sys.executable, "-m", "progress.backend.runner", str(store.path)]
-    assert subprocess.run(command, cwd=ROOT, timeout=20, check=False).returncode == 0
+    assert subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode == 0
     assert wait_for_step(store, operation_id, 2).attempt == 1
 
 
@@ -151,7 +151,7 @@ def test_force_stop_ends_a_job_that_does_not_stop_with_its_children(
     operation = wait_for_end(store, operation_id)
     assert operation.status is Status.CANCELLED
     assert operation.reason == "The process of the job was stopped by force."
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while any(is_running(int(child)) for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
