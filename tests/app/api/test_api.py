@@ -660,7 +660,7 @@ def test_a_call_that_got_no_slot_in_time_is_never_sent(
     service: FaultServer, api: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A tenth of it is what the threads may start apart.
-    monkeypatch.setattr(http, "DEADLINE", 8.0)
+    monkeypatch.setattr(http, "DEADLINE", 6.0)
     monkeypatch.setattr(http, "READ_TIMEOUT", 60.0)  # after it, a request is sent again
     read(api, "a")
     service.seen.clear()

@@ -435,7 +435,7 @@ def test_a_file_is_requested_again_after_an_error_and_sent_again_only_if_repeata
 def test_files_have_a_deadline_and_slots_of_their_own(
     service: FaultServer, api: ProgressConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "FILE_DEADLINE", 6.0)
+    monkeypatch.setattr(http, "FILE_DEADLINE", 4.0)  # before a request is repeated
 
     def answer(request: Request) -> None:
         if "/file" in request.path:

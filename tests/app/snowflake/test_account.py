@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import streamlit as st
 from snowflake import connector
+from snowflake.connector.network import SnowflakeRestful
 from streamlit.testing.v1 import AppTest
 
 from dev.local_server import FakeSnowflake
@@ -31,7 +32,8 @@ from tests.jobs import STEPS
 def test_an_invalid_query_id_is_not_sent(
     database: Account, monkeypatch: pytest.MonkeyPatch, query_id: str
 ) -> None:
-    monkeypatch.setattr(account, "_query_state", lambda *_: pytest.fail("it was sent"))
+    database.execute("SELECT 1 AS X")  # it is connected
+    monkeypatch.setattr(SnowflakeRestful, "request", lambda *_, **__: pytest.fail("it was sent"))
     assert database.query_state(query_id) == (QueryState.UNKNOWN, "")
 
 
