@@ -31,8 +31,8 @@ bake: uv ## bake the default project to build/, instead of the last one there (B
 
 test: uv lint ## run every test, those of the baked projects and in a browser included
 	PYTHONDONTWRITEBYTECODE=1 "$(UV)" run python "{{cookiecutter.project_slug}}/dev/browser.py"
-	@# The slow tests wait much of the time: six processes keep two cores busy.
-	"$(UV)" run pytest --numprocesses 6 --maxschedchunk 1
+	@# The slow tests wait much of the time: five processes keep two cores busy.
+	"$(UV)" run pytest --numprocesses 5 --maxschedchunk 1
 
 test-app: bake ## bake a project and run its tests with those of tests/app (BACKEND=api ARGS="-k poller")
 	"$(UV)" run python tests/deep_tests.py build/$(DEMO) $(BACKEND)

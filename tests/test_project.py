@@ -1,6 +1,6 @@
 """Each baked project does what its README says: its own commands, in its own environment.
 
-These are the slow tests, the longest first. They install a project's dependencies and run its
+These are the slow tests. They install a project's dependencies and run its
 tests, in the browser too, together with the deep tests of tests/app.
 """
 
@@ -33,18 +33,18 @@ PROJECTS["snowflake"]["poll_interval"] = "1s"
 # The folder of this project is named like its most important dependency.
 PROJECTS["no live feed"] = {"live_feed": "no", "project_slug": "streamlit"}
 
-# With xdist, a process begins with two neighbours: a long test and a shorter one.
+# With xdist, a process begins with two neighbours: all these pairs take about as long.
 RUNS = [
-    ("test-browser", "sqlite"),
-    ("test-browser-rest", "sqlite"),
-    ("test-browser", "api"),
-    ("test", "snowflake"),
-    ("test", "sqlite"),
     ("test", "postgres"),
-    ("test-browser", "postgres"),
-    ("test", "api"),
-    ("test-browser", "snowflake"),
+    ("test-browser", "api"),
+    ("test", "sqlite"),
     ("test", "no live feed"),
+    ("test-browser", "sqlite"),
+    ("test-browser", "snowflake"),
+    ("test", "snowflake"),
+    ("test-browser", "postgres"),
+    ("test-browser-rest", "sqlite"),
+    ("test", "api"),
 ]
 assert {name for _, name in RUNS} == set(PROJECTS)
 

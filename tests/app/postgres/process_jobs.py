@@ -112,7 +112,7 @@ def never_stored(report: Reporter, subject: str) -> None:
 
 
 def end_in_an_outage(report: Reporter, subject: str) -> None:
-    """Note each run in a file, and end when told so: without an outcome, or with one that is lost."""
+    """Note each run in a file, and end when told so: without an outcome, or with a lost one."""
     path, _, how = subject.partition(" ")
     with Path(path).open("a") as runs:
         runs.write("run\n")
