@@ -1,7 +1,7 @@
 """Each baked project does what its README says: its own commands, in its own environment.
 
-These are the slow tests. They install a project's dependencies and run its
-tests, in the browser too, together with the deep tests of tests/app.
+These are the slow tests. They install a project's dependencies and run its tests, in the browser
+too, together with the deep tests of tests/app.
 """
 
 import os
