@@ -33,13 +33,14 @@ new PerformanceObserver(list => {
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cancelled(connection: ProgressConnection) -> Iterator[list[str]]:
-    """The ids of operations that the tests leave running; they are cancelled at the end."""
+    """The ids of operations that a test leaves running; they are cancelled at its end."""
     ids: list[str] = []
     yield ids
     for operation_id in ids:
         connection.cancel(operation_id)
+    for operation_id in ids:
         wait_for_end(connection, operation_id)
 
 
