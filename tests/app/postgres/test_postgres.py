@@ -297,11 +297,14 @@ def send(processes: list[int], signal_number: int) -> None:
 
 def suspend(database: Pool, processes: list[int]) -> None:
     """Not within a transaction, whose locks would stop the other worker, too."""
-    idle = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"
+    within = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE state = 'idle in transaction' AND pid <> pg_backend_pid()"
+    )
     while True:
         send(processes, signal.SIGSTOP)
         time.sleep(0.3)
-        if not execute(database, f"{idle} AND pid <> pg_backend_pid()", {}):
+        if not execute(database, within, {}):
             return
         send(processes, signal.SIGCONT)
         time.sleep(0.05)

@@ -14,14 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import (
-    BrowserContext,
-    FloatRect,
-    Locator,
-    Page,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from dev.browser import ADVICE, find_browser
@@ -196,17 +189,6 @@ class Viewer:
         before = self.sent
         self.page.click(".st-key-resume button")
         self.wait_for(lambda: self.sent > before + 1)  # the click, and a tick
-
-    def place_at_rest(self, element: Locator) -> FloatRect:
-        """Wait until an element has not moved for half a second, and return where it is."""
-        before = None
-        for _ in range(60):
-            place = element.bounding_box()
-            if place is not None and place == before:
-                return place
-            before = place
-            self.frames_in(0.5)
-        raise AssertionError("it moves, or is not there")
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds that the page does not show."""

@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from progress.backend.connection import ProgressConnection
 from progress.operation import new_operation_id
 from tests.browser.app.axe import expect_accessible
+from tests.browser.app.places import place_at_rest
 from tests.browser.conftest import (
     Server,
     Viewer,
@@ -160,7 +161,7 @@ def click_twice(viewer: Viewer, button: str, moving: Locator) -> None:
     of three elements two are left.
     """
     viewer.wait_until_startable()
-    box = viewer.place_at_rest(viewer.page.locator(button).first)
+    box = place_at_rest(viewer, viewer.page.locator(button).first)
     for _ in range(2):
         viewer.wait_for(lambda: viewer.page.locator(button).first.bounding_box() == box)
         viewer.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

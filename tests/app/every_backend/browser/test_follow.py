@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
+from tests.browser.app.places import place_at_rest
 from tests.browser.conftest import Viewer, operation_in
 
 Visit = Callable[..., Viewer]
@@ -28,7 +29,7 @@ def test_the_board_opens_an_operation_that_runs(visit: Visit) -> None:
     grid = board.page.get_by_test_id("stDataFrame")
     grid.scroll_into_view_if_needed()
     expect(grid.locator("canvas").first).to_be_visible()
-    table = board.place_at_rest(grid)
+    table = place_at_rest(board, grid)
     board.page.mouse.click(table["x"] + table["width"] - 40, table["y"] + 52)
     board.see("steps so far")
     assert operation_in(board) == operation_id
